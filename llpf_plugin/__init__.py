@@ -1,0 +1,1 @@
+"""LLPF: low-loss paths between independently trained networks (arXiv 2505.02604)."""

@@ -1,0 +1,36 @@
+"""Every exception that this package raises on purpose, under one base class.
+
+Each message says what was wrong, where (the file, the tensor, the option) and what to do about it.
+"""
+
+
+class LLPFError(ValueError):
+    """Base class of all errors meant for the user; the command line turns it into one message and an exit code."""
+
+
+class CheckpointError(LLPFError):
+    """A file is not a checkpoint, cannot be read, or holds what must not be executed."""
+
+
+class MismatchError(LLPFError):
+    """Two sets of weights, or weights and a model, do not fit each other."""
+
+
+class OrderError(LLPFError):
+    """The layer order of a module cannot be derived, or a phase names layers that do not exist."""
+
+
+class TaskError(LLPFError):
+    """A task cannot be built or evaluated, or its data are missing."""
+
+
+class ScheduleError(LLPFError):
+    """A schedule file is malformed."""
+
+
+class RunError(LLPFError):
+    """A run's folder is taken, incomplete, of another version, or cannot be written."""
+
+
+class InterruptedRun(LLPFError):  # noqa: N818 - an interruption by the user is no error of the run
+    """The user stopped a run; everything up to its last knot is on disk."""
