@@ -1,0 +1,218 @@
+"""From tensor operations to layers: which layer owns a parameter, and how data flows between layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from torch import fx, nn
+from torch.nn.utils import parametrize
+
+# Operations that turn weights into activations even where no data reach them: an embedding of constant positions,
+# a small network on constant coordinates. Every other operation on weights alone only prepares a weight.
+_COMPUTES = re.compile(
+    r"(embedding|linear|addmm|^mm|bmm|matmul|conv|layer_norm|group_norm|batch_norm|instance_norm|rms_norm"
+    r"|scaled_dot_product|rnn|lstm|gru|call_module)"
+)
+_RECURRENT = re.compile(r"_l(\d+)(_reverse)?$")
+_NORM = re.compile(r"norm", re.IGNORECASE)
+_PARAMETRIZATIONS = "parametrizations."
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A layer as the module tree shows it.
+
+    Attributes:
+        name: Path of the owning module, or of the parameter itself.
+        type: Class name of that module; `Parameter` for a parameter that a container holds directly.
+        parameters: Names of its parameters.
+    """
+
+    name: str
+    type: str
+    parameters: tuple[str, ...]
+
+    @property
+    def is_norm(self) -> bool:
+        """Whether this is a normalization: its class says so, and no parameter has a name of its own."""
+        leaves = {name.rpartition(".")[2] for name in self.parameters}
+        plain = {"weight", "bias", "gamma", "beta", "alpha", "g", "b", "scale", "original0", "original1"}
+        return bool(_NORM.search(self.type)) and leaves <= plain
+
+
+def owners(model: nn.Module) -> dict[str, Owner]:
+    """Divide the parameters of a module among layers.
+
+    A layer is a module that holds parameters and has no child with parameters. A recurrent module is one layer per
+    depth (`lstm.l0`), attention is `in_proj` and `out_proj`, a parametrization belongs to its host, and what a
+    container holds directly (a class token, a list of weights) is one layer per parameter.
+
+    Returns:
+        The layers by name, in the order of registration. Each parameter is in exactly one.
+    """
+    modules = dict(model.named_modules())
+    names = [name for name, _ in model.named_parameters()]
+    containers = set(_containers(names))
+    members: dict[str, list[str]] = {}
+    for name in names:
+        members.setdefault(_owner(name, modules, containers), []).append(name)
+    return {owner: Owner(owner, _type(owner, modules), tuple(held)) for owner, held in members.items()}
+
+
+def _containers(names: Iterable[str]) -> Iterator[str]:
+    """Yield the path of every module that has a child with parameters."""
+    for name in names:
+        host, parametrized, _ = name.partition(_PARAMETRIZATIONS)
+        path = host.rstrip(".") if parametrized else name.rpartition(".")[0]
+        while path:
+            path = path.rpartition(".")[0]
+            yield path
+
+
+def _owner(name: str, modules: Mapping[str, nn.Module], containers: set[str]) -> str:
+    path, _, leaf = name.rpartition(".")
+    if _PARAMETRIZATIONS in name:
+        host, _, rest = name.partition(_PARAMETRIZATIONS)
+        path, leaf = host.rstrip("."), rest.partition(".")[0]
+        name = f"{host}{leaf}"
+    module = modules[path]
+    inside = f"{path}." if path else ""
+    if isinstance(module, nn.RNNBase) and (match := _RECURRENT.search(leaf)):
+        return f"{inside}l{match[1]}"
+    if isinstance(module, nn.MultiheadAttention):
+        return f"{inside}in_proj"
+    if isinstance(module, nn.ParameterList | nn.ParameterDict) or path in containers or not path:
+        return name
+    return path
+
+
+def _type(owner: str, modules: Mapping[str, nn.Module]) -> str:
+    if owner in modules:
+        return class_name(modules[owner])
+    path, _, leaf = owner.rpartition(".")
+    host = modules.get(path)
+    if isinstance(host, nn.MultiheadAttention) and leaf == "in_proj":
+        return f"{class_name(host)}.in_proj"
+    if isinstance(host, nn.RNNBase) and re.fullmatch(r"l\d+", leaf):
+        return class_name(host)
+    return "Parameter"
+
+
+def class_name(module: nn.Module) -> str:
+    """Name a module's class; a parametrized module has a generated class above its own."""
+    kind = type(module)
+    return (kind.__mro__[1] if parametrize.is_parametrized(module) else kind).__name__
+
+
+@dataclass
+class Flow:
+    """What one trace says about layers.
+
+    Attributes:
+        order: Layers in the order in which data first met them.
+        edges: Pairs of layers (a, b): what a gave reached a use of b.
+        calls: In how many module calls each layer took part.
+        used: Parameters that an operation read.
+        left: Layers whose values left the graph as Python numbers.
+    """
+
+    order: list[str] = field(default_factory=list)
+    edges: set[tuple[str, str]] = field(default_factory=set)
+    calls: dict[str, int] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
+
+
+def flow(graph: fx.Graph, layers: Mapping[str, Owner], opaque: Mapping[str, list[str]] | None = None) -> Flow:
+    """Reduce a graph of operations to a flow between layers.
+
+    Each activation carries its *front*: the layers that data left last on the way to it. A value that was made of
+    weights alone carries the layers of these weights, and meets data where an operation has both.
+
+    Args:
+        graph: Operations in execution order; `meta["parameter"]` marks the nodes of parameters.
+        layers: The layers by name.
+        opaque: For `call_module` nodes, the parameters below the module, in order of registration.
+    """
+    owner = {name: layer.name for layer in layers.values() for name in layer.parameters}
+    weights: dict[fx.Node, tuple[str, ...]] = {}
+    fronts: dict[fx.Node, frozenset[str]] = {}
+    touched: dict[str, int] = {}
+    first: dict[str, tuple[int, int]] = {}
+    sites: dict[str, set[object]] = {}
+    result = Flow()
+    for step, node in enumerate(graph.nodes):
+        if node.op == "get_attr":
+            name = node.meta.get("parameter")
+            weights[node] = (owner[name],) if name else ()
+            continue
+        if node.op == "placeholder":
+            fronts[node] = frozenset()
+            continue
+        inputs = node.all_input_nodes
+        own = _unique(name for source in inputs for name in weights.get(source, ()))
+        if opaque and node.op == "call_module":
+            own = _unique([*own, *(owner[name] for name in opaque[str(node.target)])])
+            result.used.update(opaque[str(node.target)])
+        result.used.update(source.meta["parameter"] for source in inputs if "parameter" in source.meta)
+        data = [fronts[source] for source in inputs if source in fronts]
+        for name in own:
+            touched.setdefault(name, step)
+        if not data and not (own and _COMPUTES.search(operation(node))):
+            weights[node] = own
+            continue
+        front = frozenset().union(*data)
+        for name in own:
+            first.setdefault(name, (step, touched[name]))
+            sites.setdefault(name, set()).add(_call(node, name))
+            result.edges.update((source, name) for source in front if source != name)
+        if operation(node) == "_local_scalar_dense":
+            result.left |= front
+        fronts[node] = frozenset(own) or front
+    # A weight that never met data (a temperature that is returned as it is) stands where it was touched.
+    for name, step in touched.items():
+        first.setdefault(name, (step, step))
+    registered = {name: i for i, name in enumerate(layers)}
+    result.order = sorted(first, key=lambda name: (first[name], registered[name]))
+    result.calls = {name: max(1, len(sites.get(name, ()))) for name in result.order}
+    return result
+
+
+def operation(node: fx.Node) -> str:
+    """Name the operation of a node, whatever tracer made it."""
+    if node.op == "call_module":
+        return "call_module"
+    name = node.meta.get("operation") or getattr(node.target, "__name__", str(node.target))
+    return str(name).partition(".")[0]
+
+
+def _call(node: fx.Node, layer: str) -> object:
+    """Identify the module call that an operation belongs to: its layer's own, else the innermost around it."""
+    calls = node.meta.get("calls") or ((None, node),)
+    return next((call for call in calls if call[0] == layer), calls[-1])
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def merge(base: Flow, extra: Flow) -> list[str]:
+    """Add to `base` the layers that only `extra` saw, each behind the layer that it followed there.
+
+    Returns:
+        The layers that were added.
+    """
+    known = set(base.order)
+    added = [name for name in extra.order if name not in known]
+    for name in added:
+        before = extra.order[: extra.order.index(name)]
+        previous = next((other for other in reversed(before) if other in known), None)
+        base.order.insert(base.order.index(previous) + 1 if previous else 0, name)
+        base.calls[name] = extra.calls[name]
+        known.add(name)
+    new = set(added)
+    base.edges |= {(a, b) for a, b in extra.edges if a in new or b in new}
+    base.used |= extra.used
+    return added

@@ -1,0 +1,249 @@
+"""Cut a layer order into phases: by layer, by repeated block, by stage, or by patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from llpf_plugin.errors import OrderError
+from llpf_plugin.order.fdf import Closure
+from llpf_plugin.order.patterns import REST, select
+from llpf_plugin.order.result import Layer, LayerOrder, Phase
+
+MODES = ("all", "layer", "block", "stage")
+Group = list[str]
+
+
+def cut_phases(
+    order: LayerOrder, mode: str | Sequence[str | Sequence[str]], max_phases: int | None = None
+) -> tuple[Phase, ...]:
+    """Cut the order into phases; see `LayerOrder.phases`."""
+    if max_phases is not None and max_phases < 1:
+        raise OrderError(f"max_phases is {max_phases}; a schedule needs at least one phase.")
+    if not isinstance(mode, str):
+        groups = _explicit(order, mode)
+    elif mode == "all":
+        groups = [[layer.name for layer in order.layers]]
+    elif mode in MODES:
+        groups = _by_tree(order, mode)
+    else:
+        raise OrderError(f"Unknown phases {mode!r}. Choose {', '.join(MODES)}, or give patterns for each phase.")
+    if max_phases is not None and len(groups) > max_phases:
+        groups = _merge_neighbours(groups, max_phases)
+    return tuple(Phase(_title(order, group), tuple(group)) for group in groups)
+
+
+def read_phases(order: LayerOrder, path: str | Path) -> tuple[Phase, ...]:
+    """Read phases from a YAML file.
+
+    The file holds a list, or a mapping whose `phases` is one; each entry is a list of patterns, or a mapping with
+    `layers` and, if wanted, `name`.
+
+    Raises:
+        OrderError: The file cannot be read, has another form, or its patterns do not fit the order.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise OrderError(f"Cannot read the phase file {path}: {error}") from error
+    entries = content.get("phases") if isinstance(content, dict) else content
+    if not isinstance(entries, list) or not entries:
+        raise OrderError(f"{path} holds no list of phases. Write `phases:` and one list of patterns each.")
+    names, patterns = [], []
+    for i, entry in enumerate(entries, 1):
+        layers = entry.get("layers") if isinstance(entry, dict) else entry
+        layers = [layers] if isinstance(layers, str) else layers
+        if not isinstance(layers, list) or not layers or not all(isinstance(p, str) for p in layers):
+            raise OrderError(f"Phase {i} of {path} is no list of patterns (found {entry!r}).")
+        patterns.append(layers)
+        names.append(entry.get("name") if isinstance(entry, dict) else None)
+    phases = cut_phases(order, patterns)
+    return tuple(Phase(str(name), p.layers) if name else p for name, p in zip(names, phases, strict=True))
+
+
+def _explicit(order: LayerOrder, phases: Sequence[str | Sequence[str]]) -> list[Group]:
+    """Resolve patterns; every layer must be named by exactly one phase."""
+    wanted = [[phase] if isinstance(phase, str) else list(phase) for phase in phases]
+    groups = [list(select(order, [p for p in patterns if p != REST])) for patterns in wanted]
+    owner: dict[str, int] = {}
+    for i, group in enumerate(groups):
+        for name in group:
+            if name in owner:
+                raise OrderError(f"Phases {owner[name] + 1} and {i + 1} both name the layer {name}. Name it once.")
+            owner[name] = i
+    missing = [layer.name for layer in order.layers if layer.name not in owner]
+    takers = [i for i, patterns in enumerate(wanted) if REST in patterns]
+    if len(takers) > 1:
+        raise OrderError(f"The pattern {REST!r} stands in {len(takers)} phases. It can stand in one.")
+    if missing and not takers:
+        shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+        raise OrderError(
+            f"No phase names {shown} ({len(missing)} of {len(order.layers)} layers). Add the pattern {REST!r}."
+        )
+    if takers:
+        taken = {*groups[takers[0]], *missing}
+        groups[takers[0]] = [layer.name for layer in order.layers if layer.name in taken]
+    if empty := [i for i, group in enumerate(groups, 1) if not group]:
+        raise OrderError(f"Phase {empty[0]} has no layers.")
+    return groups
+
+
+def _by_tree(order: LayerOrder, mode: str) -> list[Group]:
+    """Group the layers that are used by the module tree; unused ones end the last phase."""
+    used = [layer.name for layer in order.layers if layer.calls]
+    unused = [layer.name for layer in order.layers if not layer.calls]
+    groups = [[name] for name in used]
+    if mode != "layer" and (blocks := _blocks(order, used, outermost=mode == "stage")):
+        groups = _fold(order, _group(used, blocks), blocks)
+    if not groups:
+        return [unused]
+    groups[-1].extend(unused)
+    return groups
+
+
+def _prefixes(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def _below(names: Sequence[str]) -> dict[str, list[str]]:
+    """List the layers at and below each path."""
+    below: dict[str, list[str]] = {}
+    for name in names:
+        for path in _prefixes(name):
+            below.setdefault(path, []).append(name)
+    return below
+
+
+def _blocks(order: LayerOrder, names: Sequence[str], *, outermost: bool) -> set[str]:
+    """Find the repeated blocks.
+
+    A repeated block is one of at least two siblings of one class with at least two layers each, in sequence in the
+    layer graph: the heads of an attention stand side by side and are none.
+    """
+    below, closure = _below(names), Closure(order.dag.subgraph(names), names)
+    families: dict[tuple[str, str], list[str]] = {}
+    for path, layers in below.items():
+        if len(layers) >= 2 and path in order.modules:
+            families.setdefault((path.rpartition(".")[0], order.modules[path]), []).append(path)
+    candidates = {
+        key: paths
+        for key, paths in families.items()
+        if len(paths) >= 2 and any(_in_sequence(closure, below[a], below[b]) for a, b in pairwise(paths))
+    }
+    inner = {path for paths in candidates.values() for path in paths}
+    found: set[str] = set()
+    for (_, kind), paths in candidates.items():
+        # Two plain containers beside each other, features and classifier, repeat nothing unless something inside does.
+        nested = any(other.startswith(f"{path}.") for path in paths for other in inner)
+        if kind == "Sequential" and len(paths) < 3 and not nested:
+            continue
+        found.update(paths)
+    if outermost:
+        return {path for path in found if not any(outer in found for outer in _prefixes(path)[:-1])}
+    return {path for path in found if not any(other.startswith(f"{path}.") for other in found)}
+
+
+def _in_sequence(closure: Closure, first: Sequence[str], second: Sequence[str]) -> bool:
+    return any(closure.precedes(a, b) for a in first for b in second)
+
+
+def _group(names: Sequence[str], blocks: set[str]) -> list[Group]:
+    """Group runs of layers of one block, or of one module that holds no block and is no larger than the largest."""
+    below = _below(names)
+    largest = max(len(below[block]) for block in blocks)
+    above = {path for block in blocks for path in _prefixes(block)[:-1]}
+
+    def key(name: str) -> str:
+        for path in _prefixes(name):
+            if path in blocks or (path not in above and len(below[path]) <= largest):
+                return path
+        return name
+
+    groups: list[Group] = []
+    for previous, name in zip([None, *names], names, strict=False):
+        if previous is not None and key(previous) == key(name):
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return groups
+
+
+def _fold(order: LayerOrder, groups: list[Group], blocks: set[str]) -> list[Group]:
+    """Let phases that hold nothing but norms and bare parameters join a neighbour, rather one that is no block."""
+
+    def is_block(group: Group) -> bool:
+        return any(path in blocks for path in _prefixes(group[0]))
+
+    folded: list[Group] = [list(group) for group in groups]
+    i = 0
+    while i < len(folded) and len(folded) > 1:
+        group = folded[i]
+        if not all(_is_glue(order[name]) for name in group):
+            i += 1
+            continue
+        before = folded[i - 1] if i else None
+        behind = folded[i + 1] if i + 1 < len(folded) else None
+        closer = before and behind and _shared(before[-1], group[0]) >= _shared(group[-1], behind[0])
+        if before is not None and (behind is None or not is_block(before) or (is_block(behind) and closer)):
+            before.extend(folded.pop(i))
+        elif behind is not None:
+            behind[:0] = folded.pop(i)
+    return folded
+
+
+def _is_glue(layer: Layer) -> bool:
+    return layer.type == "Parameter" or "norm" in layer.type.lower() or layer.type.startswith("LayerScale")
+
+
+def _shared(a: str, b: str) -> int:
+    """Count the modules that contain both layers."""
+    shared = 0
+    for x, y in zip(a.split(".")[:-1], b.split(".")[:-1], strict=False):
+        if x != y:
+            break
+        shared += 1
+    return shared
+
+
+def _merge_neighbours(groups: list[Group], most: int) -> list[Group]:
+    """Merge neighbours into `most` phases of even size, cutting rather between modules than inside them.
+
+    Dynamic programming over cut positions; the cost of a phase is the squared relative deviation from the mean number
+    of layers, and each cut costs 0.15 per module that it cuts through.
+    """
+    n = len(groups)
+    sums = [0]
+    for group in groups:
+        sums.append(sums[-1] + len(group))
+    mean = sums[-1] / most
+    cut = [0.0, *(0.15 * _shared(a[-1], b[0]) for a, b in pairwise(groups))]
+    best = [0.0] + [float("inf")] * n
+    choices: list[list[int]] = []
+    for _ in range(most):
+        previous, best, choice = best, [float("inf")] * (n + 1), [0] * (n + 1)
+        for end in range(1, n + 1):
+            for start in range(end):
+                cost = previous[start] + ((sums[end] - sums[start] - mean) / mean) ** 2 + cut[start]
+                if cost < best[end]:
+                    best[end], choice[end] = cost, start
+        choices.append(choice)
+    bounds = [n]
+    for choice in reversed(choices):
+        bounds.append(choice[bounds[-1]])
+    bounds.reverse()
+    return [[name for group in groups[start:end] for name in group] for start, end in pairwise(bounds)]
+
+
+def _title(order: LayerOrder, group: Group) -> str:
+    """Name a phase by the module that holds exactly its layers, else by its first and last layer."""
+    if len(group) == 1:
+        return group[0]
+    below, members = _below([layer.name for layer in order.layers]), set(group)
+    for path in _prefixes(group[0]):
+        if set(below[path]) == members:
+            return path
+    return f"{group[0]} … {group[-1]}"
