@@ -1,0 +1,136 @@
+"""Where in a checkpoint is the state dict? Decided by its structure; well-known keys only break ties."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+Keys = tuple[str, ...]
+
+_DEPTH = 3
+_EXTRA_STATE = "_extra_state"  # torch's name for what a module adds to its state dict
+_PREFERRED = ("state_dict", "model_state_dict", "model", "model_state", "module", "network", "net", "weights", "params")
+_TRAINING = ("sched", "scaler", "rng", "random_state", "callbacks", "loops")
+
+
+class AmbiguousError(ValueError):
+    """Several mappings could be the weights; ``args[0]`` lists them in words."""
+
+
+def find(tree: Any) -> Keys | None:
+    """The keys that lead to the state dict in ``tree``, ``()`` if it is one itself, ``None`` if there is none.
+
+    A state dict is a mapping from names to nothing but tensors; where there is none, also other values may stand
+    between the tensors. Optimizer state is never looked at.
+
+    Raises:
+        AmbiguousError: there are several, and no well-known key tells which one is the model.
+    """
+    mappings = dict(_mappings(tree, ()))
+    candidates = [keys for keys, mapping in mappings.items() if _is_state_dict(mapping, mixed=False)]
+    candidates = candidates or [keys for keys, mapping in mappings.items() if _is_state_dict(mapping, mixed=True)]
+    if () in candidates:
+        return ()
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    known = [keys for keys in candidates if keys[-1] in _PREFERRED]
+    if known:
+        return min(known, key=lambda keys: (len(keys), _PREFERRED.index(keys[-1])))
+    raise AmbiguousError(", ".join(f"{'.'.join(k)} ({count_tensors(mappings[k])} tensors)" for k in candidates))
+
+
+def at(tree: Any, keys: Keys) -> Any:
+    """What ``keys`` lead to in ``tree``."""
+    for key in keys:
+        tree = tree[key]
+    return tree
+
+
+def strip(tree: Any, keys: Keys) -> tuple[Any, list[str]]:
+    """A copy of ``tree`` without training state and with ``None`` for each tensor of the state dict at ``keys``.
+
+    Returns:
+        The copy, which keeps the types of the mappings and the order of their keys, and what was left out, in words.
+    """
+    if not keys:
+        return _strip_state_dict(tree)
+    shell = copy.copy(tree)
+    left_out = []
+    for key, value in tree.items():
+        if key == keys[0]:
+            shell[key], inner = strip(value, keys[1:])
+            left_out += inner
+        elif word := _left_out(str(key), value):
+            del shell[key]
+            left_out.append(f"{key} ({word})")
+        elif isinstance(value, Tensor):
+            shell[key] = value.detach().clone()
+    return shell, left_out
+
+
+def fill(shell: Any, keys: Keys, tensors: Mapping[str, Tensor]) -> Any:
+    """The inverse of `strip`: a copy of ``shell`` with ``tensors`` in the state dict at ``keys``."""
+    tree = copy.copy(shell)
+    if keys:
+        tree[keys[0]] = fill(tree[keys[0]], keys[1:], tensors)
+    else:
+        tree.update(tensors)
+    return tree
+
+
+def count_tensors(value: Any) -> int:
+    """How many tensors ``value`` holds at any depth."""
+    if isinstance(value, Mapping):
+        return sum(count_tensors(inner) for inner in value.values())
+    if isinstance(value, (list, tuple)):
+        return sum(count_tensors(inner) for inner in value)
+    return int(isinstance(value, Tensor))
+
+
+def _strip_state_dict(state: Any) -> tuple[Any, list[str]]:
+    """`strip` of the state dict itself, which may have other values between its tensors."""
+    shell = copy.copy(state)
+    left_out = []
+    for name, value in state.items():
+        if isinstance(value, Tensor):
+            shell[name] = None
+        elif not name.endswith(_EXTRA_STATE) and (word := _left_out(name, value)):
+            del shell[name]
+            left_out.append(f"{name} ({word})")
+    return shell, left_out
+
+
+def _mappings(tree: Any, keys: Keys) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
+    """Every mapping in ``tree`` that can be reached by a few names and is no optimizer state, the outer ones first."""
+    if not isinstance(tree, Mapping) or len(keys) > _DEPTH or (keys and _is_optimizer(keys[-1], tree)):
+        return
+    yield keys, tree
+    for key, value in tree.items():
+        if isinstance(key, str):
+            yield from _mappings(value, (*keys, key))
+
+
+def _is_state_dict(mapping: Mapping[str, Any], mixed: bool) -> bool:
+    """Whether ``mapping`` goes from names to tensors, with other values between them if ``mixed``."""
+    if not all(isinstance(name, str) for name in mapping):
+        return False
+    tensors = {name: value for name, value in mapping.items() if isinstance(value, Tensor)}
+    others = [name for name in mapping if name not in tensors and not name.endswith(_EXTRA_STATE)]
+    # Counters, metrics and the state of random generators are tensors too, but no layer's.
+    return any(t.is_floating_point() and t.dim() > 0 for t in tensors.values()) and (mixed or not others)
+
+
+def _is_optimizer(key: str, value: Any) -> bool:
+    """Whether ``value`` is the state of an optimizer."""
+    return "optim" in key.lower() or (isinstance(value, Mapping) and "param_groups" in value)
+
+
+def _left_out(key: str, value: Any) -> str:
+    """Why the entry does not belong in a checkpoint of other weights, in words; empty if it may stay."""
+    if _is_optimizer(key, value):
+        return "optimizer state"
+    if any(word in key.lower() for word in _TRAINING):
+        return "training state"
+    count = 0 if isinstance(value, Tensor) else count_tensors(value)
+    return f"{count} other tensors" if count else ""

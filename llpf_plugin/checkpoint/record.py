@@ -1,0 +1,76 @@
+"""What is known of a checkpoint; and of any weights, which of them are tied and a hash of their bytes."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from llpf_plugin.weights import Weights
+
+Format = Literal["torch", "safetensors", "shards"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's weights under plain names, and all that is needed to write others in the same form."""
+
+    path: Path
+    """The file that was read; for shards, their index."""
+    format: Format
+    weights: Weights
+    """By plain name, on the CPU, in the dtypes of the file; tied tensors are one object under several names."""
+    names: dict[str, str]
+    """Plain name to the name in the file; a tied name that safetensors leaves out is not in it."""
+    nesting: tuple[str, ...] = ()
+    """The keys that lead to the state dict; empty if the file is one."""
+    extras: Any = None
+    """The tree around the weights (epoch, arguments, …), without training state, ``None`` in each tensor's place."""
+    left_out: tuple[str, ...] = ()
+    """What a written checkpoint does not carry (optimizer state, …), in words."""
+    metadata: dict[str, str] | None = None
+    """The metadata in the header of safetensors; for shards, of each shard under the same header."""
+    shards: dict[str, str] = field(default_factory=dict)
+    """Plain name to shard file; the index is ``path``."""
+
+    @property
+    def dtypes(self) -> dict[str, torch.dtype]:
+        """The dtype of every tensor."""
+        return {name: tensor.dtype for name, tensor in self.weights.items()}
+
+    @property
+    def ties(self) -> list[tuple[str, ...]]:
+        """The groups of names that share one tensor."""
+        return tied_names(self.weights)
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What wrappers had put before the names, e.g. ``module.`` or ``_orig_mod.``."""
+        return tuple(sorted({s.removesuffix(p) for p, s in self.names.items() if s != p and s.endswith(p)}))
+
+
+def tied_names(weights: Mapping[str, Tensor]) -> list[tuple[str, ...]]:
+    """The groups of two names or more that are the same view of the same memory."""
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for name, tensor in weights.items():
+        if tensor.numel():
+            groups.setdefault(view_key(tensor), []).append(name)
+    return [tuple(names) for names in groups.values() if len(names) > 1]
+
+
+def view_key(tensor: Tensor) -> tuple[object, ...]:
+    """Equal for two tensors if and only if they are the same view of the same memory."""
+    return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride(), str(tensor.device)
+
+
+def fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """A hash of names, shapes, dtypes and bytes, 32 hexadecimal digits; the order of the names does not matter."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(repr((name, tuple(tensor.shape), str(tensor.dtype))).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

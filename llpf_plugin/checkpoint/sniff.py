@@ -1,0 +1,116 @@
+"""What kind of file is it? By its content, since suffixes lie; what is no checkpoint is told by its name."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+from llpf_plugin.errors import CheckpointError
+
+Kind = Literal["torch zip", "torch legacy", "safetensors"]
+INDEX = ".safetensors.index.json"
+
+_KNOWN = {
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself: fetch it with `git lfs pull`",
+    b"GGUF": "a GGUF file: convert it to safetensors",
+    b"\x89HDF": "an HDF5 (Keras) file: convert it to a PyTorch state dict",
+    b"\x93NUMPY": "a NumPy array: save a PyTorch state dict",
+    b"\x1f\x8b": "gzip-compressed: unpack it first",
+    b"BZh": "bzip2-compressed: unpack it first",
+    b"\xfd7zXZ": "xz-compressed: unpack it first",
+}
+
+
+def kind(path: Path) -> Kind:
+    """The kind of the checkpoint file ``path``.
+
+    Raises:
+        CheckpointError: it is missing, empty, truncated, or no checkpoint.
+    """
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist: check the path.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
+    if not head:
+        raise CheckpointError(f"{path} is empty: the copy or the save was cut off; get it again.")
+    for magic, what in _KNOWN.items():
+        if head.startswith(magic):
+            raise CheckpointError(f"{path} is {what}.")
+    if head.startswith(b"PK"):
+        return _zip_kind(path)
+    if head.startswith(b"\x80"):
+        return "torch legacy"
+    if head[8:9] == b"{":
+        return "safetensors"
+    raise CheckpointError(f"{path} is {_describe(head)}. A checkpoint is written by torch.save or by safetensors.")
+
+
+def truncated(path: Path) -> CheckpointError:
+    """The error for a file whose end is missing."""
+    return CheckpointError(f"{path} is truncated or damaged: copy or download it again, or save it again.")
+
+
+def weight_files(folder: Path) -> Path:
+    """The index, or the single file, of a folder that holds a safetensors checkpoint.
+
+    Raises:
+        CheckpointError: the folder holds none, or several.
+    """
+    indices, files = sorted(folder.glob(f"*{INDEX}")), sorted(folder.glob("*.safetensors"))
+    found = indices or files
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(file.name for file in found[:5])
+        raise CheckpointError(f"{folder} holds several checkpoints ({listed}): name the file or the index you mean.")
+    raise CheckpointError(
+        f"{folder} is a folder without *.safetensors or *{INDEX}: name a checkpoint file, "
+        "or a folder of safetensors shards with their index."
+    )
+
+
+def weight_map(index: Path) -> dict[str, str]:
+    """Tensor name to shard file, from an index.
+
+    Raises:
+        CheckpointError: the index is malformed, or leads out of its folder.
+    """
+    try:
+        shards = json.loads(index.read_bytes())["weight_map"]
+        names = {str(name): str(file) for name, file in shards.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index} is no index of shards (a JSON object with a weight_map): {error}.") from error
+    if not names:
+        raise CheckpointError(f"{index} lists no tensors: save the model again.")
+    for file in sorted(set(names.values())):
+        if Path(file).name != file:
+            raise CheckpointError(f"{index} leads out of its folder, to {file!r}: shards must lie beside their index.")
+        if not (index.parent / file).exists():
+            raise CheckpointError(f"{index.parent / file} does not exist, but {index.name} lists it: get the shard.")
+    return names
+
+
+def _zip_kind(path: Path) -> Kind:
+    """`kind` of a file that begins like a ZIP archive."""
+    if not zipfile.is_zipfile(path):
+        raise truncated(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name.rpartition("/")[2] for name in archive.namelist()}
+    if "constants.pkl" in members:
+        raise CheckpointError(f"{path} is a TorchScript archive: save the state_dict() of the model instead.")
+    if "data.pkl" not in members:
+        raise CheckpointError(f"{path} is a ZIP archive that torch.save did not write: name a checkpoint.")
+    return "torch zip"
+
+
+def _describe(head: bytes) -> str:
+    """A word for content that is no checkpoint."""
+    start = head.lstrip()[:15].lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "a web page (HTML), probably an error page that was saved instead of the download: download it again"
+    if all(byte >= 0x20 or byte in b"\t\r\n\f" for byte in head):
+        return f"a text file (it begins {head[:40]!r})"
+    return f"no checkpoint that is known here (it begins {head[:8].hex(' ')})"

@@ -1,0 +1,141 @@
+"""Write weights in the form in which a checkpoint came."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from llpf_plugin.checkpoint import nesting
+from llpf_plugin.checkpoint.record import Checkpoint, view_key
+from llpf_plugin.checkpoint.sniff import INDEX
+from llpf_plugin.errors import CheckpointError, MismatchError
+from llpf_plugin.files import atomic_folder, atomic_write
+from llpf_plugin.weights import Weights
+
+_SUFFIXES = {"torch": (".pt", ".pth", ".bin", ".ckpt"), "safetensors": (".safetensors",)}
+_KNOWN = {suffix for suffixes in _SUFFIXES.values() for suffix in suffixes}
+
+
+def write(path: Path | str, weights: Mapping[str, Tensor], like: Checkpoint) -> Path:
+    """Write ``weights`` in the format, nesting, names and dtypes of ``like``, whole or not at all.
+
+    Exactly the tensors that ``like`` stored are written, tied ones tied. What was around them stays, except for
+    training state: ``like.left_out`` says what.
+
+    Args:
+        path: a file, or a folder for shards; a file name without a known suffix gets that of ``like``.
+        weights: by plain name; of tied names one is enough.
+        like: the checkpoint whose form is taken.
+
+    Returns:
+        The file, or the folder of the shards, that was written.
+
+    Raises:
+        CheckpointError: the suffix is that of another format, or a value does not fit the dtype.
+        MismatchError: weights are missing, or tied ones differ.
+        RunError: the disk is full, or the place cannot be written; what was there is untouched.
+    """
+    target = _target(Path(path), like)
+    tensors = _in_form(weights, like)
+    if like.format == "shards":
+        return _write_shards(target, tensors, like)
+    if like.format == "safetensors":
+        return atomic_write(target, lambda temporary: save_file(tensors, temporary, metadata=like.metadata))
+    tree = nesting.fill(like.extras, like.nesting, tensors)
+
+    def save(temporary: Path) -> None:
+        # Given an open file, torch lets the system's own error through.
+        with temporary.open("wb") as file:
+            torch.save(tree, file)
+
+    return atomic_write(target, save)
+
+
+def _write_shards(folder: Path, tensors: Weights, like: Checkpoint) -> Path:
+    """`write` of shards: the same tensors in the same files, and their index."""
+    shards: dict[str, Weights] = {}
+    for plain, stored in like.names.items():
+        shards.setdefault(like.shards[plain], {})[stored] = tensors[stored]
+    index = {
+        "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())},
+        "weight_map": {stored: like.shards[plain] for plain, stored in sorted(like.names.items())},
+    }
+
+    def save(temporary: Path) -> None:
+        for file, own in shards.items():
+            save_file(own, temporary / file, metadata=like.metadata)
+        (temporary / like.path.name).write_text(json.dumps(index, indent=2) + "\n")
+
+    return atomic_folder(folder, save, replaceable=lambda entry: entry.name.endswith((".safetensors", INDEX)))
+
+
+def _target(path: Path, like: Checkpoint) -> Path:
+    """The file or folder to write, its suffix checked or added."""
+    if like.format == "shards":
+        if path.name.endswith(INDEX):
+            return path.parent
+        if path.suffix in _KNOWN:
+            raise CheckpointError(f"{like.path} lists shards and the result is written alike: {path} must be a folder.")
+        return path
+    usual = _SUFFIXES[like.format]
+    if path.suffix and path.suffix in (*usual, like.path.suffix):
+        return path
+    suffix = like.path.suffix or usual[0]
+    if path.suffix in _KNOWN:
+        raise CheckpointError(
+            f"{path} has the suffix of another format than {like.path}, and the result is written alike: "
+            f"name it {path.stem}{suffix}."
+        )
+    return path.with_name(path.name + suffix)
+
+
+def _in_form(weights: Mapping[str, Tensor], like: Checkpoint) -> Weights:
+    """The tensors to be stored, by stored name, in the dtypes of ``like``, each in memory of its own unless tied."""
+    leader = _leaders(weights, like)
+    if missing := [name for name in like.names if leader.get(name, name) not in weights]:
+        raise MismatchError(f"The weights to be written lack {', '.join(missing[:10])} ({len(missing)} in all).")
+    seen: set[int] = set()
+    made: Weights = {}
+    for name in like.names:
+        lead = leader.get(name, name)
+        if lead not in made:
+            made[lead] = _compact(_cast(weights[lead], like.weights[name].dtype, name), seen)
+    return {stored: made[leader.get(name, name)] for name, stored in like.names.items()}
+
+
+def _leaders(weights: Mapping[str, Tensor], like: Checkpoint) -> dict[str, str]:
+    """For each tied name, the one of its group whose tensor is written for all."""
+    leaders: dict[str, str] = {}
+    for group in like.ties:
+        present = [name for name in group if name in weights]
+        for name in present[1:]:
+            one, other = weights[present[0]], weights[name]
+            if view_key(one) != view_key(other) and not torch.equal(one, other):
+                raise MismatchError(
+                    f"{present[0]} and {name} are tied in {like.path}, but not in the weights to write."
+                )
+        leaders |= dict.fromkeys(group, present[0] if present else group[0])
+    return leaders
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    """``tensor`` on the CPU in ``dtype``, refused if that makes a finite value infinite."""
+    cast = tensor.detach().to("cpu", dtype)
+    if cast.dtype != tensor.dtype and cast.is_floating_point():
+        overflow = int((tensor.detach().float().isfinite().cpu() & ~cast.float().isfinite()).sum())
+        if overflow:
+            raise CheckpointError(f"{name}: {overflow} values are too large for {dtype}, the dtype of the source.")
+    return cast
+
+
+def _compact(tensor: Tensor, seen: set[int]) -> Tensor:
+    """``tensor`` without the rest of the memory that it is a view of, which would be saved with it."""
+    tensor = tensor.contiguous()
+    storage = tensor.untyped_storage()
+    if storage.nbytes() != tensor.nbytes or storage.data_ptr() in seen:
+        tensor = tensor.clone()
+    seen.add(tensor.untyped_storage().data_ptr())
+    return tensor

@@ -1,0 +1,22 @@
+"""Before any work: do two sets of weights fit each other and the model, and are they worth connecting?
+
+Pure functions on weights. What is found is a value with a level, so that a caller can show all of it at once.
+"""
+
+from llpf_plugin.preflight.finding import Finding, raise_errors
+from llpf_plugin.preflight.fit import complete, fits
+from llpf_plugin.preflight.pair import NEARLY_SAME, compare
+from llpf_plugin.preflight.statistics import SPHERE_RATIO, LayerStatistics, layer_statistics, off_sphere
+
+__all__ = [
+    "NEARLY_SAME",
+    "SPHERE_RATIO",
+    "Finding",
+    "LayerStatistics",
+    "compare",
+    "complete",
+    "fits",
+    "layer_statistics",
+    "off_sphere",
+    "raise_errors",
+]

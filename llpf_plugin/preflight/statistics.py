@@ -1,0 +1,57 @@
+"""Variance, angle and distance of two models, tensor by tensor."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from llpf_plugin import sphere
+from llpf_plugin.weights import cosine, distance
+
+SPHERE_RATIO = 1.25
+"""Two variances lie on one sphere for practical purposes if their ratio is at most this, either way round."""
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """How one tensor of A compares with B's, computed in float32 or better."""
+
+    name: str
+    shape: tuple[int, ...]
+    variance_a: float
+    variance_b: float
+    ratio: float
+    """B's variance over A's; infinite if only A's is 0, and 1 if both are."""
+    cosine: float
+    distance: float
+
+    @property
+    def same_sphere(self) -> bool:
+        """Whether the two tensors lie on one variance sphere, up to `SPHERE_RATIO`; constant ones have none."""
+        constant = self.variance_a == 0 or self.variance_b == 0
+        return constant or 1 / SPHERE_RATIO <= self.ratio <= SPHERE_RATIO
+
+
+def layer_statistics(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> list[LayerStatistics]:
+    """Variance, angle and distance of every floating-point tensor of ≥ 2 dimensions, in the order of ``a``.
+
+    Args:
+        a: weights by plain name.
+        b: weights with the names and shapes of ``a``.
+    """
+    return [_statistics(k, t, b[k]) for k, t in a.items() if t.is_floating_point() and t.dim() >= 2]
+
+
+def off_sphere(rows: Iterable[LayerStatistics]) -> list[LayerStatistics]:
+    """The rows whose tensors lie on different variance spheres; any of them calls for a walk across spheres."""
+    return [row for row in rows if not row.same_sphere]
+
+
+def _statistics(name: str, a: Tensor, b: Tensor) -> LayerStatistics:
+    """One row of `layer_statistics`."""
+    variance_a, variance_b = sphere.variance(a), sphere.variance(b)
+    ratio = variance_b / variance_a if variance_a else (float("inf") if variance_b else 1.0)
+    one, other = {name: a}, {name: b}
+    return LayerStatistics(
+        name, tuple(a.shape), variance_a, variance_b, ratio, cosine(one, other), distance(one, other)
+    )
