@@ -13,7 +13,7 @@ from llpf_plugin.errors import OrderError
 from llpf_plugin.order.fdf import Closure, contract, fdf_order, join_norms, layer_graph, levels_order
 from llpf_plugin.order.layers import Owner, class_name, owners
 from llpf_plugin.order.result import Layer, LayerOrder
-from llpf_plugin.order.trace import Call, Trace, trace
+from llpf_plugin.order.trace import Call, Trace, listed, trace, trace_without_inputs
 
 
 def layer_order(model: nn.Module, example_inputs: Any = None, *, order: Literal["fdf", "levels"] = "fdf") -> LayerOrder:
@@ -37,7 +37,10 @@ def layer_order(model: nn.Module, example_inputs: Any = None, *, order: Literal[
     model = unwrap(model)
     _check(model)
     layers = owners(model)
-    traced = trace(model, Call.of(example_inputs), layers)
+    if example_inputs is None:
+        traced = trace_without_inputs(model, layers)
+    else:
+        traced = trace(model, Call.of(example_inputs), layers)
     return _assemble(model, layers, traced, order)
 
 
@@ -114,10 +117,10 @@ def _assemble(model: nn.Module, layers: Mapping[str, Owner], traced: Trace, kind
 def _remarks(traced: Trace, layers: Mapping[str, Owner], unused: tuple[str, ...]) -> list[str]:
     remarks = []
     if unused:
-        remarks.append(f"No operation read {', '.join(unused)}; layers that hold nothing else stand last.")
+        remarks.append(f"No operation read {listed(unused)}; layers that hold nothing else stand last.")
     if left := [name for name in traced.flow.order if name in traced.flow.left]:
         remarks.append(
-            f"Values left the graph as Python numbers behind {', '.join(left)}: the order is right, "
+            f"Values left the graph as Python numbers behind {listed(left)}: the order is right, "
             "edges from there may be missing."
         )
     return remarks

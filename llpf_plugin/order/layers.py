@@ -160,6 +160,8 @@ def flow(graph: fx.Graph, layers: Mapping[str, Owner], opaque: Mapping[str, list
         data = [fronts[source] for source in inputs if source in fronts]
         for name in own:
             touched.setdefault(name, step)
+        if node.op == "output":
+            continue
         if not data and not (own and _COMPUTES.search(operation(node))):
             weights[node] = own
             continue
@@ -167,10 +169,13 @@ def flow(graph: fx.Graph, layers: Mapping[str, Owner], opaque: Mapping[str, list
         for name in own:
             first.setdefault(name, (step, touched[name]))
             sites.setdefault(name, set()).add(_call(node, name))
-            result.edges.update((source, name) for source in front if source != name)
+        # Nothing is known of the inside of an opaque module: its layers stand one after the other.
+        for names in [(name,) for name in own] if node.op == "call_module" else [own]:
+            result.edges.update((source, name) for source in front for name in names if source != name)
+            front = frozenset(names) or front
         if operation(node) == "_local_scalar_dense":
             result.left |= front
-        fronts[node] = frozenset(own) or front
+        fronts[node] = front
     # A weight that never met data (a temperature that is returned as it is) stands where it was touched.
     for name, step in touched.items():
         first.setdefault(name, (step, step))

@@ -91,7 +91,7 @@ class Recorder(TorchDispatchMode):
 
     def finish(self, result: Any) -> fx.Graph:
         """Close the graph with the tensors of the model's result, whatever container holds them."""
-        self.graph.output(tuple(self._read(tensor) for tensor in _tensors(result)))
+        self.graph.output(tuple(self._read(tensor) for tensor in tensors_in(result)))
         return self.graph
 
     @contextmanager
@@ -195,7 +195,7 @@ def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
     return [tensor for tensor in pytree.tree_leaves(values) if isinstance(tensor, Tensor)]
 
 
-def _tensors(result: Any) -> Iterator[Tensor]:
+def tensors_in(result: Any) -> Iterator[Tensor]:
     """Walk through containers, dataclasses and plain objects to the tensors of a model's result."""
     seen: set[int] = set()
     stack = [result]

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,9 +18,11 @@ import torch.utils._pytree as pytree
 from torch import Tensor, fx, nn
 
 from llpf_plugin.errors import OrderError
+from llpf_plugin.order.backward import backward_graph
 from llpf_plugin.order.layers import Flow, Owner, flow, merge
 from llpf_plugin.order.pristine import pristine
-from llpf_plugin.order.record import Recorder
+from llpf_plugin.order.record import Recorder, tensors_in
+from llpf_plugin.order.symbolic import registration_flow, symbolic_flow
 
 
 @dataclass
@@ -76,7 +78,23 @@ def trace(model: nn.Module, call: Call, layers: Mapping[str, Owner]) -> Trace:
     result = Trace(found, graph, "dispatch", warnings=[note] if note else [])
     if _uncovered(layers, found):
         _training_pass(model, call, layers, result)
+    if _uncovered(layers, found):
+        _backward_pass(model, call, layers, result)
     return result
+
+
+def trace_without_inputs(model: nn.Module, layers: Mapping[str, Owner]) -> Trace:
+    """Read a model without running it, as far as its code can be followed; nothing of this is verified."""
+    try:
+        found, graph, opaque = symbolic_flow(model, layers)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        note = f"Without inputs the model's code could not be followed ({reason}): the order is that of registration."
+        return Trace(registration_flow(layers), None, "registration", verified=False, warnings=[note])
+    notes = ["Read without inputs, from the code alone: give example inputs to verify the order."]
+    if opaque:
+        notes.append(f"Inside {', '.join(opaque)} the code could not be followed: order of registration there.")
+    return Trace(found, graph, "symbolic", verified=False, warnings=notes)
 
 
 def _uncovered(layers: Mapping[str, Owner], found: Flow) -> list[str]:
@@ -100,9 +118,10 @@ def _first_pass(model: nn.Module, call: Call, layers: Mapping[str, Owner]) -> tu
             first_error = first_error or error
             continue
         return graph, flow(graph, layers), note
-    message = " ".join(str(first_error).split())[:500]
+    assert first_error is not None
+    message = " ".join(str(first_error).split())[:500].rstrip(".")
     raise OrderError(
-        f"{type(model).__name__} does not run on the example inputs ({call}): {type(first_error).__name__}: {message} "
+        f"{type(model).__name__} does not run on the example inputs ({call}): {type(first_error).__name__}: {message}. "
         f"Give inputs that the model accepts: a tensor, a tuple of positional or a dict of keyword arguments."
     ) from first_error
 
@@ -118,7 +137,31 @@ def _training_pass(model: nn.Module, call: Call, layers: Mapping[str, Owner], re
         return  # No loss: what stays uncovered is named in the end.
     if added := merge(result.flow, extra):
         result.tracer += "+train"
-        result.warnings.append(f"Only in training mode: {_listed(added)}; placed by a second pass in that mode.")
+        result.warnings.append(f"Only in training mode: {listed(added)}; placed by a second pass in that mode.")
+
+
+def _backward_pass(model: nn.Module, call: Call, layers: Mapping[str, Owner], result: Trace) -> None:
+    """Look for the missing layers in the autograd graph: the recorder does not see other threads."""
+    try:
+        with pristine(model, call.tensors(), whole=True), _eager(), torch.enable_grad():
+            model.eval()
+            for parameter in model.parameters():
+                if parameter.is_floating_point() or parameter.is_complex():
+                    parameter.requires_grad_(True)
+            inputs = call.map(_tracked)
+            extra = flow(backward_graph(model, tensors_in(model(*inputs.args, **inputs.kwargs))), layers)
+    except Exception:
+        return  # As above.
+    if added := merge(result.flow, extra):
+        result.tracer += "+autograd"
+        result.warnings.append(
+            f"Run where the recorder does not see (another thread): {listed(added)}; placed by autograd."
+        )
+
+
+def _tracked(tensor: Tensor) -> Tensor:
+    """Copy an input so that autograd follows it; times one, since a leaf must not be written to."""
+    return tensor.detach().clone().requires_grad_(True) * 1 if tensor.is_floating_point() else tensor.clone()
 
 
 def record(model: nn.Module, call: Call, *, training: bool, gradients: bool) -> fx.Graph:
@@ -148,7 +191,8 @@ def _double(tensor: Tensor) -> Tensor:
     return torch.cat([tensor, tensor]) if tensor.dim() else tensor
 
 
-def _listed(names: list[str], most: int = 8) -> str:
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Name the first few of a list, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

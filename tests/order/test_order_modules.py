@@ -1,0 +1,235 @@
+"""Modules of every kind: recurrent, attention, tied, parametrized, threaded, wrapped; dicts; bad input."""
+
+import threading
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from llpf_plugin.errors import OrderError
+from llpf_plugin.order import LayerOrder, layer_order
+
+
+def names(order: LayerOrder) -> list[str]:
+    return [layer.name for layer in order.layers]
+
+
+def test_recurrent_layers_are_split_by_depth() -> None:
+    order = layer_order(
+        nn.Sequential(nn.Embedding(7, 4), nn.LSTM(4, 5, num_layers=2, bidirectional=True)), torch.ones(3, 2).long()
+    )
+    assert names(order) == ["0", "1.l0", "1.l1"]
+    assert order["1.l1"].after == ("1.l0",) and len(order["1.l0"].parameters) == 8
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.RNN, nn.LSTM])
+def test_every_recurrent_kind_is_covered(kind: type[nn.Module]) -> None:
+    order = layer_order(kind(3, 4, num_layers=3), torch.zeros(2, 1, 3))
+    assert names(order) == ["l0", "l1", "l2"] and order["l2"].after == ("l1",) and not order.unused
+
+
+def test_transformer_runs_encoder_then_decoder() -> None:
+    model = nn.Transformer(8, 2, 2, 2, 16, batch_first=True)
+    order = layer_order(model, (torch.zeros(1, 3, 8), torch.zeros(1, 4, 8)))
+    first = names(order).index
+    assert first("encoder.layers.1.linear2") < first("decoder.layers.0.self_attn.in_proj")
+    assert order["decoder.layers.0.multihead_attn.out_proj"].type == "NonDynamicallyQuantizableLinear"
+    assert order["encoder.layers.0.self_attn.in_proj"].type == "MultiheadAttention.in_proj"
+    # Self-attention of the decoder needs nothing of the encoder: they are parallel.
+    assert order["decoder.layers.0.self_attn.in_proj"].after == () and not order.unused
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 9)
+        self.body = nn.Linear(6, 6)
+        self.embedding = nn.Embedding(9, 6)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, ids: Tensor) -> dict[str, Any]:
+        return {"logits": [self.head(torch.tanh(self.body(self.embedding(ids))))]}
+
+
+def test_tied_weights_stand_at_their_first_use() -> None:
+    order = layer_order(Tied(), {"ids": torch.zeros(2, 3, dtype=torch.long)})
+    assert names(order) == ["head", "body"]
+    assert order["head"].calls == 2
+    assert order.back_edges == (("body", "head"),)
+
+
+class Repeated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = nn.Linear(4, 4)
+        self.first = nn.Linear(4, 4)
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(3):
+            x = self.second(self.first(x))
+        return x
+
+
+def test_a_repeated_module_is_counted_and_stands_once() -> None:
+    order = layer_order(Repeated(), torch.zeros(1, 4))
+    assert names(order) == ["first", "second", "unused"]
+    assert [layer.calls for layer in order.layers] == [3, 3, 0]
+    assert order.unused == ("unused.weight", "unused.bias") and "unused.weight" in order.warnings[-1]
+    assert order.phases("layer")[-1].layers == ("second", "unused")
+
+
+def test_parametrizations_belong_to_their_host() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    nn.utils.parametrizations.weight_norm(model[0])
+    nn.utils.parametrizations.spectral_norm(model[1])
+    nn.utils.parametrizations.orthogonal(model[2])
+    order = layer_order(model, torch.zeros(1, 4))
+    assert [(layer.name, layer.type) for layer in order.layers] == [(i, "Linear") for i in "012"]
+    assert "0.parametrizations.weight.original1" in order["0"].parameters
+
+
+class Latents(nn.Module):
+    """A container with direct parameters, a list of weights, a slice assignment, and an inner branch in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList([nn.Parameter(torch.eye(4)) for _ in range(3)])
+        self.inner = nn.Linear(4, 4)
+        self.token = nn.Parameter(torch.zeros(1, 4))
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        buffer = torch.zeros(2 * len(x) + 1, 4)
+        buffer[: len(x)] = x @ self.weights[0]
+        buffer[len(x) : -1] = self.inner(x)
+        buffer[-1:] = self.token
+        for weight in list(self.weights)[1:]:
+            buffer = buffer @ weight
+        return buffer, self.scale.exp()
+
+
+def test_direct_parameters_and_writes_into_slices() -> None:
+    order = layer_order(Latents(), torch.zeros(2, 4))
+    assert names(order) == ["weights.0", "inner", "token", "weights.1", "weights.2", "scale"]
+    # The token is written into what the other two gave, as it would be concatenated to it.
+    assert order["token"].after == ("weights.0", "inner") and order["weights.1"].after == ("token",)
+    assert order["inner"].parallel == "1.1/2.2" and order["scale"].parallel == "1.2"
+
+
+class Threaded(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.hidden, self.first = (nn.Linear(4, 4) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        results: list[Tensor] = []
+        x = self.first(x)
+        worker = threading.Thread(target=lambda: results.append(self.hidden(x)))
+        worker.start()
+        worker.join()
+        return self.last(results[0])
+
+
+def test_what_another_thread_ran_is_placed_by_autograd() -> None:
+    order = layer_order(Threaded(), torch.zeros(1, 4))
+    assert names(order) == ["first", "hidden", "last"]
+    assert order.tracer == "dispatch+autograd" and not order.unused
+    assert order["hidden"].after == ("first",) and order["last"].after == ("hidden",)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.b, self.a = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint(self.b, checkpoint(self.a, x, use_reentrant=True), use_reentrant=False)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile, lambda model: model])
+def test_wrappers_and_checkpointing_are_looked_through(wrap: Any) -> None:
+    order = layer_order(wrap(Checkpointed()), torch.zeros(1, 4))
+    assert names(order) == ["a", "b"] and order.model == "Checkpointed"
+
+
+class ValueDependent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.b, self.a = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        return self.b(x * 2) if x.sum().item() > 1e9 else self.b(x)
+
+
+def test_control_flow_on_values_is_followed_and_named() -> None:
+    order = layer_order(ValueDependent(), torch.zeros(1, 4))
+    assert names(order) == ["a", "b"] and "Python numbers behind a" in order.warnings[0]
+
+
+class ForceField(nn.Module):
+    """Needs gradients to run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.energy, self.embed = nn.Linear(4, 1), nn.Linear(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(self.energy(torch.tanh(self.embed(x))).sum(), x)[0]
+
+
+def test_a_model_that_needs_gradients_runs_with_them() -> None:
+    order = layer_order(ForceField(), torch.zeros(2, 3))
+    assert names(order) == ["embed", "energy"] and "gradients enabled" in order.warnings[0]
+
+
+def test_meta_modules_are_ordered_without_memory() -> None:
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Linear(100_000, 100_000), nn.LayerNorm(100_000), nn.Linear(100_000, 10))
+    order = layer_order(model, torch.zeros(1, 100_000))
+    assert [(layer.name, layer.attached) for layer in order.layers] == [("0", ("1",)), ("2", ())]
+
+
+def test_without_inputs_the_code_is_read_and_nothing_is_verified() -> None:
+    order = layer_order(Repeated())
+    assert names(order) == ["first", "second", "unused"]
+    assert order.tracer == "symbolic" and not order.verified and order.warnings
+
+
+def test_without_inputs_what_cannot_be_followed_is_named() -> None:
+    order = layer_order(nn.Sequential(ValueDependent(), nn.Linear(4, 4)))
+    assert names(order) == ["0.b", "0.a", "1"] and "Inside ValueDependent" in order.warnings[1]
+    assert order["1"].after == ("0.a",)
+    order = layer_order(ValueDependent())
+    assert order.tracer == "registration" and names(order) == ["b", "a"] and "registration" in order.warnings[0]
+
+
+def test_levels_put_what_no_data_feed_first() -> None:
+    class Side(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.side = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(self.a(x)) + self.side(torch.ones(4))
+
+    assert names(layer_order(Side(), torch.zeros(4))) == ["a", "b", "side"]
+    assert names(layer_order(Side(), torch.zeros(4), order="levels")) == ["a", "side", "b"]
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "message"),
+    [
+        (nn.ReLU(), torch.zeros(1), "ReLU has no parameters"),
+        (nn.LazyLinear(3), torch.zeros(1, 2), "lazy parameters without a shape"),
+        (nn.Linear(3, 3), torch.zeros(1, 2), r"Linear does not run .*float32\[1, 2\].*RuntimeError: .*mat1 and mat2"),
+        (nn.Linear(3, 3), {"y": torch.zeros(1, 2)}, r"y: float32\[1, 2\].*TypeError"),
+    ],
+)
+def test_bad_input_is_named(model: nn.Module, inputs: Any, message: str) -> None:
+    with pytest.raises(OrderError, match=message):
+        layer_order(model, inputs)
