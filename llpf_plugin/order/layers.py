@@ -136,53 +136,83 @@ def flow(graph: fx.Graph, layers: Mapping[str, Owner], opaque: Mapping[str, list
         layers: The layers by name.
         opaque: For `call_module` nodes, the parameters below the module, in order of registration.
     """
-    owner = {name: layer.name for layer in layers.values() for name in layer.parameters}
-    weights: dict[fx.Node, tuple[str, ...]] = {}
-    fronts: dict[fx.Node, frozenset[str]] = {}
-    touched: dict[str, int] = {}
-    first: dict[str, tuple[int, int]] = {}
-    sites: dict[str, set[object]] = {}
-    result = Flow()
+    reduction = _Reduction(layers, opaque or {})
     for step, node in enumerate(graph.nodes):
+        reduction.visit(step, node)
+    return reduction.result()
+
+
+class _Reduction:
+    """The state of `flow` on its way through a graph."""
+
+    def __init__(self, layers: Mapping[str, Owner], opaque: Mapping[str, list[str]]) -> None:
+        self.owner = {name: layer.name for layer in layers.values() for name in layer.parameters}
+        self.registered = {name: i for i, name in enumerate(layers)}
+        self.opaque = opaque
+        self.weights: dict[fx.Node, tuple[str, ...]] = {}
+        self.fronts: dict[fx.Node, frozenset[str]] = {}
+        self.touched: dict[str, int] = {}
+        self.first: dict[str, tuple[int, int, int]] = {}  # step, step of first touch, place of registration
+        self.sites: dict[str, set[object]] = {}
+        self.flow = Flow()
+
+    def visit(self, step: int, node: fx.Node) -> None:
+        """Pass fronts through one operation."""
         if node.op == "get_attr":
             name = node.meta.get("parameter")
-            weights[node] = (owner[name],) if name else ()
-            continue
+            self.weights[node] = (self.owner[name],) if name else ()
+            return
         if node.op == "placeholder":
-            fronts[node] = frozenset()
-            continue
-        inputs = node.all_input_nodes
-        own = _unique(name for source in inputs for name in weights.get(source, ()))
-        if opaque and node.op == "call_module":
-            own = _unique([*own, *(owner[name] for name in opaque[str(node.target)])])
-            result.used.update(opaque[str(node.target)])
-        result.used.update(source.meta["parameter"] for source in inputs if "parameter" in source.meta)
-        data = [fronts[source] for source in inputs if source in fronts]
+            self.fronts[node] = frozenset()
+            return
+        own = self._own(node)
         for name in own:
-            touched.setdefault(name, step)
+            self.touched.setdefault(name, step)
         if node.op == "output":
-            continue
+            return
+        data = [self.fronts[source] for source in node.all_input_nodes if source in self.fronts]
         if not data and not (own and _COMPUTES.search(operation(node))):
-            weights[node] = own
-            continue
+            self.weights[node] = own
+            return
         front = frozenset().union(*data)
         for name in own:
-            first.setdefault(name, (step, touched[name]))
-            sites.setdefault(name, set()).add(_call(node, name))
+            self.first.setdefault(name, (step, self.touched[name], self.registered[name]))
+            self.sites.setdefault(name, set()).add(_call(node, name))
         # Nothing is known of the inside of an opaque module: its layers stand one after the other.
         for names in [(name,) for name in own] if node.op == "call_module" else [own]:
-            result.edges.update((source, name) for source in front for name in names if source != name)
-            front = frozenset(names) or front
+            front = self._meet(names, front) if names else front
         if operation(node) == "_local_scalar_dense":
-            result.left |= front
-        fronts[node] = front
-    # A weight that never met data (a temperature that is returned as it is) stands where it was touched.
-    for name, step in touched.items():
-        first.setdefault(name, (step, step))
-    registered = {name: i for i, name in enumerate(layers)}
-    result.order = sorted(first, key=lambda name: (first[name], registered[name]))
-    result.calls = {name: max(1, len(sites.get(name, ()))) for name in result.order}
-    return result
+            self.flow.left |= front
+        self.fronts[node] = front
+
+    def _own(self, node: fx.Node) -> tuple[str, ...]:
+        """Find the layers whose weights an operation uses."""
+        sources = node.all_input_nodes
+        inside = self.opaque.get(str(node.target), []) if node.op == "call_module" else []
+        self.flow.used.update(source.meta["parameter"] for source in sources if "parameter" in source.meta)
+        self.flow.used.update(inside)
+        names = [name for source in sources for name in self.weights.get(source, ())]
+        return _unique([*names, *(self.owner[parameter] for parameter in inside)])
+
+    def _meet(self, names: tuple[str, ...], front: frozenset[str]) -> frozenset[str]:
+        """Let data from `front` meet the weights of `names` in one operation; return the new front."""
+        first = self.first
+        self.flow.edges.update((a, b) for a in front for b in names if a != b)
+        self.flow.edges.update((a, b) for a in names for b in names if first[a][0] < first[b][0])
+        # Behind a module that is called again stands, besides it, what came between its first call and this one: the
+        # edge from there points back and will not be kept.
+        return frozenset(names) | {a for a in front if all(first[a] > first[b] for b in names)}
+
+    def result(self) -> Flow:
+        """Sort the layers by first use.
+
+        A weight that never met data (a temperature that is returned as it is) stands where it was touched.
+        """
+        for name, step in self.touched.items():
+            self.first.setdefault(name, (step, step, self.registered[name]))
+        self.flow.order = sorted(self.first, key=self.first.__getitem__)
+        self.flow.calls = {name: max(1, len(self.sites.get(name, ()))) for name in self.flow.order}
+        return self.flow
 
 
 def operation(node: fx.Node) -> str:
