@@ -1,1 +1,29 @@
 """LLPF: low-loss paths between independently trained networks (arXiv 2505.02604)."""
+
+from llpf_plugin.data import LoaderData, TensorData, crop_and_flip
+from llpf_plugin.errors import LLPFError
+from llpf_plugin.find import find_path
+from llpf_plugin.gradient import Compute
+from llpf_plugin.order import layer_order
+from llpf_plugin.path import Path
+from llpf_plugin.quality import Quality, measure
+from llpf_plugin.settings import Settings
+from llpf_plugin.task import Defaults, Task, classification, load_task
+
+__all__ = [
+    "Compute",
+    "Defaults",
+    "LLPFError",
+    "LoaderData",
+    "Path",
+    "Quality",
+    "Settings",
+    "Task",
+    "TensorData",
+    "classification",
+    "crop_and_flip",
+    "find_path",
+    "layer_order",
+    "load_task",
+    "measure",
+]

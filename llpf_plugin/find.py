@@ -1,0 +1,302 @@
+"""`find_path`: the only loop. It walks, measures the dense path, walks stretches above the goal again, and measures again."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path as FilePath
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llpf_plugin import checkpoint, preflight
+from llpf_plugin.errors import InterruptedRun, LLPFError
+from llpf_plugin.evaluate import borrowed
+from llpf_plugin.finders.base import Finder, Leg, Outcome
+from llpf_plugin.finders.plan import Levels, Slices, all_at_once, make_finder
+from llpf_plugin.gradient import Compute, Gradient
+from llpf_plugin.knots import Chain, Knots, MemoryKnots
+from llpf_plugin.order import layer_order
+from llpf_plugin.path import Path, simplify
+from llpf_plugin.progress import Callback, Progress, Stretch
+from llpf_plugin.quality import Quality, Row, judge, measure_point, measure_segment
+from llpf_plugin.settings import Settings
+from llpf_plugin.task import Task, load_task
+from llpf_plugin.weights import Weights, assign, clone, coordinates, select, ties
+
+BLOCK = 32
+"""Knots that are looked at together when superfluous ones are dropped; shorter walks keep every knot."""
+
+
+class Search:
+    """A running search: what callbacks see. `find_path` makes one and runs it."""
+
+    def __init__(
+        self, a: Weights, b: Weights, task: Task, settings: Settings, compute: Compute | None = None,
+        knots: Knots | None = None, callbacks: Sequence[Callback] = (),
+    ) -> None:  # fmt: skip
+        self.settings, self.callbacks = settings, callbacks
+        self.gradient = Gradient(task, compute, settings.seed, settings.batch_size)
+        self.gradient.budget = settings.budget
+        self.task = self.gradient.task
+        self.start, self.end = clone(a, "cpu"), clone(b, "cpu")
+        self.knots: Knots = MemoryKnots() if knots is None else knots
+        self.progress = Progress.new()
+        self.finder: Finder | None = None
+        self.work: Any = None
+        self.stop = False
+        self._resumed: Mapping[str, Tensor] | None = None
+        self._clock = time.monotonic()
+        self.slices: Slices = {}
+        self.levels: Levels
+
+    def snapshot(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """All that a resumed search needs: JSON values, and the tensors of the finder."""
+        now = time.monotonic()
+        self.progress.seconds += now - self._clock
+        self._clock = now
+        self.progress.steps = self.gradient.steps
+        tensors = self.finder.save(self.work) if self.finder is not None and self.progress.state is not None else {}
+        return asdict(self.progress), tensors
+
+    def resume(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Go on from a snapshot instead of from the start."""
+        self.progress = Progress.from_dict(values)
+        self.gradient.steps = self.progress.steps
+        self._resumed = tensors
+
+    def run(self) -> Quality:
+        """Walk, measure, repair, until the path is under the goal, the repairs are used up, or the budget is."""
+        if self._resumed is None:
+            names = list(coordinates(self.gradient.model))
+            self.knots.put(select(self.start, names))
+            self.knots.put(select(self.end, names))
+        self._levels()
+        self._slices()
+        self._tell("on_start")
+        while True:
+            while self.progress.todo:
+                self._walk(self.progress.todo[0])
+            segments = self._measure()
+            self.progress.todo = self._repairs(segments)
+            if not self.progress.todo:
+                break
+            self.progress.round += 1
+        quality = judge(self.path(), segments, self.gradient, self.levels.goal, self.settings.sample)
+        self._tell("on_end")
+        return quality
+
+    def path(self) -> Path:
+        """The path as it stands: the line from A to B before the first stretch is done."""
+        p = self.progress
+        outcome = Outcome[p.outcome] if p.outcome else None
+        cost = {
+            "gradient_steps": self.gradient.steps, "seconds": p.seconds + time.monotonic() - self._clock,
+            "dropped": p.dropped, "repairs": p.round, "goal": self.levels.goal,
+        }  # fmt: skip
+        labels = [p.labels[str(i)] for i in p.chain]
+        knots = Chain(self.knots, p.chain)
+        return Path(knots, self.start, self.end, labels, ties(self.gradient.model), outcome, p.record, cost)
+
+    def _levels(self) -> None:
+        """Measure both ends, and with them the goal."""
+        ends, s = self.progress.ends, self.settings
+        if not ends:
+            for name, knot in (("A", 0), ("B", 1)):
+                ends[name] = measure_point(self.gradient, self.knots.get(knot), s.sample)
+            ends["batch"] = max(self._batch_loss(knot) for knot in (0, 1))
+        worse = max(("A", "B"), key=lambda k: ends[k]["train"])
+        floor = ends[worse]["train"]
+        goal = s.max_loss or floor + (s.tolerance or self.task.defaults.tolerance)
+        if not goal > floor:
+            raise LLPFError(
+                f"max_loss = {goal:g} is not above the training loss of {worse} itself, {floor:.4g}: ask for more, or give a tolerance"
+            )
+        self.levels = Levels(floor, ends["batch"], goal)
+
+    @torch.no_grad()
+    def _batch_loss(self, knot: int, batches: int = 4) -> float:
+        """The mean mini-batch loss at a knot, as settling sees it; forward only, not counted as gradient steps."""
+        steps = self.gradient.steps
+        with borrowed(self.gradient):
+            assign(self.gradient.model, self.knots.get(knot))
+            self.gradient.budget = None
+            loss = float(torch.stack([self.gradient.loss() for _ in range(batches)]).mean())
+        self.gradient.steps, self.gradient.budget = steps, self.settings.budget
+        return loss
+
+    def _slices(self) -> None:
+        mode = self.settings.phases
+        if mode == "all" or self.settings.pace != "adaptive":
+            self.slices = all_at_once(self.task)
+            return
+        order = layer_order(self.gradient.model, self.task.example_inputs())
+        limit = int(mode) if mode.isdigit() else None
+        phases = order.phases("layer" if limit else "stage" if mode == "auto" else mode, limit)
+        moving = all_at_once(self.task)["all"]
+        self.slices = {p.name: frozenset(k for n in p.layers for k in order[n].parameters) & moving for p in phases}
+
+    def _walk(self, stretch: Stretch) -> None:
+        """One stretch: ticks until the finder's outcome, the budget's end, or a stop; then its knots join the path."""
+        p, gradient = self.progress, self.gradient
+        finder = make_finder(self.settings, self.task, self.levels, self.slices, stretch.strictness)
+        leg = Leg(gradient, self.knots.get(stretch.start), self.knots.get(stretch.end))
+        work, state = finder.init(leg)
+        if self._resumed is not None and p.state is not None:
+            finder.load(work, self._resumed)
+            state = finder.state_from(p.state)
+        self._resumed = None
+        self.finder, self.work, p.state = finder, work, asdict(state)
+        while state.outcome is None and gradient.remaining != 0:
+            step = finder.step(work, state)
+            state = step.state
+            p.state = asdict(state)
+            report = {"stretch": p.round, "gradient_steps": gradient.steps, **step.report}
+            p.record.append(report)
+            if step.knot:
+                self._keep(
+                    finder.knot(work), {"kind": "settled", "phase": report.get("phase"), "tick": report.get("tick")}
+                )
+            self._tell("on_tick", report)
+            if self.stop:
+                raise InterruptedRun("stopped after a tick; everything so far is kept")
+        self._join(stretch, finder.closing(work, state), state.outcome)
+
+    def _keep(self, knot: Weights, label: dict[str, Any]) -> None:
+        """Add a settled knot, and drop superfluous ones once a block is full."""
+        p = self.progress
+        p.fresh.append(self.knots.put(knot))
+        p.labels[str(p.fresh[-1])] = label
+        if len(p.fresh) - p.settled_from >= BLOCK:
+            before = p.todo[0].start if p.settled_from == 0 else p.fresh[p.settled_from - 1]
+            block = p.fresh[p.settled_from :]
+            with borrowed(self.gradient):
+                kept = simplify([before, *block], self._keeps_loss)[1:]
+            self._discard(set(block) - set(kept))
+            p.fresh[p.settled_from :] = kept
+            p.settled_from = len(p.fresh)
+
+    def _keeps_loss(self, i: int, j: int) -> bool:
+        """Whether the chord between two knots is nowhere worse than its ends by more than the setting ``thin``."""
+        slack = self.levels.room / 20 if self.settings.thin is None else self.settings.thin
+        p, q = self.knots.get(i), self.knots.get(j)
+        rows = measure_segment(self.gradient, p, q, self.settings.points, self.settings.sample)
+        losses = [row["train"] for row in rows]
+        return all(loss <= max(losses[0], losses[-1]) + slack for loss in losses)
+
+    def _join(self, stretch: Stretch, closing: Sequence[Weights], outcome: str | None) -> None:
+        """Put the fresh knots in place of what stood between the stretch's ends; a repair that failed changes nothing."""
+        p = self.progress
+        outcome = outcome or Outcome.BUDGET.name
+        arrived = outcome == Outcome.ARRIVED.name
+        if stretch.strictness == 0:
+            p.outcome = outcome
+        if arrived or stretch.strictness == 0:
+            for weights in closing[:-1]:
+                p.fresh.append(self.knots.put(weights))
+                p.labels[str(p.fresh[-1])] = {"kind": "closing" if stretch.end == 1 else "settled", "phase": "closing"}
+            i, j = p.chain.index(stretch.start), p.chain.index(stretch.end)
+            gone, p.chain[i + 1 : j] = p.chain[i + 1 : j], p.fresh
+            self._discard(gone, superfluous=False)
+        else:
+            self._discard(p.fresh, superfluous=False)
+        p.todo.pop(0)
+        p.fresh, p.settled_from, p.state = [], 0, None
+        self.finder = self.work = None
+
+    def _discard(self, knots: Any, superfluous: bool = True) -> None:
+        self.knots.discard(sorted(knots))
+        for knot in knots:
+            del self.progress.labels[str(knot)]
+        self.progress.dropped += len(knots) if superfluous else 0
+
+    def _measure(self) -> list[list[Row]]:
+        """Rows of every segment of the path; what was measured before is not measured again."""
+        p = self.progress
+        names = [f"{i}-{j}" for i, j in zip(p.chain, p.chain[1:], strict=False)]
+        p.segments = {name: rows for name, rows in p.segments.items() if name in names}
+        last: Row | None = None
+        for done, (name, i, j) in enumerate(zip(names, p.chain, p.chain[1:], strict=False), start=1):
+            if name not in p.segments:
+                a, b = self.knots.get(i), self.knots.get(j)
+                p.segments[name] = measure_segment(
+                    self.gradient, a, b, self.settings.points, self.settings.sample, (last, None)
+                )
+            last = p.segments[name][-1]
+            self._tell("on_measure", done, len(names))
+            if self.stop:
+                raise InterruptedRun("stopped while the path was measured; everything so far is kept")
+        return [p.segments[name] for name in names]
+
+    def _repairs(self, segments: list[list[Row]]) -> list[Stretch]:
+        """The stretches above the goal, from good knot to good knot; none once repairs or budget are used up."""
+        p = self.progress
+        if p.outcome != Outcome.ARRIVED.name or p.round >= self.settings.repairs or self.gradient.remaining == 0:
+            return []
+        bad = [any(not row["train"] <= self.levels.goal for row in rows) for rows in segments]
+        stretches, first = [], None
+        for i, is_bad in enumerate([*bad, False]):
+            if is_bad and first is None:
+                first = i
+            elif not is_bad and first is not None:
+                if p.labels[str(p.chain[first])]["kind"] != "closing":  # the closing segment has no knots to move
+                    stretches.append(Stretch(p.chain[first], p.chain[i], p.round + 1))
+                first = None
+        return stretches
+
+    def _tell(self, event: str, *arguments: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *arguments)
+
+
+def find_path(
+    a: Weights | str | FilePath, b: Weights | str | FilePath, task: Task | str, settings: Settings | None = None, *,
+    compute: Compute | None = None, knots: Knots | None = None, callbacks: Sequence[Callback] = (), **options: Any,
+) -> Path:  # fmt: skip
+    """Connect two trained networks of one architecture by a path of low training loss.
+
+    The search stops when the dense path lies under the goal, or the repairs or the budget are used up; the path
+    says in ``outcome`` and ``cost`` how far it came. The path starts exactly at ``a`` and ends exactly at ``b``.
+
+    Args:
+        a, b: state dicts, or checkpoint files.
+        task: the network's model, objective and data; a `Task`, or a name or factory that `load_task` takes.
+        settings: what is asked of the search; or give its fields as keyword arguments.
+        compute: device and precision.
+        knots: where knots are kept (default: in memory).
+        callbacks: called at every tick.
+        **options: fields of `Settings`, e.g. ``max_loss=0.1``.
+
+    Returns:
+        The path; ``measure(path, task)`` says what it is worth.
+
+    Raises:
+        CheckpointError: a file cannot be read.
+        MismatchError: the weights do not fit each other or the task's model, or hold NaN.
+        TaskError: the task cannot be built.
+        LLPFError: the goal lies below the loss of an end, or a setting makes no sense.
+
+    Example:
+        >>> path = find_path("a.pt", "b.pt", "digits/resnet", max_loss=0.1)
+        >>> quality = measure(path, "digits/resnet")
+        >>> merged = quality.pick("best").weights
+    """
+    task = load_task(task)
+    settings = settings or Settings(**options)
+    pair = [w if isinstance(w, dict) else checkpoint.read(w).weights for w in (a, b)]
+    full = check_pair(pair[0], pair[1], task)
+    search = Search(*full, task, settings, compute, knots, callbacks)
+    search.run()
+    return search.path()
+
+
+def check_pair(a: Weights, b: Weights, task: Task, names: tuple[str, str] = ("A", "B")) -> tuple[Weights, Weights]:
+    """Both state dicts with every name the model has, after all that must hold before any work was checked.
+
+    Raises:
+        MismatchError: all errors at once, each with its place and its remedy.
+    """
+    own = task.model.state_dict()
+    findings = [f for w, n in zip((a, b), names, strict=True) for f in preflight.fits(w, task.model, n)]
+    preflight.raise_errors(findings + preflight.compare(a, b, names))
+    return preflight.complete(a, own), preflight.complete(b, own)

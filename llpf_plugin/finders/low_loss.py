@@ -1,0 +1,210 @@
+"""LLPF: one tick is move → project → settle → project (paper, Algorithm 1)."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llpf_plugin import moves, sphere
+from llpf_plugin.finders.base import Leg, Outcome, Step
+from llpf_plugin.finders.pace import AdaptivePace, FixedPace
+from llpf_plugin.gradient import Gradient
+from llpf_plugin.settle import Settled, SettleRule, settle
+from llpf_plugin.weights import Weights, assign, clone, coordinates
+
+
+@dataclass(frozen=True)
+class PhaseRule:
+    """One phase of a walk: which tensors move, how far a tick goes, how long it settles.
+
+    Attributes:
+        name: for reports.
+        active: names of the coordinates that move; None for all of them.
+        pace: fixed or adaptive.
+        settle: when settling ends.
+        last: arriving here ends the walk even if phases follow; those are for a pace that collapses.
+    """
+
+    name: str
+    active: frozenset[str] | None
+    pace: FixedPace | AdaptivePace
+    settle: SettleRule
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class WalkState:
+    """Where a walk stands, besides the weights themselves.
+
+    Attributes:
+        phase: index of the phase.
+        tick: ticks done in it.
+        gap: the distance of all active tensors together when the phase began.
+        share: the adaptive pace's present share.
+        stuck: settlings on the spot in a row.
+        outcome: name of the `Outcome`, None while the walk goes on.
+    """
+
+    phase: int = 0
+    tick: int = 0
+    gap: float = 0.0
+    share: float = 0.0
+    stuck: int = 0
+    outcome: str | None = None
+
+
+@dataclass
+class Walk:
+    """The workspace: the model's tensors in place, and the only copies that a walk keeps.
+
+    Attributes:
+        gradient: the counted gradient whose model walks.
+        weights: the model's coordinates, in place.
+        destination: the leg's end projected on the start's spheres.
+        spheres: variance of every tensor that is held on its sphere.
+        before: the weights before the last move, to undo it.
+        optimizer: settles.
+        end: the leg's end itself.
+        start_gaps: each active tensor's distance when the phase began.
+    """
+
+    gradient: Gradient
+    weights: Weights
+    destination: Weights
+    spheres: dict[str, float]
+    before: Weights
+    optimizer: torch.optim.SGD
+    end: Weights
+    start_gaps: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def active(self, phase: PhaseRule) -> tuple[list[Tensor], list[Tensor]]:
+        """The tensors that move in ``phase``, and their destinations."""
+        names = [k for k in self.weights if phase.active is None or k in phase.active]
+        return [self.weights[k] for k in names], [self.destination[k] for k in names]
+
+    def project(self) -> None:
+        """`VarianceCorrection` of every corrected tensor, active or not, since settling moves them all."""
+        sphere.project_([self.weights[k] for k in self.spheres], self.spheres.values())
+
+    def undo(self) -> None:
+        """Go back to the weights before the last move, at rest."""
+        torch._foreach_copy_(list(self.weights.values()), list(self.before.values()))
+        self.optimizer.state.clear()
+
+
+def tick(walk: Walk, phase: PhaseRule, fractions: Tensor, barrier: float | None) -> Settled:
+    """One tick of M2M: move, project, settle, project (paper, Algorithm 1, lines 5 to 8)."""
+    torch._foreach_copy_(list(walk.before.values()), list(walk.weights.values()))
+    moves.move_(*walk.active(phase), fractions)
+    walk.project()
+    if bool((fractions >= 1).all()):
+        walk.optimizer.state.clear()  # momentum would carry the walk past its destination
+    settled = settle(walk.gradient, walk.optimizer, phase.settle, barrier)
+    if settled.over_barrier or not math.isfinite(settled.mean):
+        walk.undo()
+    else:
+        walk.project()
+    return settled
+
+
+@dataclass(frozen=True)
+class LowLoss:
+    """Low-Loss Path Finding from model to model, as a finder.
+
+    Attributes:
+        phases: in order; each names everything that moves in it, so cumulative phases repeat earlier layers.
+        correct: which tensors are held on their variance spheres.
+        patience: settlings on the spot, in a row, before the pace is said to have collapsed.
+    """
+
+    phases: tuple[PhaseRule, ...]
+    correct: sphere.Correct = "matrices"
+    patience: int = 5
+
+    def init(self, leg: Leg) -> tuple[Walk, WalkState]:
+        """Place the model at the start and project the end on the start's spheres."""
+        assign(leg.gradient.model, leg.start)
+        weights = coordinates(leg.gradient.model)
+        spheres = sphere.spheres(weights, self.correct)
+        destination = clone(leg.end, leg.gradient.device)
+        sphere.project_([destination[k] for k in spheres], spheres.values())
+        rule = self.phases[0].settle
+        optimizer = torch.optim.SGD(
+            leg.gradient.model.parameters(), rule.lr, momentum=rule.momentum, nesterov=rule.momentum > 0
+        )
+        walk = Walk(leg.gradient, weights, destination, spheres, clone(weights), optimizer, leg.end)
+        return walk, self._enter(walk, 0)
+
+    def step(self, walk: Walk, state: WalkState) -> Step:
+        """One tick, and what the pace makes of it."""
+        phase = self.phases[state.phase]
+        pace = phase.pace
+        resting = state.share < pace.least
+        gaps = moves.gaps(*walk.active(phase))
+        fractions = pace.fractions(gaps, walk.start_gaps, 0.0 if resting else state.share)
+        settled = tick(walk, phase, fractions, None if resting else pace.barrier)
+        finite = math.isfinite(settled.mean)
+        stood = finite and not settled.over_barrier
+        arrived = stood and not resting and bool((fractions >= 1).all())
+        share = pace.least if resting else pace.after(state.share, settled, phase.settle)
+        stuck = state.stuck + 1 if resting else 0 if stood else state.stuck
+        after = replace(state, tick=state.tick + 1, share=share, stuck=stuck)
+        report = {
+            "phase": phase.name, "tick": state.tick, "share": state.share, "gap": float(torch.linalg.vector_norm(gaps)),
+            "first_loss": settled.first, "settled_loss": settled.mean, "steps": settled.steps, "kept": stood,
+        }  # fmt: skip
+        return Step(self._next(walk, after, phase, arrived, finite), knot=stood, report=report)
+
+    def knot(self, walk: Walk) -> Weights:
+        """A copy of the walk's weights on the CPU."""
+        return clone(walk.weights, "cpu")
+
+    def closing(self, walk: Walk, state: WalkState) -> list[Weights]:
+        """The end on the start's spheres, then the end itself."""
+        return [clone(walk.destination, "cpu"), walk.end]
+
+    def _next(self, walk: Walk, state: WalkState, phase: PhaseRule, arrived: bool, finite: bool) -> WalkState:
+        if not finite and state.share < phase.pace.least:
+            return replace(state, outcome=Outcome.DIVERGED.name)
+        collapsed = state.stuck > self.patience
+        if phase.pace.over(state.tick, arrived) or collapsed:
+            if (phase.last and not collapsed) or state.phase + 1 == len(self.phases):
+                return replace(state, outcome=(Outcome.COLLAPSED if collapsed else Outcome.ARRIVED).name)
+            return self._enter(walk, state.phase + 1)
+        return state
+
+    def _enter(self, walk: Walk, index: int) -> WalkState:
+        phase = self.phases[index]
+        walk.start_gaps = moves.gaps(*walk.active(phase))
+        walk.optimizer.param_groups[0].update(lr=phase.settle.lr, momentum=phase.settle.momentum)
+        return WalkState(phase=index, gap=float(torch.linalg.vector_norm(walk.start_gaps)), share=phase.pace.share)
+
+    def save(self, walk: Walk) -> dict[str, Tensor]:
+        """The weights, the optimizer's momentum and the phase's starting distances."""
+        names = {p: k for k, p in walk.gradient.model.named_parameters()}
+        momentum = {
+            f"momentum.{names[p]}": s["momentum_buffer"]
+            for p, s in walk.optimizer.state.items()
+            if s.get("momentum_buffer") is not None
+        }
+        return {**{f"weights.{k}": t for k, t in walk.weights.items()}, **momentum, "start_gaps": walk.start_gaps}
+
+    def load(self, walk: Walk, tensors: Mapping[str, Tensor]) -> None:
+        """Inverse of `save`."""
+        split = {
+            part: {k.partition(".")[2]: t for k, t in tensors.items() if k.startswith(part + ".")}
+            for part in ("weights", "momentum")
+        }
+        assign(walk.gradient.model, split["weights"])
+        parameters = dict(walk.gradient.model.named_parameters())
+        walk.optimizer.state.clear()
+        for name, buffer in split["momentum"].items():
+            walk.optimizer.state[parameters[name]]["momentum_buffer"] = buffer.to(walk.gradient.device, copy=True)
+        walk.start_gaps = tensors["start_gaps"].to(walk.gradient.device)
+
+    def state_from(self, values: Mapping[str, Any]) -> WalkState:
+        """Inverse of ``dataclasses.asdict``."""
+        return WalkState(**values)

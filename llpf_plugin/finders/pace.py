@@ -1,0 +1,85 @@
+"""Pace: how far a tick moves, and what it makes of how the last tick went."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from llpf_plugin.moves import StepRule
+from llpf_plugin.settle import Settled, SettleRule
+
+
+@dataclass(frozen=True)
+class FixedPace:
+    """The paper's: a given number of ticks, each tensor by its own step rule (table 4).
+
+    The share is 1 and only shrinks where the loss stops being a number.
+
+    Attributes:
+        ticks: ticks of the phase.
+        rule: lengths of the moves.
+        share, least: the first factor on every move, and the smallest that is tried.
+    """
+
+    ticks: int
+    rule: StepRule
+    share: float = 1.0
+    least: float = 1 / 64
+    barrier: None = None
+
+    def fractions(self, gaps: Tensor, start_gaps: Tensor, share: float) -> Tensor:
+        """The part of its way that each tensor moves in this tick."""
+        return self.rule.fractions(gaps, start_gaps) * share
+
+    def after(self, share: float, settled: Settled, rule: SettleRule) -> float:
+        """The next tick's share."""
+        return share if math.isfinite(settled.mean) else share / 2
+
+    def over(self, ticks: int, arrived: bool) -> bool:
+        """Whether the phase ends after this many ticks."""
+        return ticks >= self.ticks
+
+
+@dataclass(frozen=True)
+class AdaptivePace:
+    """Ours: one share of the phase's distance a tick for all active tensors, grown and shrunk by how settling goes.
+
+    Attributes:
+        barrier: a first mini-batch loss over this undoes the move and halves the share.
+        share: the first tick's share of the distance that the phase began with.
+        least: the smallest share that is tried; below it the walk settles on the spot.
+        most: the largest.
+        grow: the factor by which a share grows after a settling that ended at its minimum of steps, and shrinks after a hard one.
+        hard: a settling of more than this part of its maximum of steps is a hard one.
+    """
+
+    barrier: float
+    share: float = 0.05
+    least: float = 0.002
+    most: float = 0.5
+    grow: float = 1.5
+    hard: float = 0.5
+
+    def fractions(self, gaps: Tensor, start_gaps: Tensor, share: float) -> Tensor:
+        """``min(1, share·gap₀/gap)`` for every tensor, the gaps taken over all of them together.
+
+        A constant share arrives in 1/share ticks.
+        """
+        gap, start = torch.linalg.vector_norm(gaps), torch.linalg.vector_norm(start_gaps)
+        fraction = torch.where(gap > 0, share * start / gap, 1.0).clamp(max=1.0)
+        return fraction.expand(len(gaps))
+
+    def after(self, share: float, settled: Settled, rule: SettleRule) -> float:
+        """The next tick's share."""
+        if settled.over_barrier or not math.isfinite(settled.mean):
+            return share / 2
+        if settled.low and settled.steps <= rule.min_steps:
+            return min(self.most, share * self.grow)
+        if settled.steps > self.hard * rule.max_steps:
+            return max(self.least, share / self.grow)
+        return share
+
+    def over(self, ticks: int, arrived: bool) -> bool:
+        """Whether the phase ends: when the move reached the destination."""
+        return arrived

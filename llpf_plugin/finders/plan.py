@@ -1,0 +1,81 @@
+"""From settings to a finder: phases, pace and settling, with the losses that the ends have taken into account."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from llpf_plugin.finders.low_loss import LowLoss, PhaseRule
+from llpf_plugin.finders.pace import AdaptivePace
+from llpf_plugin.finders.schedule import read_schedule
+from llpf_plugin.settings import Settings
+from llpf_plugin.settle import SettleRule
+from llpf_plugin.task import Task
+
+Slices = Mapping[str, frozenset[str]]
+"""The coordinates of each phase's own slice of the order, by the phase's name, in order."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The losses that a search is judged by.
+
+    Attributes:
+        ends: the worse end's training loss, eval mode.
+        batch: the worse end's mean mini-batch loss as settling sees it: train mode, augmented.
+        goal: what the dense path must not exceed.
+    """
+
+    ends: float
+    batch: float
+    goal: float
+
+    @property
+    def room(self) -> float:
+        """How far the goal lies above the worse end."""
+        return self.goal - self.ends
+
+
+def all_at_once(task: Task) -> Slices:
+    """The one slice that holds every coordinate."""
+    return {"all": frozenset(k for k, p in task.model.named_parameters() if p.is_floating_point())}
+
+
+def make_finder(settings: Settings, task: Task, levels: Levels, slices: Slices, strictness: int = 0) -> LowLoss:
+    """The walk that the settings ask for.
+
+    Args:
+        settings: what the user asked for.
+        task: whose defaults fill what was not asked for.
+        levels: losses of the ends, and the goal.
+        slices: phases of the layer order; more than one are walked cumulatively, with all layers last.
+        strictness: 0 for the walk itself; each repair quarters the moves, and halves threshold and barrier.
+    """
+    rule = settle_rule(settings, task, levels, strictness)
+    if settings.pace != "adaptive" and strictness == 0:
+        return LowLoss(read_schedule(settings.pace, task, rule), settings.correct)
+    pace = AdaptivePace(barrier_level(settings, levels, strictness), settings.share / 4**strictness)
+    pace = replace(pace, least=min(pace.least, pace.share), most=max(pace.share, pace.most / 4**strictness))
+    everything = frozenset().union(*slices.values())
+    at_once = PhaseRule("all", everything, pace, rule, last=True)
+    if len(slices) == 1 or strictness > 0:
+        return LowLoss((at_once,), settings.correct)
+    phases, active = [], frozenset[str]()
+    for name, own in slices.items():
+        active |= own
+        phases.append(PhaseRule(name, active, pace, rule))
+    first = (at_once,) if settings.phases == "auto" else ()
+    return LowLoss((*first, *phases), settings.correct)
+
+
+def settle_rule(settings: Settings, task: Task, levels: Levels, strictness: int = 0) -> SettleRule:
+    """How settling ends: by default half-way between the ends' mini-batch loss and the goal."""
+    threshold = settings.threshold or levels.batch + 0.5 * levels.room
+    threshold = levels.batch + (threshold - levels.batch) / 2**strictness
+    lr = task.defaults.lr if settings.lr is None else settings.lr
+    momentum = task.defaults.momentum if settings.momentum is None else settings.momentum
+    return SettleRule(threshold, settings.min_steps, settings.max_steps, lr=lr, momentum=momentum)
+
+
+def barrier_level(settings: Settings, levels: Levels, strictness: int = 0) -> float:
+    """The mini-batch loss that undoes a move: by default three times as far above the ends' as the goal."""
+    barrier = settings.barrier or levels.batch + 3 * levels.room
+    return levels.batch + (barrier - levels.batch) / 2**strictness

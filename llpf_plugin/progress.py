@@ -1,0 +1,81 @@
+"""What a running search consists of, and what a caller may hang into it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llpf_plugin.find import Search
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A piece of the path that is to be walked: from knot to knot, and how strictly (0: the walk itself)."""
+
+    start: int
+    end: int
+    strictness: int = 0
+
+
+class Callback:
+    """What a caller may hang into the loop; every method may be left out."""
+
+    def on_start(self, search: "Search") -> None:
+        """The ends have been measured and the goal is known."""
+
+    def on_tick(self, search: "Search", report: Mapping[str, Any]) -> None:
+        """A tick is done; ``report`` is its record."""
+
+    def on_measure(self, search: "Search", done: int, total: int) -> None:
+        """So many segments of the dense path have been measured."""
+
+    def on_end(self, search: "Search") -> None:
+        """The search is over."""
+
+
+@dataclass
+class Progress:
+    """All that changes while a search runs, as JSON values; with the finder's tensors it is enough to go on.
+
+    Attributes:
+        chain: knots of the path so far, from A's (0) to B's (1).
+        fresh: knots of the stretch that is being walked.
+        settled_from: how many of ``fresh`` have been looked at for dropping.
+        labels: of every knot.
+        todo: stretches still to be walked, the first one under way.
+        round: repairs begun.
+        state: the finder's, None between stretches.
+        steps: gradient steps.
+        segments: rows of the segments measured so far, by "knot-knot".
+        ends: rows of A and B, and the mean mini-batch loss.
+        record: one entry a tick.
+        dropped: knots dropped as superfluous.
+        outcome: of the first walk.
+        seconds: spent so far, earlier sessions included.
+    """
+
+    chain: list[int]
+    fresh: list[int]
+    settled_from: int
+    labels: dict[str, dict[str, Any]]
+    todo: list[Stretch]
+    round: int
+    state: dict[str, Any] | None
+    steps: int
+    segments: dict[str, list[dict[str, Any]]]
+    ends: dict[str, Any]
+    record: list[dict[str, Any]]
+    dropped: int
+    outcome: str | None
+    seconds: float
+
+    @classmethod
+    def new(cls) -> "Progress":
+        """Before the first tick: the straight line from A to B, all of it to be walked."""
+        labels = {"0": {"kind": "start"}, "1": {"kind": "end"}}
+        return cls([0, 1], [], 0, labels, [Stretch(0, 1)], 0, None, 0, {}, {}, [], 0, None, 0.0)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Progress":
+        """Inverse of ``dataclasses.asdict``."""
+        return cls(**{**values, "todo": [Stretch(**s) for s in values["todo"]]})

@@ -1,0 +1,297 @@
+"""The quality of a path: dense evaluation, the paper's three criteria as a verdict, and the choice of a point.
+
+Every evaluation re-estimates BatchNorm statistics and runs in eval mode. "Training loss" is the mean over the full
+training set, or over a stated sample of it; a maximum is the maximum over all measured points of the dense path.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from llpf_plugin.evaluate import Score, evaluate
+from llpf_plugin.gradient import Compute, Gradient
+from llpf_plugin.path import Path
+from llpf_plugin.task import Task, load_task
+from llpf_plugin.weights import Weights, lerp, relative_distance, select
+
+NEAR = 0.01
+"""Arrival: the last settled knot lies within this relative distance of the destination in every layer."""
+
+INNER = (0.1, 0.9)
+"""Where a merged model is chosen: t in this range, so that the choice is no copy of an end."""
+
+TEST_SLACK = (1.1, 0.01)
+"""The test loss at the end meets that of the ends if it is at most this factor times it, plus this much."""
+
+Row = dict[str, Any]
+"""One measured point: ``u`` (position in its segment) and, by split, ``train``, ``train_accuracy``, ``validation``, …"""
+
+
+def measure_point(gradient: Gradient, weights: Weights, sample: int | None, test: bool = False) -> Row:
+    """Losses and accuracies of one point on training and validation data, and on test data if asked."""
+    task = gradient.task
+    splits = {"train": task.train, "validation": task.validation, **({"test": task.test} if test else {})}
+    scores, _ = evaluate(gradient, weights, splits, sample)
+    row: Row = {}
+    for split, score in scores.items():
+        row[split] = None if score is None else score.loss
+        row[f"{split}_accuracy"] = None if score is None else score.accuracy
+    return row
+
+
+def measure_segment(
+    gradient: Gradient,
+    p: Weights,
+    q: Weights,
+    points: int,
+    sample: int | None,
+    ends: Sequence[Row | None] = (None, None),
+) -> list[Row]:
+    """A segment's dense evaluation: its two knots and ``points − 1`` places between them, evenly spaced.
+
+    Args:
+        gradient: whose model is used as a workspace.
+        p, q: coordinates of the two knots.
+        points: sub-segments.
+        sample: training examples to measure on, None for all.
+        ends: rows of the knots where they are known already.
+    """
+    rows = []
+    for i in range(points + 1):
+        u = i / points
+        known = ends[0] if i == 0 else ends[1] if i == points else None
+        row = known or measure_point(gradient, lerp(p, q, u), sample)
+        rows.append({**row, "u": u})
+    return rows
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One of the paper's criteria: whether it holds (None: not measured), and a sentence with the numbers."""
+
+    name: str
+    holds: bool | None
+    sentence: str
+
+
+@dataclass
+class Quality:
+    """What a path is worth.
+
+    Attributes:
+        path: the path that was measured.
+        rows: one a measured point, in order, with its position ``t`` and the index of its ``segment``.
+        ends: rows of A, of the last settled knot and of B, test data included.
+        limit: the goal for the training loss, None if there was none.
+        sample: training examples of every measurement, None for all.
+        layers: names of the coordinates of each layer, for distances.
+        gradient: the model, data and device that points are evaluated on.
+    """
+
+    path: Path
+    rows: list[Row]
+    ends: Mapping[str, Row]
+    limit: float | None
+    sample: int | None
+    layers: Mapping[str, Sequence[str]]
+    gradient: Gradient = field(repr=False)
+
+    def column(self, name: str) -> np.ndarray:
+        """One quantity over all measured points; NaN where it was not measured."""
+        return np.array([np.nan if row.get(name) is None else row[name] for row in self.rows], dtype=float)
+
+    @property
+    def maximum(self) -> float:
+        """The dense maximum of the training loss; NaN anywhere counts as infinite."""
+        return float(np.nan_to_num(self.column("train"), nan=np.inf).max())
+
+    @property
+    def mean(self) -> float:
+        """The mean training loss over the path, by arc length."""
+        t, loss = self.column("t"), self.column("train")
+        return float(np.trapezoid(loss, t))
+
+    @property
+    def tolerance(self) -> float:
+        """The dense maximum above the worse end's training loss (the paper's tolerance)."""
+        return self.maximum - max(self.ends["A"]["train"], self.ends["B"]["train"])
+
+    @property
+    def barrier(self) -> float:
+        """``max L(t) − ½(L(0) + L(1))`` of the training loss (Ainsworth et al., 2023)."""
+        return self.maximum - 0.5 * (self.ends["A"]["train"] + self.ends["B"]["train"])
+
+    @cached_property
+    def arrival(self) -> dict[str, float]:
+        """Relative distance of the last settled knot to its destination, by layer."""
+        index = self.path.last_settled
+        here, there = self.path.knots[index], self.path.knots[self.path.destination]
+        return {layer: relative_distance(select(here, names), there) for layer, names in self.layers.items()}
+
+    @cached_property
+    def criteria(self) -> tuple[Criterion, Criterion, Criterion]:
+        """The paper's three criteria (section 5)."""
+        return (self._low(), self._arrived(), self._tested())
+
+    @property
+    def connected(self) -> bool:
+        """Whether every criterion that could be measured holds."""
+        return all(c.holds is not False for c in self.criteria)
+
+    def _low(self) -> Criterion:
+        accuracy = self.column("train_accuracy")
+        words = f"training loss is at most {self.maximum:.4g} on the whole path"
+        if np.isfinite(accuracy).all():
+            words += f", accuracy at least {accuracy.min():.2%}"
+        if self.limit is None:
+            return Criterion("low loss", None, words + " (no goal was set)")
+        return Criterion("low loss", self.maximum <= self.limit, f"{words}; the goal is {self.limit:.4g}")
+
+    def _arrived(self) -> Criterion:
+        layer = max(self.arrival, key=lambda k: self.arrival[k])
+        far = self.arrival[layer]
+        closing = float(self.path.segment_lengths[self.path.last_settled :].sum())
+        words = (
+            f"the last settled knot is within {far:.3%} of its destination in every layer (farthest: {layer}); "
+            f"the closing segment is {closing / max(self.path.length, 1e-300):.2%} of the path"
+        )
+        return Criterion("arrival", far <= NEAR, words)
+
+    def _tested(self) -> Criterion:
+        split = "test" if self.ends["A"].get("test") is not None else "validation"
+        a, last, b = (self.ends[k].get(split) for k in ("A", "last", "B"))
+        if a is None or b is None or last is None:
+            return Criterion("test loss", None, "the task has neither test nor validation data")
+        allowed = max(a, b) * TEST_SLACK[0] + TEST_SLACK[1]
+        words = f"{split} loss is {last:.4g} at the last settled knot, {a:.4g} at A and {b:.4g} at B"
+        return Criterion("test loss", last <= allowed, words)
+
+    def pick(self, which: str | float = "best") -> "Picked":
+        """One point of the path as a complete model, its running statistics re-estimated.
+
+        Args:
+            which: ``best`` is the measured point with t in [0.1, 0.9] that is best on validation data (accuracy, then
+                loss; on training data if there are none); ``mid`` is t = 0.5; ``end`` is the last settled knot; or t itself.
+
+        Returns:
+            The weights, where they lie, and their scores on every split, test data included.
+        """
+        t = self._place(which)
+        gradient = self.gradient
+        splits = {"train": gradient.task.train, "validation": gradient.task.validation, "test": gradient.task.test}
+        scores, buffers = evaluate(gradient, self.path.coordinates(t), splits, self.sample)
+        weights = {**self.path.at(t), **{k: v.cpu() for k, v in buffers.items()}}
+        return Picked(t, weights, scores)
+
+    def _place(self, which: str | float) -> float:
+        if which == "mid":
+            return 0.5
+        if which == "end":
+            return float(self.path.positions[self.path.last_settled])
+        if which != "best":
+            try:
+                return float(which)
+            except ValueError as error:
+                raise ValueError(f"pick {which!r}: it must be best, mid, end or a number in [0, 1]") from error
+        t = self.column("t")
+        inner = (t >= INNER[0]) & (t <= INNER[1])
+        split = "validation" if np.isfinite(self.column("validation")).all() else "train"
+        accuracy = np.nan_to_num(self.column(f"{split}_accuracy"), nan=0.0)
+        order = np.lexsort((self.column(split), -accuracy))
+        candidates = [i for i in order if inner[i]]
+        return float(t[candidates[0]]) if candidates else 0.5
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers and sentences of the verdict, as JSON values."""
+        return {
+            "connected": self.connected,
+            "criteria": [asdict(c) for c in self.criteria],
+            "maximum": self.maximum,
+            "mean": self.mean,
+            "tolerance": self.tolerance,
+            "barrier": self.barrier,
+            "length_ratio": self.path.length_ratio,
+            "goal": self.limit,
+            "sample": self.sample,
+            "ends": dict(self.ends),
+        }
+
+
+@dataclass(frozen=True)
+class Picked:
+    """A point that was picked from a path.
+
+    Attributes:
+        t: its place.
+        weights: the complete state dict, on the CPU.
+        scores: by split, None where the task has no such data.
+    """
+
+    t: float
+    weights: Weights
+    scores: Mapping[str, Score | None]
+
+
+def assemble(path: Path, segments: Sequence[Sequence[Row]]) -> list[Row]:
+    """The rows of all segments in order, each knot once, with ``t`` and ``segment``."""
+    positions = path.positions
+    rows = []
+    for i, segment in enumerate(segments):
+        for row in segment if i == 0 else segment[1:]:
+            t = positions[i] + row["u"] * (positions[i + 1] - positions[i])
+            rows.append({**row, "t": float(t), "segment": i})
+    return rows
+
+
+def layers_of(names: Sequence[str]) -> dict[str, list[str]]:
+    """Coordinates by their owner module: a layer's weight and bias, a norm's affine pair."""
+    layers: dict[str, list[str]] = {}
+    for name in names:
+        layers.setdefault(name.rpartition(".")[0] or name, []).append(name)
+    return layers
+
+
+def measure(
+    path: Path,
+    task: Task | str,
+    max_loss: float | None = None,
+    points: int = 4,
+    sample: int | None = None,
+    compute: Compute | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Quality:
+    """Measure a path from its knots alone.
+
+    Args:
+        path: any path; its knots are read one after the other.
+        task: model and data.
+        max_loss: the goal (default: the one that the path was searched for).
+        points: evaluations a segment.
+        sample: training examples to measure on, None for all.
+        compute: device and precision.
+        progress: called with the number of segments done and of all.
+    """
+    gradient = Gradient(load_task(task), compute)
+    segments: list[list[Row]] = []
+    last: Row | None = None
+    count = len(path.knots) - 1
+    for i in range(count):
+        segments.append(measure_segment(gradient, path.knots[i], path.knots[i + 1], points, sample, (last, None)))
+        last = segments[-1][-1]
+        if progress:
+            progress(i + 1, count)
+    goal = max_loss if max_loss is not None else path.cost.get("goal")
+    return judge(path, segments, gradient, goal, sample)
+
+
+def judge(
+    path: Path, segments: Sequence[Sequence[Row]], gradient: Gradient, goal: float | None, sample: int | None
+) -> Quality:
+    """The quality of a path whose segments have been measured: adds the ends and the last settled knot on test data."""
+    places = {"A": 0, "last": path.last_settled, "B": len(path.knots) - 1}
+    ends = {k: measure_point(gradient, path.knots[i], sample, test=True) for k, i in places.items()}
+    layers = layers_of(list(path.knots[0]))
+    return Quality(path, assemble(path, segments), ends, goal, sample, layers, gradient)

@@ -1,0 +1,89 @@
+"""Everything that a search depends on besides the pair and the task, as one value that a run's folder keeps."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from llpf_plugin.errors import LLPFError
+from llpf_plugin.sphere import Correct
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user asks of a search; what is None is taken from the task or from its losses.
+
+    Attributes:
+        max_loss: the goal: training loss that the dense path must not exceed.
+        tolerance: the goal as a distance above the worse end's training loss, used where ``max_loss`` is None.
+        budget: gradient steps, repairs included.
+        phases: ``all`` moves every layer at once; ``layer``, ``block``, ``stage`` or a number walk in Follow-Data-Flow
+            order, cumulatively; ``auto`` moves all at once and goes over to stages where the pace collapses.
+        pace: ``adaptive``, or the path of a schedule file, or the name of a shipped one.
+        lr, momentum, batch_size: of settling.
+        threshold: mini-batch loss at which settling ends (default: half-way from the ends' to the goal).
+        barrier: mini-batch loss at which a move is undone (default: three times as far above the ends' as the goal).
+        share: the first tick's share of the whole distance.
+        min_steps, max_steps: of one settling.
+        correct: which tensors are held on their variance spheres: ``matrices``, ``all`` or ``none``.
+        points: points a segment at which the path is measured.
+        sample: training examples that the path is measured on, None for all.
+        repairs: rounds of walking stretches above the goal again, with smaller steps.
+        thin: loss that leaving out a knot may cost (default: a twentieth of the way from the ends' loss to the goal).
+        seed: of batches, augmentation and dropout.
+    """
+
+    max_loss: float | None = None
+    tolerance: float | None = None
+    budget: int = 20_000
+    phases: str = "all"
+    pace: str = "adaptive"
+    lr: float | None = None
+    momentum: float | None = None
+    batch_size: int | None = None
+    threshold: float | None = None
+    barrier: float | None = None
+    share: float = 0.1
+    min_steps: int = 2
+    max_steps: int = 60
+    correct: Correct = "matrices"
+    points: int = 4
+    sample: int | None = None
+    repairs: int = 3
+    thin: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        positive = (
+            "max_loss",
+            "tolerance",
+            "budget",
+            "lr",
+            "batch_size",
+            "threshold",
+            "barrier",
+            "share",
+            "points",
+            "sample",
+        )
+        for name in positive:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise LLPFError(f"{name} = {value}: it must be above 0")
+        if self.max_loss is not None and self.tolerance is not None:
+            raise LLPFError("max_loss and tolerance are two ways to say the goal: give one")
+        if not 1 <= self.min_steps <= self.max_steps:
+            raise LLPFError(
+                f"min_steps = {self.min_steps} and max_steps = {self.max_steps}: it must be 1 ≤ min_steps ≤ max_steps"
+            )
+        if self.share > 1:
+            raise LLPFError(f"share = {self.share}: a move is at most the whole way, 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
+        """Inverse of `to_dict`; names of other versions are left out."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: v for k, v in values.items() if k in known})

@@ -1,0 +1,95 @@
+"""Settling, the paper's "train": a few SGD steps until the rolling loss is low."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from llpf_plugin.gradient import Gradient
+
+
+@dataclass(frozen=True)
+class SettleRule:
+    """When settling ends.
+
+    Attributes:
+        threshold: the rolling mean of the mini-batch losses to reach.
+        min_steps: steps taken in any case; also the longest window of the rolling mean.
+        max_steps: the limit; settling that reaches it has not settled.
+        window: mini-batches in the rolling mean (the paper: 10), never more than ``min_steps``.
+        lr: the learning rate.
+        momentum: Nesterov momentum; the paper uses none. No weight decay: the sphere keeps the variance.
+    """
+
+    threshold: float
+    min_steps: int = 2
+    max_steps: int = 60
+    window: int = 10
+    lr: float = 0.05
+    momentum: float = 0.0
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What settling came to.
+
+    Attributes:
+        steps: gradient steps taken, a rejected first batch included.
+        first: the first mini-batch's loss, before any step; NaN if there was none.
+        mean: the rolling mean at the end.
+        over_barrier: the first loss was over the barrier and no step was taken.
+        low: the rolling mean reached the threshold.
+    """
+
+    steps: int
+    first: float
+    mean: float
+    over_barrier: bool = False
+    low: bool = False
+
+
+def settle(
+    gradient: Gradient, optimizer: torch.optim.Optimizer, rule: SettleRule, barrier: float | None = None
+) -> Settled:
+    """Train all parameters of ``gradient.model`` in place until the rule is met or its budget is spent.
+
+    Mini-batch losses stay on the device and are read there every few steps only.
+
+    Args:
+        gradient: the counted gradient.
+        optimizer: steps on the model's parameters.
+        rule: when to stop.
+        barrier: give up before the first step if the first loss is over this, or not a number.
+    """
+    limit = rule.max_steps if gradient.remaining is None else min(rule.max_steps, gradient.remaining)
+    window = max(1, min(rule.window, rule.min_steps))
+    losses: list[Tensor] = []
+    mean = first = float("nan")
+    while len(losses) < limit:
+        loss = gradient.loss()
+        losses.append(loss.detach())
+        if len(losses) == 1 and barrier is not None:
+            first = float(loss.detach())
+            if not first <= barrier:
+                return Settled(1, first, first, over_barrier=True)
+        gradient.backward(loss)
+        optimizer.step()
+        if len(losses) >= rule.min_steps and _look(gradient, len(losses) - rule.min_steps, limit - len(losses)):
+            mean = _mean(losses[-window:])
+            if not mean > rule.threshold:
+                break
+    if losses and barrier is None:
+        first = float(losses[0])
+    if losses and mean != mean:
+        mean = _mean(losses[-window:])
+    return Settled(len(losses), first, mean, low=mean <= rule.threshold)
+
+
+def _look(gradient: Gradient, past: int, left: int) -> bool:
+    """Whether to read the losses now: always on a CPU, on other devices every fifth step and at the ends."""
+    return gradient.device.type == "cpu" or past % 5 == 0 or left == 0
+
+
+def _mean(losses: Sequence[Tensor]) -> float:
+    return float(torch.stack(list(losses)).float().mean())

@@ -1,0 +1,45 @@
+"""Tasks on scikit-learn's 8×8 digits: 1,797 images that come with scikit-learn."""
+
+import torch
+from torch import nn
+
+from llpf_plugin.data import TensorData
+from llpf_plugin.errors import TaskError
+from llpf_plugin.task import Defaults, Task
+from llpf_plugin.tasks.models import MLP, SmallResNet
+
+TRAIN, VALIDATION = 1197, 300
+"""Images of the first two splits; the last 300 are the test split."""
+
+
+def splits() -> dict[str, TensorData]:
+    """Training (1,197), validation (300) and test (300) images ``[n, 1, 8, 8]``, standardised by the training split."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise TaskError("the digits tasks need scikit-learn: pip install 'llpf-plugin[demo]'") from error
+    data = load_digits()
+    order = torch.randperm(len(data.target), generator=torch.Generator().manual_seed(0))
+    images = torch.tensor(data.images, dtype=torch.float32)[order].unsqueeze(1)
+    targets = torch.tensor(data.target)[order]
+    images = (images - images[:TRAIN].mean()) / images[:TRAIN].std()
+    sizes = [TRAIN, VALIDATION, len(images) - TRAIN - VALIDATION]
+    pairs = zip(images.split(sizes), targets.split(sizes), strict=True)
+    return dict(zip(("train", "validation", "test"), (TensorData(x, y) for x, y in pairs), strict=True))
+
+
+def _task(name: str, model: nn.Module, **defaults: float) -> Task:
+    settings = Defaults(batch_size=64, **defaults)  # type: ignore[arg-type]
+    return Task(
+        model=model, name=name, defaults=settings, recipe={"epochs": 25, "lr": 0.1, "weight_decay": 5e-4}, **splits()
+    )
+
+
+def mlp(width: int = 64, depth: int = 4) -> Task:
+    """A fully connected network of ``depth`` hidden layers, no normalization."""
+    return _task("digits/mlp", MLP(64, int(width), int(depth), 10))
+
+
+def resnet(width: int = 16, blocks: int = 1) -> Task:
+    """A ResNet of three stages of ``blocks`` blocks, with BatchNorm."""
+    return _task("digits/resnet", SmallResNet(int(width), [int(blocks)] * 3, channels=1))

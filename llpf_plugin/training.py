@@ -1,0 +1,62 @@
+"""Training an endpoint: what the demo, the examples and the benchmarks start from."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from llpf_plugin.evaluate import reestimate
+from llpf_plugin.gradient import Compute, Gradient
+from llpf_plugin.task import Task
+from llpf_plugin.weights import Weights, clone
+
+
+def initialise(model: nn.Module, seed: int) -> None:
+    """Fresh initial weights from ``seed``: every module's own ``reset_parameters``, in registration order."""
+    torch.manual_seed(seed)
+    for module in model.modules():
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+
+
+def train(
+    task: Task,
+    seed: int,
+    compute: Compute | None = None,
+    epochs: float | None = None,
+    lr: float | None = None,
+    weight_decay: float | None = None,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Weights:
+    """Train the task's model from scratch: SGD with momentum 0.9 and a one-cycle learning rate.
+
+    Args:
+        task: what to train; its recipe gives what is not given here.
+        seed: of the initial weights and of the batches.
+        compute: device and precision.
+        epochs: passes over the training data.
+        lr: the peak learning rate.
+        weight_decay: on all parameters.
+        progress: called with the step, the number of steps and the last loss, every 20 steps.
+
+    Returns:
+        The state dict on the CPU, running statistics re-estimated on the training data.
+    """
+    recipe = {"epochs": 30, "lr": 0.1, "weight_decay": 0.0, **task.recipe}
+    given = {"epochs": epochs, "lr": lr, "weight_decay": weight_decay}
+    recipe.update({k: v for k, v in given.items() if v is not None})
+    gradient = Gradient(task, compute, seed=seed)
+    initialise(gradient.model, seed)
+    steps = max(1, int(recipe["epochs"] * (len(task.train) // min(gradient.batch_size, len(task.train)))))
+    optimizer = torch.optim.SGD(gradient.model.parameters(), recipe["lr"], 0.9, weight_decay=recipe["weight_decay"])
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe["lr"], total_steps=steps)
+    for step in range(steps):
+        loss = gradient.loss()
+        gradient.backward(loss)
+        optimizer.step()
+        schedule.step()
+        if progress and (step % 20 == 0 or step == steps - 1):
+            progress(step + 1, steps, float(loss.detach()))
+    reestimate(gradient)
+    return clone(gradient.model.state_dict(), "cpu")

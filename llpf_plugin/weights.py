@@ -1,0 +1,94 @@
+"""Weights: a network's parameters as a flat mapping from name to tensor, and pure operations on it.
+
+A *coordinate* is a floating-point parameter: what a path moves. Buffers (running statistics, integer counters)
+are never coordinates. Distances are Euclidean, accumulated in float64 on the tensors' own device.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+Weights = dict[str, Tensor]
+
+
+def coordinates(model: nn.Module) -> Weights:
+    """The model's own floating-point parameters by name, tied ones once: not copies."""
+    return {name: p.detach() for name, p in model.named_parameters() if p.is_floating_point()}
+
+
+def buffers(model: nn.Module) -> Weights:
+    """The model's persistent buffers by name (running statistics, counters): not copies."""
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return {name: t for name, t in model.state_dict().items() if name not in parameters}
+
+
+def ties(model: nn.Module) -> dict[str, str]:
+    """The further names of tied parameters, each with the name under which `coordinates` has it."""
+    own = {id(p): name for name, p in model.named_parameters()}
+    every = model.named_parameters(remove_duplicate=False)
+    return {name: own[id(p)] for name, p in every if own[id(p)] != name}
+
+
+def clone(weights: Mapping[str, Tensor], device: torch.device | str | None = None) -> Weights:
+    """A detached copy of every tensor, on ``device`` or where it is."""
+    return {k: t.detach().to(device=device or t.device, copy=True) for k, t in weights.items()}
+
+
+def select(weights: Mapping[str, Tensor], names: Iterable[str]) -> Weights:
+    """The named tensors, in the order of ``names``."""
+    return {name: weights[name] for name in names}
+
+
+def norm(weights: Mapping[str, Tensor]) -> float:
+    """The Euclidean norm over all tensors."""
+    return float(sum(float(t.double().square().sum()) for t in weights.values()) ** 0.5)
+
+
+def distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    """The Euclidean distance between ``a`` and ``b`` over the names of ``a``."""
+    return norm({k: t.double() - b[k].double() for k, t in a.items()})
+
+
+def relative_distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    """``distance(a, b)`` over the norm of ``b``; the paper's layer-wise distance, made scale-free."""
+    scale = norm({k: b[k] for k in a})
+    gap = distance(a, b)
+    return gap / scale if scale > 0 else gap
+
+
+def cosine(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    """The cosine of the angle between ``a`` and ``b``, seen from the origin; 0 if either vanishes."""
+    dot = sum(float((t.double() * b[k].double()).sum()) for k, t in a.items())
+    scale = norm(a) * norm({k: b[k] for k in a})
+    return dot / scale if scale > 0 else 0.0
+
+
+def lerp(a: Mapping[str, Tensor], b: Mapping[str, Tensor], t: float) -> Weights:
+    """The point ``(1-t)·a + t·b`` of the straight segment; exact at both ends.
+
+    Tensors that are not floating point are taken from the nearer end.
+    """
+    return {k: torch.lerp(x, b[k], t) if x.is_floating_point() else (x if t < 0.5 else b[k]) for k, x in a.items()}
+
+
+@torch.no_grad()
+def assign(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Write ``weights`` into the model's parameters and buffers of the same names, in place.
+
+    The model is toggled through train and eval mode, since some modules cache tensors derived from
+    parameters in eval mode; the training flags end as they were.
+    """
+    own = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
+    for name, tensor in weights.items():
+        own[name].copy_(tensor)
+    refresh(model)
+
+
+def refresh(model: nn.Module) -> None:
+    """Drop what modules cached from their parameters in eval mode; training flags end as they were."""
+    flags = [(module, module.training) for module in model.modules()]
+    model.train()
+    model.eval()
+    for module, training in flags:
+        module.training = training
