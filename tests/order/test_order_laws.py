@@ -35,11 +35,14 @@ class Program(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, list[Tensor]]:
         pool = [x.clone()]
-        square = [part for part in self.parts.values() if isinstance(part, nn.Linear) and part.in_features == SIZE]
+        # What is used again was called before: a layer's first call is then its first use.
+        square: list[nn.Linear] = []
         for i, (kind, left, right) in enumerate(self.steps):
             a, b = pool[left % len(pool)], pool[right % len(pool)]
             if kind in ("new", "norm"):
                 pool.append(self.parts[f"p{i}"](a))
+                if kind == "new":
+                    square.append(self.parts[f"p{i}"])
             elif kind == "again" and square:
                 pool.append(torch.tanh(square[right % len(square)](a)))
             elif kind == "tied" and square:

@@ -1,0 +1,181 @@
+"""Draw a layer order as a picture: one row per layer (or phase), the flow of data in lanes beside the text.
+
+The rows follow the order, so a picture of five hundred layers is long but never tangled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from llpf_plugin.errors import OrderError
+from llpf_plugin.order.render import Level, human, label, phase_edges, summary
+from llpf_plugin.order.result import LayerOrder, Phase
+
+ROW, LANE, CHARACTER, MARGIN, RADIUS = 20, 16, 7.3, 18, 4.5
+INK, FAINT, LINE, BAND = "#1a1a1a", "#6a6a6a", "#3b6ea5", "#eef2f7"
+FONT = "DejaVu Sans Mono, Menlo, Consolas, monospace"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the picture: its columns of text, and the number of the shaded or plain band that it belongs to."""
+
+    cells: tuple[str, ...]
+    band: int
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture before it is written: rows, the lane of each, and edges between row numbers.
+
+    Attributes:
+        title: The line above the rows.
+        rows: From top to bottom.
+        lanes: For each row, where its dot stands.
+        edges: Pairs (from, to) of row numbers, from < to.
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    lanes: tuple[int, ...]
+    edges: tuple[tuple[int, int], ...]
+
+    @property
+    def columns(self) -> list[float]:
+        """Place the left end of each column of text, and the right end of the last, in pixels."""
+        places = [2.0 * MARGIN + (max(self.lanes, default=0) + 1) * LANE]
+        for i in range(len(self.rows[0].cells)):
+            places.append(places[-1] + CHARACTER * (max(len(row.cells[i]) for row in self.rows) + 2))
+        return places
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height in pixels."""
+        return max(self.columns[-1], CHARACTER * len(self.title) + MARGIN) + MARGIN, ROW * (len(self.rows) + 2) + MARGIN
+
+    def dot(self, row: int) -> tuple[float, float]:
+        """Place the dot of a row."""
+        return MARGIN + LANE * (self.lanes[row] + 0.5), ROW * (row + 2)
+
+    def path(self, start: int, end: int) -> list[tuple[float, float]]:
+        """Lead an edge down the lane of its start, then across to its end, in the last row."""
+        (x0, y0), (x1, y1) = self.dot(start), self.dot(end)
+        return [(x0, y0), (x0, y1 - ROW), (x1, y1)] if x0 != x1 else [(x0, y0), (x1, y1)]
+
+
+def draw(order: LayerOrder, phases: Sequence[Phase] | None = None, level: Level = "layer") -> Drawing:
+    """Lay a layer order out, one row per layer or per phase."""
+    phases = order.phases() if phases is None else phases
+    edges: list[tuple[int, int]]
+    if level == "phase":
+        rows = [
+            Row((f"{i + 1}", p.name, f"{len(p.layers)} layers", human(sum(order[n].numel for n in p.layers))), i)
+            for i, p in enumerate(phases)
+        ]
+        edges = [(a - 1, b - 1) for a, b in phase_edges(order, phases)]
+    else:
+        band = {name: i for i, p in enumerate(phases) for name in p.layers}
+        starts = {phase.layers[0]: phase.name for phase in phases}
+        place = {layer.name: i for i, layer in enumerate(order.layers)}
+        rows = [
+            Row(
+                (f"{i}", label(layer), layer.type, human(layer.numel), _phase(band, starts, layer.name)),
+                band.get(layer.name, -1),
+            )
+            for i, layer in enumerate(order.layers, 1)
+        ]
+        edges = [(place[before], place[layer.name]) for layer in order.layers for before in layer.after]
+    return Drawing(summary(order), tuple(rows), tuple(lanes(len(rows), edges)), tuple(edges))
+
+
+def _phase(band: dict[str, int], starts: dict[str, str], name: str) -> str:
+    return f"phase {band[name] + 1}: {starts[name]}" if name in starts else ""
+
+
+def lanes(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
+    """Give each row a lane, so that no edge runs through a dot.
+
+    A row keeps its lane until its last successor. The next row takes the lane of a predecessor that ends there, else
+    the first that is free.
+    """
+    last = list(range(count))
+    sources: list[list[int]] = [[] for _ in range(count)]
+    for start, end in edges:
+        last[start] = max(last[start], end)
+        sources[end].append(start)
+    free_from: list[int] = []  # for each lane, the first row at which it is free again
+    result: list[int] = []
+    for row in range(count):
+        ending = [result[source] for source in sources[row] if last[source] == row]
+        free = [lane for lane, end in enumerate(free_from) if end < row]
+        lane = min(ending or free, default=len(free_from))
+        if lane == len(free_from):
+            free_from.append(0)
+        free_from[lane] = last[row]
+        result.append(lane)
+    return result
+
+
+def svg(drawing: Drawing) -> str:
+    """Write a drawing as SVG text."""
+    width, height = drawing.size
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="{FONT}" font-size="12">',
+        '<rect width="100%" height="100%" fill="white"/>',
+        _text(MARGIN, ROW, drawing.title, FAINT),
+    ]
+    for i, row in enumerate(drawing.rows):
+        if row.band % 2 == 0:
+            parts.append(f'<rect x="0" y="{ROW * (i + 1.5):.1f}" width="{width:.0f}" height="{ROW}" fill="{BAND}"/>')
+    for start, end in drawing.edges:
+        points = " L ".join(f"{x:.1f} {y:.1f}" for x, y in drawing.path(start, end))
+        parts.append(f'<path d="M {points}" fill="none" stroke="{LINE}" stroke-width="1.5"/>')
+    for i, row in enumerate(drawing.rows):
+        x, y = drawing.dot(i)
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{RADIUS}" fill="{LINE}"/>')
+        cells = zip(row.cells, drawing.columns, strict=False)
+        parts += [_text(left, y + 4, cell, INK if j == 1 else FAINT) for j, (cell, left) in enumerate(cells) if cell]
+    return "\n".join([*parts, "</svg>"])
+
+
+def _text(x: float, y: float, text: str, colour: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" xml:space="preserve">{escape(text)}</text>'
+
+
+def png(drawing: Drawing, path: str | Path, scale: float = 2.0) -> None:
+    """Write a drawing as PNG, with matplotlib.
+
+    Raises:
+        OrderError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise OrderError("A PNG needs matplotlib: pip install 'llpf-plugin[report]', or write an SVG.") from error
+    width, height = drawing.size
+    scale = min(scale, 60_000 / height)  # the rasterizer's limit is 2^16 pixels
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72 * scale)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.axis("off")
+    style: dict[str, Any] = {"family": "DejaVu Sans Mono", "fontsize": 12, "va": "center"}
+    axes.text(MARGIN, ROW - 4, drawing.title, color=FAINT, **style)
+    for i, row in enumerate(drawing.rows):
+        if row.band % 2 == 0:
+            axes.axhspan(ROW * (i + 1.5), ROW * (i + 2.5), color=BAND, lw=0)
+    for start, end in drawing.edges:
+        xs, ys = zip(*drawing.path(start, end), strict=True)
+        axes.plot(xs, ys, color=LINE, lw=1.5)
+    for i, row in enumerate(drawing.rows):
+        x, y = drawing.dot(i)
+        axes.plot([x], [y], "o", color=LINE, ms=2 * RADIUS)
+        for j, (cell, left) in enumerate(zip(row.cells, drawing.columns, strict=False)):
+            axes.text(left, y, cell, color=INK if j == 1 else FAINT, **style)
+    figure.savefig(path, dpi=72 * scale)
