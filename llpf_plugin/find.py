@@ -1,4 +1,4 @@
-"""`find_path`: the only loop. It walks, measures the dense path, walks stretches above the goal again, and measures again."""
+"""`find_path`: the only loop. It walks, measures the dense path, walks what is above the goal again, measures again."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -69,8 +69,8 @@ class Search:
         """Walk, measure, repair, until the path is under the goal, the repairs are used up, or the budget is."""
         if self._resumed is None:
             names = list(coordinates(self.gradient.model))
-            self.knots.put(select(self.start, names))
-            self.knots.put(select(self.end, names))
+            self.knots.put(0, select(self.start, names))
+            self.knots.put(1, select(self.end, names))
         self._levels()
         self._slices()
         self._tell("on_start")
@@ -110,7 +110,8 @@ class Search:
         goal = s.max_loss or floor + (s.tolerance or self.task.defaults.tolerance)
         if not goal > floor:
             raise LLPFError(
-                f"max_loss = {goal:g} is not above the training loss of {worse} itself, {floor:.4g}: ask for more, or give a tolerance"
+                f"max_loss = {goal:g} is not above the training loss of {worse} itself, {floor:.4g}: "
+                "ask for more, or give a tolerance"
             )
         self.levels = Levels(floor, ends["batch"], goal)
 
@@ -165,8 +166,7 @@ class Search:
     def _keep(self, knot: Weights, label: dict[str, Any]) -> None:
         """Add a settled knot, and drop superfluous ones once a block is full."""
         p = self.progress
-        p.fresh.append(self.knots.put(knot))
-        p.labels[str(p.fresh[-1])] = label
+        self._add(knot, label)
         if len(p.fresh) - p.settled_from >= BLOCK:
             before = p.todo[0].start if p.settled_from == 0 else p.fresh[p.settled_from - 1]
             block = p.fresh[p.settled_from :]
@@ -175,6 +175,13 @@ class Search:
             self._discard(set(block) - set(kept))
             p.fresh[p.settled_from :] = kept
             p.settled_from = len(p.fresh)
+
+    def _add(self, knot: Weights, label: dict[str, Any]) -> None:
+        p = self.progress
+        self.knots.put(p.next_knot, knot)
+        p.fresh.append(p.next_knot)
+        p.labels[str(p.next_knot)] = label
+        p.next_knot += 1
 
     def _keeps_loss(self, i: int, j: int) -> bool:
         """Whether the chord between two knots is nowhere worse than its ends by more than the setting ``thin``."""
@@ -185,7 +192,7 @@ class Search:
         return all(loss <= max(losses[0], losses[-1]) + slack for loss in losses)
 
     def _join(self, stretch: Stretch, closing: Sequence[Weights], outcome: str | None) -> None:
-        """Put the fresh knots in place of what stood between the stretch's ends; a repair that failed changes nothing."""
+        """Put the fresh knots in place of what lay between the stretch's ends; a failed repair changes nothing."""
         p = self.progress
         outcome = outcome or Outcome.BUDGET.name
         arrived = outcome == Outcome.ARRIVED.name
@@ -193,8 +200,7 @@ class Search:
             p.outcome = outcome
         if arrived or stretch.strictness == 0:
             for weights in closing[:-1]:
-                p.fresh.append(self.knots.put(weights))
-                p.labels[str(p.fresh[-1])] = {"kind": "closing" if stretch.end == 1 else "settled", "phase": "closing"}
+                self._add(weights, {"kind": "closing" if stretch.end == 1 else "settled", "phase": "closing"})
             i, j = p.chain.index(stretch.start), p.chain.index(stretch.end)
             gone, p.chain[i + 1 : j] = p.chain[i + 1 : j], p.fresh
             self._discard(gone, superfluous=False)
@@ -251,7 +257,8 @@ class Search:
 
 def find_path(
     a: Weights | str | FilePath, b: Weights | str | FilePath, task: Task | str, settings: Settings | None = None, *,
-    compute: Compute | None = None, knots: Knots | None = None, callbacks: Sequence[Callback] = (), **options: Any,
+    compute: Compute | None = None, knots: Knots | None = None, callbacks: Sequence[Callback] = (),
+    resume: tuple[Mapping[str, Any], Mapping[str, Tensor]] | None = None, **options: Any,
 ) -> Path:  # fmt: skip
     """Connect two trained networks of one architecture by a path of low training loss.
 
@@ -259,16 +266,18 @@ def find_path(
     says in ``outcome`` and ``cost`` how far it came. The path starts exactly at ``a`` and ends exactly at ``b``.
 
     Args:
-        a, b: state dicts, or checkpoint files.
+        a: model A, a state dict or a checkpoint file.
+        b: model B, likewise.
         task: the network's model, objective and data; a `Task`, or a name or factory that `load_task` takes.
         settings: what is asked of the search; or give its fields as keyword arguments.
         compute: device and precision.
         knots: where knots are kept (default: in memory).
         callbacks: called at every tick.
+        resume: go on from this `Search.snapshot`; everything else must be as it was, ``knots`` included.
         **options: fields of `Settings`, e.g. ``max_loss=0.1``.
 
     Returns:
-        The path; ``measure(path, task)`` says what it is worth.
+        The path, with what the search measured of it in ``path.quality``; ``measure(path, task)`` measures again.
 
     Raises:
         CheckpointError: a file cannot be read.
@@ -286,8 +295,11 @@ def find_path(
     pair = [w if isinstance(w, dict) else checkpoint.read(w).weights for w in (a, b)]
     full = check_pair(pair[0], pair[1], task)
     search = Search(*full, task, settings, compute, knots, callbacks)
-    search.run()
-    return search.path()
+    if resume is not None:
+        search.resume(*resume)
+    quality = search.run()
+    quality.path.quality = quality
+    return quality.path
 
 
 def check_pair(a: Weights, b: Weights, task: Task, names: tuple[str, str] = ("A", "B")) -> tuple[Weights, Weights]:

@@ -9,8 +9,8 @@ from llpf_plugin.weights import Weights, clone
 class Knots(Protocol):
     """Where a search keeps its knots: in memory, or in a run's folder."""
 
-    def put(self, weights: Weights) -> int:
-        """Keep a knot; its identifier, counted from 0."""
+    def put(self, knot: int, weights: Weights) -> None:
+        """Keep a knot under an identifier."""
 
     def get(self, knot: int) -> Weights:
         """The knot of that identifier."""
@@ -24,13 +24,10 @@ class MemoryKnots:
 
     def __init__(self) -> None:
         self._knots: dict[int, Weights] = {}
-        self._next = 0
 
-    def put(self, weights: Weights) -> int:
+    def put(self, knot: int, weights: Weights) -> None:
         """Keep a copy."""
-        self._knots[self._next] = clone(weights, "cpu")
-        self._next += 1
-        return self._next - 1
+        self._knots[knot] = clone(weights, "cpu")
 
     def get(self, knot: int) -> Weights:
         """The knot itself."""

@@ -22,7 +22,8 @@ class Path:
         ties: further names of a coordinate (tied parameters): name to the coordinate's own.
         outcome: how the search ended.
         record: what the search did, one mapping a tick.
-        cost: gradient steps, seconds, knots that were dropped.
+        cost: gradient steps, seconds, knots that were dropped, the goal.
+        quality: what the search measured of it, if a search made it.
     """
 
     knots: Sequence[Weights]
@@ -33,6 +34,7 @@ class Path:
     outcome: Any = None
     record: Sequence[Mapping[str, Any]] = ()
     cost: Mapping[str, Any] = field(default_factory=dict)
+    quality: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.knots) < 2:

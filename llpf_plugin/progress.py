@@ -49,6 +49,7 @@ class Progress:
         segments: rows of the segments measured so far, by "knot-knot".
         ends: rows of A and B, and the mean mini-batch loss.
         record: one entry a tick.
+        next_knot: the identifier of the next knot.
         dropped: knots dropped as superfluous.
         outcome: of the first walk.
         seconds: spent so far, earlier sessions included.
@@ -65,6 +66,7 @@ class Progress:
     segments: dict[str, list[dict[str, Any]]]
     ends: dict[str, Any]
     record: list[dict[str, Any]]
+    next_knot: int
     dropped: int
     outcome: str | None
     seconds: float

@@ -27,7 +27,7 @@ TEST_SLACK = (1.1, 0.01)
 """The test loss at the end meets that of the ends if it is at most this factor times it, plus this much."""
 
 Row = dict[str, Any]
-"""One measured point: ``u`` (position in its segment) and, by split, ``train``, ``train_accuracy``, ``validation``, …"""
+"""One measured point: ``u``, its place in its segment, and by split ``train``, ``train_accuracy``, ``validation``, …"""
 
 
 def measure_point(gradient: Gradient, weights: Weights, sample: int | None, test: bool = False) -> Row:
@@ -54,7 +54,8 @@ def measure_segment(
 
     Args:
         gradient: whose model is used as a workspace.
-        p, q: coordinates of the two knots.
+        p: coordinates of the first knot.
+        q: coordinates of the second.
         points: sub-segments.
         sample: training examples to measure on, None for all.
         ends: rows of the knots where they are known already.
@@ -173,8 +174,8 @@ class Quality:
         """One point of the path as a complete model, its running statistics re-estimated.
 
         Args:
-            which: ``best`` is the measured point with t in [0.1, 0.9] that is best on validation data (accuracy, then
-                loss; on training data if there are none); ``mid`` is t = 0.5; ``end`` is the last settled knot; or t itself.
+            which: ``best`` is the measured point with t in [0.1, 0.9] best on validation data (accuracy, then
+                loss; on training data if there are none); ``mid`` is t = 0.5; ``end`` the last settled knot; or t itself.
 
         Returns:
             The weights, where they lie, and their scores on every split, test data included.

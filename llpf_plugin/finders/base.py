@@ -1,4 +1,4 @@
-"""What a finder is: ``init`` and ``step`` on a state that is a small value; big buffers live in a workspace beside it."""
+"""What a finder is: ``init`` and ``step`` on a state that is a small value; big buffers live in a workspace."""
 
 import enum
 from collections.abc import Mapping

@@ -50,7 +50,7 @@ class AdaptivePace:
         share: the first tick's share of the distance that the phase began with.
         least: the smallest share that is tried; below it the walk settles on the spot.
         most: the largest.
-        grow: the factor by which a share grows after a settling that ended at its minimum of steps, and shrinks after a hard one.
+        grow: the factor by which a share grows after a settling of the minimum of steps, and shrinks after a hard one.
         hard: a settling of more than this part of its maximum of steps is a hard one.
     """
 

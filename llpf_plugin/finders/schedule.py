@@ -80,9 +80,8 @@ def _phase(place: str, index: int, entry: Any, settle: SettleRule, names: list[s
         raise ScheduleError(f"{where}: expected a mapping with 'layers' and 'ticks', got {entry!r}")
     unknown = set(entry) - {"name", "layers", "ticks", "settle", *_STEPS}
     if unknown:
-        raise ScheduleError(
-            f"{where}: unknown {', '.join(sorted(map(str, unknown)))}; known are name, layers, ticks, settle, {', '.join(_STEPS)}"
-        )
+        known = ", ".join(("name", "layers", "ticks", "settle", *_STEPS))
+        raise ScheduleError(f"{where}: unknown {', '.join(sorted(map(str, unknown)))}; known are {known}")
     ticks = entry.get("ticks")
     if not isinstance(ticks, int) or ticks < 1:
         raise ScheduleError(f"{where}: ticks = {ticks!r}; it must be a number of ticks of at least 1")

@@ -1,6 +1,7 @@
 """Small classifiers that the built-in tasks use."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ class MLP(nn.Sequential):
 
     def __init__(self, inputs: int, width: int, depth: int, classes: int) -> None:
         sizes = [inputs, *[width] * depth]
-        hidden = [m for i, o in zip(sizes[:-1], sizes[1:], strict=True) for m in (nn.Linear(i, o), nn.ReLU())]
+        hidden = [m for i, o in pairwise(sizes) for m in (nn.Linear(i, o), nn.ReLU())]
         super().__init__(nn.Flatten(), *hidden, nn.Linear(sizes[-1], classes))
 
 
