@@ -75,7 +75,7 @@ class Progress:
     def new(cls) -> "Progress":
         """Before the first tick: the straight line from A to B, all of it to be walked."""
         labels = {"0": {"kind": "start"}, "1": {"kind": "end"}}
-        return cls([0, 1], [], 0, labels, [Stretch(0, 1)], 0, None, 0, {}, {}, [], 0, None, 0.0)
+        return cls([0, 1], [], 0, labels, [Stretch(0, 1)], 0, None, 0, {}, {}, [], 2, 0, None, 0.0)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Progress":

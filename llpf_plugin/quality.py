@@ -174,8 +174,8 @@ class Quality:
         """One point of the path as a complete model, its running statistics re-estimated.
 
         Args:
-            which: ``best`` is the measured point with t in [0.1, 0.9] best on validation data (accuracy, then
-                loss; on training data if there are none); ``mid`` is t = 0.5; ``end`` the last settled knot; or t itself.
+            which: ``best`` is the measured point with t in [0.1, 0.9] best on validation data (accuracy, then loss; on
+                training data if there are none); ``mid`` is t = 0.5; ``end`` the last settled knot; or t itself.
 
         Returns:
             The weights, where they lie, and their scores on every split, test data included.

@@ -96,7 +96,7 @@ class RunFolder(Callback):
             RunError: the folder holds another run or other files, or cannot be written.
         """
         if self.exists:
-
+            raise RunError(f"{self.folder} holds a run already: add --resume to go on with it, or name another with -o")
         if self.folder.is_dir() and any(self.folder.iterdir()):
             raise RunError(f"{self.folder} is not empty and holds no run: name another folder with -o")
         both = {f"{side}.{k}": t.contiguous() for side, part in (("A", start), ("B", end)) for k, t in part.items()}
@@ -128,9 +128,8 @@ class RunFolder(Callback):
         differ = [k for k in sorted(before | now) if before.get(k) != now.get(k)]
         if differ:
             words = "; ".join(f"{k} was {before.get(k)!r}, is {now.get(k)!r}" for k in differ)
-            raise RunError(
-                f"{self.folder} holds another run: {words}. Resume with what it was started with, or name another folder with -o"
-            )
+            remedy = "Resume with what it was started with, or name another folder with -o"
+            raise RunError(f"{self.folder} holds another run: {words}. {remedy}")
 
     def load(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         """The saved state, None if the run was stopped before its first."""
@@ -176,14 +175,18 @@ class RunFolder(Callback):
         """Write the path's manifest, after which the state is no longer needed."""
         self.save(search)
         path = search.path()
-        write_json(
-            self.folder / "path.json",
-            {
-                "format": "llpf-path", "version": VERSION,
-                "knots": search.progress.chain, "labels": list(path.labels), "ties": dict(path.ties), "outcome": path.outcome.name if path.outcome else None, "cost": dict(path.cost),
-                "positions": [float(t) for t in path.positions], "length_ratio": path.length_ratio,
-            },
-        )  # fmt: skip
+        manifest = {
+            "format": "llpf-path",
+            "version": VERSION,
+            "knots": search.progress.chain,
+            "labels": list(path.labels),
+            "ties": dict(path.ties),
+            "outcome": path.outcome.name if path.outcome else None,
+            "cost": dict(path.cost),
+            "positions": [float(t) for t in path.positions],
+            "length_ratio": path.length_ratio,
+        }
+        write_json(self.folder / "path.json", manifest)
 
     def path(self) -> LossPath:
         """The finished path, its knots read from the folder as they are asked for.
