@@ -1,28 +1,15 @@
 import errno
 import json
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from checkpoint_samples import file_size_limit
 from safetensors.torch import save_file
 
 from llpf_plugin.errors import RunError
 from llpf_plugin.files import atomic_folder, atomic_write, remove_leftovers, write_json, write_text
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """The system itself refuses to write beyond ``size`` bytes, in the middle of a file, as a full disk would."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def fail_halfway(path: Path) -> None:

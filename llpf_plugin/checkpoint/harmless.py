@@ -12,16 +12,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from llpf_plugin.checkpoint import harmless_numpy
 from llpf_plugin.checkpoint.sniff import Kind, truncated
 from llpf_plugin.errors import CheckpointError
-
-try:
-    from numpy._core import multiarray
-except ImportError:  # numpy 1
-    from numpy.core import multiarray  # type: ignore[no-redef]
 
 _REMEDY = "Where you trust the file, load it with the code that wrote it and save only model.state_dict()."
 
@@ -63,18 +58,15 @@ def _allowed() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
         "collections.deque": _as_list,
         # Python 3.13 moved the paths, numpy 2 its functions.
         **{f"{module}.{name}": kind for name, kind in paths.items() for module in ("pathlib", "pathlib._local")},
-        **{
-            f"numpy.{core}.multiarray.{name}": getattr(multiarray, name)
-            for core in ("core", "_core")
-            for name in ("scalar", "_reconstruct")
-        },
+        **{f"numpy.{core}.multiarray.scalar": harmless_numpy.scalar for core in ("core", "_core")},
+        **{f"numpy.{core}.multiarray._reconstruct": harmless_numpy.reconstruct for core in ("core", "_core")},
+        "numpy.ndarray": harmless_numpy.Array,
+        "numpy.dtype": harmless_numpy.Dtype,
     }
     values = [
         *(argparse.Namespace, types.SimpleNamespace, decimal.Decimal, fractions.Fraction),
         *(datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone),
         *(bool, int, float, str, bytes, tuple, list, dict, frozenset, range, slice),
-        *(np.ndarray, np.dtype),
-        *{type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDGOSUVMm"},
     ]
     return [*values, *((kind, name) for name, kind in named.items())]
 
@@ -91,7 +83,9 @@ def _explained(path: Path, kind: Kind, error: Exception) -> CheckpointError:
         return CheckpointError(
             f"{path} refers to {', '.join(unknown)}: that is not known to be harmless and was not loaded. {_REMEDY}"
         )
-    if "Unsupported operand" in str(error):
+    if isinstance(error, harmless_numpy.NotPlainError):
+        return CheckpointError(f"{path} holds {error}, which was not loaded. {_REMEDY}")
+    if kind == "torch legacy" and "Unsupported operand" in str(error):
         return CheckpointError(f"{path} is a pickle that torch.save did not write, so it was not loaded. {_REMEDY}")
     return truncated(path)
 

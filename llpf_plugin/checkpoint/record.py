@@ -28,7 +28,9 @@ class Checkpoint:
     nesting: tuple[str, ...] = ()
     """The keys that lead to the state dict; empty if the file is one."""
     extras: Any = None
-    """The tree around the weights (epoch, arguments, …), without training state, ``None`` in each tensor's place."""
+    """The tree around the weights (epoch, arguments, …), without training state, ``None`` in each tensor's place.
+
+    Numpy's arrays and dtypes are stand-ins that are pickled as what they stand for."""
     left_out: tuple[str, ...] = ()
     """What a written checkpoint does not carry (optimizer state, …), in words."""
     metadata: dict[str, str] | None = None

@@ -1,5 +1,6 @@
 """What kind of file is it? By its content, since suffixes lie; what is no checkpoint is told by its name."""
 
+import codecs
 import json
 import zipfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from llpf_plugin.errors import CheckpointError
 Kind = Literal["torch zip", "torch legacy", "safetensors"]
 INDEX = ".safetensors.index.json"
 
+_LONGEST_HEADER = 100_000_000  # bytes; the limit that safetensors sets
 _KNOWN = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself: fetch it with `git lfs pull`",
     b"GGUF": "a GGUF file: convert it to safetensors",
@@ -36,6 +38,9 @@ def kind(path: Path) -> Kind:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
     if not head:
         raise CheckpointError(f"{path} is empty: the copy or the save was cut off; get it again.")
+    # First, for the length of a header may look like any other format's mark.
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER:
+        return "safetensors"
     for magic, what in _KNOWN.items():
         if head.startswith(magic):
             raise CheckpointError(f"{path} is {what}.")
@@ -43,8 +48,6 @@ def kind(path: Path) -> Kind:
         return _zip_kind(path)
     if head.startswith(b"\x80"):
         return "torch legacy"
-    if head[8:9] == b"{":
-        return "safetensors"
     raise CheckpointError(f"{path} is {_describe(head)}. A checkpoint is written by torch.save or by safetensors.")
 
 
@@ -95,10 +98,11 @@ def weight_map(index: Path) -> dict[str, str]:
 
 def _zip_kind(path: Path) -> Kind:
     """`kind` of a file that begins like a ZIP archive."""
-    if not zipfile.is_zipfile(path):
-        raise truncated(path)
-    with zipfile.ZipFile(path) as archive:
-        members = {name.rpartition("/")[2] for name in archive.namelist()}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name.rpartition("/")[2] for name in archive.namelist()}
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:  # whatever the directory says
+        raise truncated(path) from error
     if "constants.pkl" in members:
         raise CheckpointError(f"{path} is a TorchScript archive: save the state_dict() of the model instead.")
     if "data.pkl" not in members:
@@ -106,11 +110,20 @@ def _zip_kind(path: Path) -> Kind:
     return "torch zip"
 
 
+def _is_text(head: bytes) -> bool:
+    """Whether ``head`` is UTF-8, possibly cut in the middle of a character, without control characters."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return all(char.isprintable() or char in "\t\r\n\f" for char in text)
+
+
 def _describe(head: bytes) -> str:
     """A word for content that is no checkpoint."""
     start = head.lstrip()[:15].lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "a web page (HTML), probably an error page that was saved instead of the download: download it again"
-    if all(byte >= 0x20 or byte in b"\t\r\n\f" for byte in head):
+    if _is_text(head):
         return f"a text file (it begins {head[:40]!r})"
     return f"no checkpoint that is known here (it begins {head[:8].hex(' ')})"

@@ -9,8 +9,6 @@ from llpf_plugin.preflight.checks import dtypes, names_of_one, shapes, untied
 from llpf_plugin.preflight.finding import Finding, finding
 from llpf_plugin.weights import Weights
 
-_COUNTER = "num_batches_tracked"
-
 
 def fits(weights: Mapping[str, Tensor], model: nn.Module, name: str) -> list[Finding]:
     """What stands against loading ``weights``, which are called ``name``, into ``model``.
@@ -43,7 +41,10 @@ def complete(weights: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> 
         present = next((k for k in group if k in weights), None)
         if present is not None:
             full |= {k: weights[present] for k in group if k not in weights}
-    full |= {k: t.clone() for k, t in reference.items() if k.endswith(_COUNTER) and k not in weights}
+    for mean in [k for k in weights if k.endswith("running_mean")]:
+        counter = mean.removesuffix("running_mean") + "num_batches_tracked"
+        if counter in reference and counter not in weights:
+            full[counter] = reference[counter].clone()
     return full
 
 
