@@ -45,6 +45,7 @@ def training_checkpoint(model: nn.Module, key: str) -> dict[str, Any]:
         "epoch": 90,
         "arch": "resnet18",
         "best_acc1": torch.tensor(71.5),
+        "optimal_threshold": 0.5,
         key: model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "lr_scheduler": scheduler.state_dict(),
@@ -72,7 +73,7 @@ def test_nested_checkpoint(tmp_path: Path, key: str) -> None:
     out = write(tmp_path / "merged", doubled(checkpoint.weights), like=checkpoint)
     assert out == tmp_path / "merged.pth"
     again = torch.load(out, weights_only=False)
-    assert list(again) == ["epoch", "arch", "best_acc1", key, "args"]
+    assert list(again) == ["epoch", "arch", "best_acc1", "optimal_threshold", key, "args"]
     assert same(again[key], doubled(model.state_dict()))
     assert again["args"] == saved["args"]
     assert again["best_acc1"] == 71.5

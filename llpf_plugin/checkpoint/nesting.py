@@ -1,6 +1,7 @@
 """Where in a checkpoint is the state dict? Decided by its structure; well-known keys only break ties."""
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ Keys = tuple[str, ...]
 _DEPTH = 3
 _EXTRA_STATE = "_extra_state"  # torch's name for what a module adds to its state dict
 _PREFERRED = ("state_dict", "model_state_dict", "model", "model_state", "module", "network", "net", "weights", "params")
+_OPTIMIZER = re.compile(r"(^|_)(opt|optim|optimi[sz]ers?)(_|$)")
 _TRAINING = ("sched", "scaler", "rng", "random_state", "callbacks", "loops")
 
 
@@ -123,7 +125,7 @@ def _is_state_dict(mapping: Mapping[str, Any], mixed: bool) -> bool:
 
 def _is_optimizer(key: str, value: Any) -> bool:
     """Whether ``value`` is the state of an optimizer."""
-    return "optim" in key.lower() or (isinstance(value, Mapping) and "param_groups" in value)
+    return bool(_OPTIMIZER.search(key.lower())) or (isinstance(value, Mapping) and "param_groups" in value)
 
 
 def _left_out(key: str, value: Any) -> str:

@@ -113,7 +113,7 @@ def _leaders(weights: Mapping[str, Tensor], like: Checkpoint) -> dict[str, str]:
         present = [name for name in group if name in weights]
         for name in present[1:]:
             one, other = weights[present[0]], weights[name]
-            if view_key(one) != view_key(other) and not torch.equal(one, other):
+            if view_key(one) != view_key(other) and not torch.equal(one, other.to(one)):
                 raise MismatchError(
                     f"{present[0]} and {name} are tied in {like.path}, but not in the weights to write."
                 )
