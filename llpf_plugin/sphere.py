@@ -69,12 +69,13 @@ def project_(tensors: Sequence[Tensor], targets: Iterable[float]) -> Sequence[Te
         if not tensor.is_floating_point() or tensor.numel() < 2:
             continue
         mean, std = moments(tensor)
-        scale = torch.where(std > 0, target**0.5 / std, 1.0)
-        if tensor.dtype == mean.dtype:
-            # p + (1 − scale)·(mean − p): a tensor that is on its sphere stays bit by bit where it is.
-            tensor.lerp_(mean, 1 - scale)
-        else:
-            tensor.copy_(tensor.float().lerp_(mean, 1 - scale))
+        scale = torch.where(std > 0, torch.full_like(std, target**0.5) / std, 1.0)
+        # From the mean towards p, exact at both ends: nothing cancels on a far smaller sphere, and a tensor that is on
+        # its sphere stays bit by bit where it is.
+        wide = tensor.to(mean.dtype)
+        torch.lerp(mean, wide, scale, out=wide)
+        if wide is not tensor:
+            tensor.copy_(wide)
     return tensors
 
 
