@@ -1,0 +1,31 @@
+import pytest
+import tiny
+import torch
+from hypothesis import settings
+
+from llpf_plugin.task import Task
+from llpf_plugin.weights import Weights
+
+torch.set_num_threads(1)
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=60)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def mlp() -> Task:
+    return tiny.mlp()
+
+
+@pytest.fixture
+def conv() -> Task:
+    return tiny.conv()
+
+
+@pytest.fixture
+def mlp_pair() -> tuple[Weights, Weights]:
+    return tiny.pair("mlp")
+
+
+@pytest.fixture
+def conv_pair() -> tuple[Weights, Weights]:
+    return tiny.pair("conv")
