@@ -67,9 +67,18 @@ def cosine(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
 def lerp(a: Mapping[str, Tensor], b: Mapping[str, Tensor], t: float) -> Weights:
     """The point ``(1-t)·a + t·b`` of the straight segment; exact at both ends.
 
-    Tensors that are not floating point are taken from the nearer end.
+    Tensors that are not floating point are taken from the nearer end; of two dtypes the finer one is kept, and
+    elements that are equal in both, such as the infinities of a mask, stay.
     """
-    return {k: torch.lerp(x, b[k], t) if x.is_floating_point() else (x if t < 0.5 else b[k]) for k, x in a.items()}
+    return {k: _lerp(x, b[k], t) for k, x in a.items()}
+
+
+def _lerp(x: Tensor, y: Tensor, t: float) -> Tensor:
+    if not x.is_floating_point():
+        return x if t < 0.5 else y
+    dtype = torch.promote_types(x.dtype, y.dtype)
+    x, y = x.to(dtype), y.to(dtype)
+    return torch.where(x == y, x, torch.lerp(x, y, t))
 
 
 @torch.no_grad()
@@ -79,7 +88,7 @@ def assign(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     The model is toggled through train and eval mode, since some modules cache tensors derived from
     parameters in eval mode; the training flags end as they were.
     """
-    own = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
+    own = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
     for name, tensor in weights.items():
         own[name].copy_(tensor)
     refresh(model)
