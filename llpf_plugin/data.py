@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from llpf_plugin.errors import TaskError
+
 Batch = Any
 """What one call of the objective takes: ``(inputs, targets)`` for the built-in classification."""
 
@@ -122,13 +124,12 @@ class LoaderData:
 
     def batch(self, size: int, seed: int, step: int) -> Batch:
         """The loader's next batch; ``size`` is the loader's own, seed and step are ignored."""
-        if self._stream is None:
-            self._stream = iter(self.loader)
-        try:
-            return move_batch(next(self._stream), self.device)
-        except StopIteration:
-            self._stream = iter(self.loader)
-            return move_batch(next(self._stream), self.device)
+        for _ in range(2):
+            self._stream = iter(self.loader) if self._stream is None else self._stream
+            for batch in self._stream:
+                return move_batch(batch, self.device)
+            self._stream = None
+        raise TaskError("the training loader gives no batch: its data are empty, or fewer than a batch with drop_last")
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
         """The evaluation loader's batches until ``limit`` examples have been given."""

@@ -1,7 +1,7 @@
 """Moves: one straight step of some tensors towards a destination, never past it (paper, Algorithm 1, line 5).
 
-`StepRule` is the paper's per-tensor step; `share_move` is ours, one fraction for all active tensors together.
-Both write in place and read nothing back from the device; differences are taken one tensor at a time.
+`StepRule` is the paper's per-tensor step; fractions of other rules (`llpf_plugin.finders.pace`) walk the same way.
+Moves write in place and read nothing back from the device; differences are taken one tensor at a time.
 """
 
 from collections.abc import Sequence
@@ -46,11 +46,6 @@ def move_(tensors: Sequence[Tensor], destination: Sequence[Tensor], fractions: T
     """``p ← p + fraction·(d − p)`` in place, each tensor by its own fraction in [0, 1]; exact at 0 and 1."""
     for p, d, fraction in zip(tensors, destination, fractions.unbind(), strict=True):
         p.lerp_(d, fraction.to(p.dtype))
-
-
-def share_fraction(share: float, gap: float, start_gap: float) -> float:
-    """The adaptive pace's move: ``min(1, share·gap₀/gap)``, so that a constant share arrives in 1/share moves."""
-    return min(1.0, share * start_gap / gap) if gap > 0 else 1.0
 
 
 def _wide(tensor: Tensor) -> torch.dtype:

@@ -3,6 +3,8 @@
 import importlib
 import importlib.util
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +16,8 @@ from torch import Tensor, nn
 
 from llpf_plugin.data import Batch, Data
 from llpf_plugin.errors import TaskError
+
+_INSTALLED = tuple(sysconfig.get_path(k) for k in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 Objective = Callable[[nn.Module, Batch], Tensor | tuple[Tensor, Tensor]]
 """``(model, batch)`` to the mean loss over the batch (0-d), or to that and the number of correct answers (0-d)."""
@@ -128,10 +132,10 @@ def _built_in(name: str) -> Callable[..., Task]:
 
 def _custom(spec: str) -> Callable[..., Task]:
     place, _, function = spec.rpartition(":")
+    if place.endswith(".py") and not Path(place).is_file():
+        raise TaskError(f"the task file {place!r} does not exist")
     try:
         module = _import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except FileNotFoundError as error:
-        raise TaskError(f"the task file {place!r} does not exist") from error
     except Exception as error:
         raise TaskError(f"importing {place!r} failed: {type(error).__name__}: {error}{_where(error)}") from error
     factory = getattr(module, function, None)
@@ -145,8 +149,6 @@ def _custom(spec: str) -> Callable[..., Task]:
 
 
 def _import_file(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(path)
     spec = importlib.util.spec_from_file_location(f"llpf_task_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -160,8 +162,7 @@ def _import_file(path: Path) -> Any:
 
 
 def _where(error: BaseException) -> str:
-    """The last line of the user's own code that an error came through."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace is not None else ""
+    """The last line that an error came through outside of Python's own and installed packages, if there is one."""
+    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [(file, line) for file, line in lines if not file.startswith(("<", __file__, *_INSTALLED))]
+    return f" ({own[-1][0]}, line {own[-1][1]})" if own else ""
