@@ -105,26 +105,3 @@ def test_step_rule_is_per_tensor_and_stays_at_the_destination() -> None:
 def test_step_rule_is_a_share(gap: float, start: float, c: float, a: float, f: float) -> None:
     got = float(StepRule(c, a, f).fractions(torch.tensor([gap]), torch.tensor([start])))
     assert 0 <= got <= 1
-
-
-@pytest.mark.parametrize(
-    ("share", "gap", "start", "expected"),
-    [
-        (0.1, 10.0, 10.0, 0.1),
-        (0.1, 5.0, 10.0, 0.2),
-        (0.1, 0.5, 10.0, 1.0),
-        (0.1, 0.0, 10.0, 1.0),
-        (0.0, 5.0, 10.0, 0.0),
-    ],
-)
-def test_share_fraction_by_hand(share: float, gap: float, start: float, expected: float) -> None:
-    assert moves.share_fraction(share, gap, start) == pytest.approx(expected)
-
-
-def test_a_constant_share_arrives_in_one_over_share_moves() -> None:
-    p, d = torch.zeros(3), torch.tensor([3.0, 0.0, 4.0])
-    for left in range(8, 0, -1):
-        gap = float(moves.gaps([p], [d])[0])
-        assert gap == pytest.approx(5.0 * left / 8, rel=1e-5)
-        moves.move_([p], [d], torch.tensor([moves.share_fraction(1 / 8, gap, 5.0)]))
-    assert torch.allclose(p, d, rtol=1e-6)
