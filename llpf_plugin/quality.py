@@ -15,7 +15,7 @@ from llpf_plugin.evaluate import Score, evaluate
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.path import Path
 from llpf_plugin.task import Task, load_task
-from llpf_plugin.weights import Weights, lerp, relative_distance, select
+from llpf_plugin.weights import Weights, coordinates, lerp, relative_distance, select
 
 NEAR = 0.01
 """Arrival: the last settled knot lies within this relative distance of the destination in every layer."""
@@ -67,6 +67,23 @@ def measure_segment(
         row = known or measure_point(gradient, lerp(p, q, u), sample)
         rows.append({**row, "u": u})
     return rows
+
+
+def linear_losses(
+    gradient: Gradient, a: Weights, b: Weights, points: int = 6, sample: int | None = 1000
+) -> list[float]:
+    """Training losses at evenly spaced points of the straight line from ``a`` to ``b``, both ends included.
+
+    Args:
+        gradient: whose model is used as a workspace.
+        a: model A; only its coordinates count.
+        b: model B.
+        points: sub-segments of the line.
+        sample: training examples to measure on, None for all.
+    """
+    names = list(coordinates(gradient.model))
+    start, end = (select({k: t.to(gradient.device) for k, t in w.items()}, names) for w in (a, b))
+    return [measure_point(gradient, lerp(start, end, i / points), sample)["train"] for i in range(points + 1)]
 
 
 @dataclass(frozen=True)

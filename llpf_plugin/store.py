@@ -84,24 +84,36 @@ class RunFolder(Callback):
         """Whether the run in the folder has ended."""
         return (self.folder / "path.json").is_file()
 
-    def create(self, asked: Mapping[str, Any], start: Weights, end: Weights) -> None:
+    def check_free(self) -> None:
+        """Refuse a folder that is in use.
+
+        Raises:
+            RunError: it holds another run, or other files.
+        """
+        if self.exists:
+            raise RunError(f"{self.folder} holds a run already: add --resume to go on with it, or name another with -o")
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise RunError(f"{self.folder} is not an empty folder and holds no run: name another folder with -o")
+
+    def create(
+        self, asked: Mapping[str, Any], start: Weights, end: Weights, info: Mapping[str, Any] | None = None
+    ) -> None:
         """Begin a run.
 
         Args:
             asked: what the run depends on, as JSON values; a resumed run must ask the same.
             start: A's buffers.
             end: B's buffers.
+            info: what else is good to know.
 
         Raises:
-            RunError: the folder holds another run or other files, or cannot be written.
+            RunError: the folder is in use, or cannot be written.
         """
-        if self.exists:
-            raise RunError(f"{self.folder} holds a run already: add --resume to go on with it, or name another with -o")
-        if self.folder.is_dir() and any(self.folder.iterdir()):
-            raise RunError(f"{self.folder} is not empty and holds no run: name another folder with -o")
+        self.check_free()
         both = {f"{side}.{k}": t.contiguous() for side, part in (("A", start), ("B", end)) for k, t in part.items()}
         atomic_write(self.folder / "buffers.safetensors", lambda place: save_file(both, place))
-        write_json(self.folder / "run.json", {"format": FORMAT, "version": VERSION, "asked": dict(asked)})
+        document = {"format": FORMAT, "version": VERSION, "asked": dict(asked), "info": dict(info or {})}
+        write_json(self.folder / "run.json", document)
 
     def asked(self) -> dict[str, Any]:
         """What the run in the folder was asked for.

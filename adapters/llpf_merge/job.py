@@ -1,0 +1,175 @@
+"""One merge: read, check, walk, judge, write."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from llpf_merge import show
+from llpf_merge.live import LiveView, StopOnCtrlC
+from llpf_plugin import Path as LossPath
+from llpf_plugin import Quality, find_path, load_task
+from llpf_plugin.checkpoint import Checkpoint, fingerprint, read, write
+from llpf_plugin.errors import InterruptedRun, LLPFError, RunError
+from llpf_plugin.files import write_json
+from llpf_plugin.find import check_pair
+from llpf_plugin.gradient import Compute, Gradient
+from llpf_plugin.preflight import compare, fits
+from llpf_plugin.quality import Picked, linear_losses
+from llpf_plugin.report.figure import draw_path
+from llpf_plugin.settings import Settings
+from llpf_plugin.store import RunFolder
+from llpf_plugin.task import Task
+from llpf_plugin.weights import Weights, coordinates
+
+NOT_REPEATABLE = (
+    "the task's data loader does not repeat its batches: the run goes on, but not bit by bit as if it had never stopped"
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for on the command line."""
+
+    a: Path
+    b: Path
+    task: str
+    task_arguments: Mapping[str, Any]
+    out: Path
+    settings: Settings
+    compute: Compute
+    pick: str = "best"
+    resume: bool = False
+    dry_run: bool = False
+
+    def command(self, resume: bool = False) -> str:
+        """The line that asks for the same again."""
+        words = ["llpf-merge", str(self.a), str(self.b), "--task", self.task]
+        words += [w for k, v in self.task_arguments.items() for w in ("-t", f"{k}={v}")]
+        words += ["-o", str(self.out)]
+        given = {**_changed(self.settings, Settings()), **_changed(self.compute, Compute())}
+        if self.pick != "best":
+            given["pick"] = self.pick
+        for key, value in given.items():
+            option = "--" + key.replace("_", "-")
+            words += [option] if value is True else [option, str(value)]
+        return shlex.join(words + (["--resume"] if resume else []))
+
+
+def merge(request: Request, console: Console) -> bool:
+    """Do what was asked.
+
+    Returns:
+        Whether the path is connected; a dry run counts as such.
+
+    Raises:
+        LLPFError: of any kind, before anything was overwritten.
+    """
+    _check_pick(request.pick)
+    a, b = read(request.a), read(request.b)
+    task = load_task(request.task, request.task_arguments)
+    names = (str(request.a), str(request.b))
+    start, end = check_pair(a.weights, b.weights, task, names)
+    run = RunFolder(request.out)
+    asked = _asked(request, a, b)
+    if request.resume and run.exists:
+        run.check_same(asked)
+    elif not request.dry_run:
+        run.check_free()
+    gradient = Gradient(task, request.compute, request.settings.seed, request.settings.batch_size)
+    findings = [
+        *fits(a.weights, task.model, names[0]),
+        *fits(b.weights, task.model, names[1]),
+        *compare(a.weights, b.weights, names),
+    ]
+    line = linear_losses(gradient, start, end)
+    show.preflight(console, request, gradient, findings, start, end, line)
+    if request.dry_run:
+        show.estimate(console, request, gradient)
+        return True
+    if not run.exists:
+        moving = set(coordinates(task.model))
+        run.create(asked, *({k: t for k, t in w.items() if k not in moving} for w in (start, end)), info=_info(request))
+    path = _walk(request, task, start, end, run, console)
+    quality: Quality = path.quality
+    picked = quality.pick(request.pick)
+    merged = write(request.out / "merged", picked.weights, like=a)
+    _write_verdict(run, quality, picked, merged)
+    picture = _draw(quality, run, picked, console)
+    show.closing(console, quality, picked, line, merged, picture, a)
+    return quality.connected
+
+
+def _walk(request: Request, task: Task, start: Weights, end: Weights, run: RunFolder, console: Console) -> LossPath:
+    saved = run.load() if request.resume else None
+    if request.resume and not task.train.repeatable:
+        console.print(f"[yellow]{NOT_REPEATABLE}[/]")
+    with StopOnCtrlC() as stopper, LiveView(console, request.settings.budget) as view:
+        try:
+            return find_path(
+                start, end, task, request.settings, compute=request.compute, knots=run.knots,
+                callbacks=(run, view, stopper), resume=saved,
+            )  # fmt: skip
+        except InterruptedRun as stop:
+            line = request.command(resume=True)
+            raise InterruptedRun(f"stopped; everything so far is in {request.out}. Go on with:\n  {line}") from stop
+
+
+def _write_verdict(run: RunFolder, quality: Quality, picked: Picked, merged: Path) -> None:
+    """Write ``quality.json``: the verdict, every measured point, and the scores of the merged model."""
+    scores = {split: None if score is None else asdict(score) for split, score in picked.scores.items()}
+    document = {
+        **quality.summary(),
+        "merged": {"file": merged.name, "t": picked.t, "scores": scores},
+        "points": quality.rows,
+    }
+    write_json(run.folder / "quality.json", document)
+
+
+def _draw(quality: Quality, run: RunFolder, picked: Picked, console: Console) -> Path | None:
+    try:
+        return draw_path(quality, run.folder / "path.png", picked.t)
+    except RunError:
+        raise
+    except LLPFError as error:
+        console.print(f"[yellow]no picture: {error}[/]")
+        return None
+
+
+def _asked(request: Request, a: Checkpoint, b: Checkpoint) -> dict[str, Any]:
+    """What a run depends on; a resumed one must ask the same."""
+    return {
+        "a": fingerprint(a.weights),
+        "b": fingerprint(b.weights),
+        "task": request.task,
+        "task_arguments": dict(request.task_arguments),
+        "settings": request.settings.to_dict(),
+        "compute": asdict(request.compute),
+    }
+
+
+def _info(request: Request) -> dict[str, Any]:
+    """What is good to know of a run, without being part of what was asked."""
+    return {
+        "a": str(request.a), "b": str(request.b), "command": request.command(),
+        "torch": torch.__version__, "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
+def _check_pick(pick: str) -> None:
+    if pick in ("best", "mid", "end"):
+        return
+    try:
+        t = float(pick)
+    except ValueError as error:
+        raise LLPFError(f"--pick {pick}: it is best, mid, end, or a number in [0, 1]") from error
+    if not 0 <= t <= 1:
+        raise LLPFError(f"--pick {pick}: t lies in [0, 1]")
+
+
+def _changed(value: Any, default: Any) -> dict[str, Any]:
+    return {k: v for k, v in asdict(value).items() if v != getattr(default, k)}

@@ -1,0 +1,117 @@
+"""``llpf-merge``: options, and the one place where errors become exit codes."""
+
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from rich.console import Console
+
+from llpf_merge.demo import run_demo
+from llpf_merge.exits import CONNECTED, NOT_CONNECTED, exits
+from llpf_merge.job import Request, merge
+from llpf_plugin import Compute, Settings
+from llpf_plugin.gradient import Precision
+from llpf_plugin.sphere import Correct
+
+RUN = Path("run")
+DEFAULTS = Settings()
+
+EXAMPLES = """
+**Examples**
+
+- `llpf-merge --demo` trains two digit networks from two seeds and connects them.
+
+- `llpf-merge a.pt b.pt --task digits/resnet -o run --max-loss 0.1`
+
+- `llpf-merge a.safetensors b.safetensors --task mytask.py:task -t width=32 --device cuda --precision bfloat16`
+
+- `llpf-merge a.pt b.pt --task cifar10/resnet18 --pace resnet18-cifar10-fdf` walks the paper's schedule.
+
+- `llpf-merge a.pt b.pt --task cifar10/resnet8 --dry-run` only checks, and says what it would cost.
+
+Exit codes: 0 connected, 1 error, 2 wrong usage, 3 the goal was not reached, 130 stopped by Ctrl-C.
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+
+
+@app.command(epilog=EXAMPLES, no_args_is_help=True)
+@exits("llpf-merge")
+def command(
+    a: Annotated[Path | None, typer.Argument(help="Checkpoint A: .pt, .safetensors, or a folder of shards.")] = None,
+    b: Annotated[Path | None, typer.Argument(help="Checkpoint B, of the same architecture.")] = None,
+    task: Annotated[str | None, typer.Option(help="digits/resnet, …, file.py:function or module:function.")] = None,
+    task_argument: Annotated[list[str] | None, typer.Option("--task-arg", "-t", help="key=value for the task.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for merged model, path, picture, verdict.")] = RUN,
+    max_loss: Annotated[float | None, typer.Option(help="Goal: training loss that no point exceeds.")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="Goal above the worse end's loss [the task's, 0.1].")] = None,
+    budget: Annotated[int, typer.Option(help="Gradient steps, repairs included.")] = DEFAULTS.budget,
+    pick: Annotated[str, typer.Option(help="Merged model: best (by validation, inner t), mid, end, or t.")] = "best",
+    pace: Annotated[str, typer.Option(help="adaptive, or a schedule: a YAML file or a shipped name.")] = DEFAULTS.pace,
+    phases: Annotated[str, typer.Option(help="all, auto, layer, block, stage, or a number.")] = DEFAULTS.phases,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of settling [the task's].")] = None,
+    momentum: Annotated[float | None, typer.Option(help="Momentum of settling [the task's].")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples of a gradient step [the task's].")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Loss that ends settling [half-way to the goal].")] = None,
+    barrier: Annotated[float | None, typer.Option(help="Loss that undoes a move [3 × as far as the goal].")] = None,
+    share: Annotated[float, typer.Option(help="Share of the distance of the first move.")] = DEFAULTS.share,
+    correct: Annotated[str, typer.Option(help="On spheres: matrices, all, none.")] = DEFAULTS.correct,
+    points: Annotated[int, typer.Option(help="Measured points a segment.")] = DEFAULTS.points,
+    sample: Annotated[int | None, typer.Option(help="Training examples to measure on [all].")] = None,
+    repairs: Annotated[int, typer.Option(help="Rounds of repair.")] = DEFAULTS.repairs,
+    thin: Annotated[float | None, typer.Option(help="Loss that dropping a knot may cost [1/20 of the room].")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")] = "auto",
+    precision: Annotated[str, typer.Option(help="Of activations: float32, tf32, bfloat16, float16.")] = "float32",
+    compile_: Annotated[bool, typer.Option("--compile", help="Run the model through torch.compile.")] = False,
+    channels_last: Annotated[bool, typer.Option("--channels-last", help="Lay images out channels last.")] = False,
+    seed: Annotated[int, typer.Option(help="Of batches, augmentation and dropout.")] = DEFAULTS.seed,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, show the order, estimate the cost.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Train two small networks and connect them.")] = False,
+) -> int:
+    """Connect two independently trained networks by a path of low training loss, and merge them on it.
+
+    A checkpoint says neither architecture nor data; the task does. What comes out is the merged model in the format of
+    A, the path, one picture, and a verdict by the paper's three criteria.
+    """
+    if demo:
+        connected = run_demo(Console(), None if out == RUN else out, device, seed)
+        return CONNECTED if connected else NOT_CONNECTED
+    if a is None or b is None or task is None:
+        raise typer.BadParameter("two checkpoints and --task are needed (or --demo)")
+    settings = Settings(
+        max_loss, tolerance, budget, phases, pace, lr, momentum, batch_size, threshold, barrier, share, points=points,
+        correct=_one_of("--correct", correct, Correct), sample=sample, repairs=repairs, thin=thin, seed=seed,
+    )  # fmt: skip
+    compute = Compute(device, _one_of("--precision", precision, Precision), compile_, channels_last)
+    arguments = dict(_pair(text) for text in task_argument or [])
+    request = Request(a, b, task, arguments, out, settings, compute, pick, resume, dry_run)
+    return CONNECTED if merge(request, Console()) else NOT_CONNECTED
+
+
+def _one_of(option: str, value: str, choices: Any) -> Any:
+    """The value, if it is one of a Literal's."""
+    if value not in get_args(choices):
+        raise typer.BadParameter(f"{value!r} is none of {', '.join(get_args(choices))}", param_hint=option)
+    return value
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """``key=value``, the value a number or truth value where it reads as one."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise typer.BadParameter(f"{text!r} is not key=value", param_hint="--task-arg")
+    words = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return key, words[value.lower()]
+    for kind in (int, float):
+        try:
+            return key, kind(value)
+        except ValueError:
+            continue
+    return key, value
+
+
+def run() -> None:
+    """The console script."""
+    app()
