@@ -45,6 +45,8 @@ class Recorder(TorchDispatchMode):
     `meta["calls"]` of an operation holds the module calls around it, outermost first, as `(name, number)`.
     The graph shows how data flows. It is not meant to be run again.
 
+    A tensor on `meta` has no value. Where the model asks for one it gets 1, and `guessed` says that this happened.
+
     Args:
         model: The module whose parameters and buffers are known by name.
         inputs: The example inputs, any nesting of tensors.
@@ -56,6 +58,7 @@ class Recorder(TorchDispatchMode):
     def __init__(self, model: nn.Module, inputs: Any, before_write: Callable[[Tensor], None]) -> None:
         super().__init__()
         self.graph = fx.Graph()
+        self.guessed = False
         self._before_write = before_write
         self._cells: dict[Key, _Cell] = {}
         self._sources: dict[str, fx.Node] = {}
@@ -78,7 +81,10 @@ class Recorder(TorchDispatchMode):
         written = _written(func, args, kwargs)
         for tensor in written:
             self._before_write(tensor)
-        result = func(*args, **kwargs)
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
+            self.guessed, result = True, torch.ones((), dtype=args[0].dtype).item()
+        else:
+            result = func(*args, **kwargs)
         node = self.graph.create_node("call_function", func, node_args, node_kwargs)
         node.meta["calls"] = self._calls
         for tensor in written:
@@ -89,10 +95,9 @@ class Recorder(TorchDispatchMode):
                 self._define(tensor, node)
         return result
 
-    def finish(self, result: Any) -> fx.Graph:
+    def finish(self, result: Any) -> None:
         """Close the graph with the tensors of the model's result, whatever container holds them."""
         self.graph.output(tuple(self._read(tensor) for tensor in tensors_in(result)))
-        return self.graph
 
     @contextmanager
     def watching(self) -> Iterator[Recorder]:

@@ -56,9 +56,19 @@ def summary(order: LayerOrder) -> str:
 
 def label(layer: Layer) -> str:
     """Name a layer with the norms joined to it and the number of its calls, if more than one."""
-    parent = layer.name.rpartition(".")[0]
-    norms = ", ".join(norm.removeprefix(f"{parent}.") if parent else norm for norm in layer.attached)
+    norms = ", ".join(_relative(norm, layer.name) for norm in layer.attached)
     return layer.name + (f" + {norms}" if norms else "") + (f" ×{layer.calls}" if layer.calls > 1 else "")
+
+
+def _relative(path: str, other: str) -> str:
+    """Cut the modules that a path shares with another one."""
+    parts = path.split(".")
+    shared = 0
+    for x, y in zip(parts[:-1], other.split("."), strict=False):
+        if x != y:
+            break
+        shared += 1
+    return ".".join(parts[shared:])
 
 
 def human(count: int) -> str:
@@ -82,6 +92,11 @@ class _Module:
     def numel(self) -> int:
         own = self.layer.numel if self.layer else 0
         return own + sum(child.numel for child in self.children.values())
+
+    def key(self) -> tuple[object, ...]:
+        """Tell apart what is shown apart: a layer with a name of its own is never a mere repetition."""
+        own_name = "" if self.children or self.name.isdigit() else self.name
+        return own_name, self.structure()
 
     def structure(self) -> tuple[object, ...]:
         """Describe what is repeated in a repeated block: classes and names, not sizes."""
@@ -113,7 +128,7 @@ def tree(order: LayerOrder, depth: int | None = None) -> str:
 def _branches(node: _Module, indent: str, depth: int | None) -> Iterator[tuple[str, str, str]]:
     if depth == 0:
         return
-    runs = [list(run) for _, run in groupby(node.children.values(), key=_Module.structure)]
+    runs = [list(run) for _, run in groupby(node.children.values(), key=_Module.key)]
     for i, run in enumerate(runs):
         last = i == len(runs) - 1
         first = run[0]

@@ -74,8 +74,11 @@ def trace(model: nn.Module, call: Call, layers: Mapping[str, Owner]) -> Trace:
     """
     if all(parameter.is_meta for parameter in model.parameters()):
         call = call.map(lambda tensor: tensor.to("meta"))
-    graph, found, note = _first_pass(model, call, layers)
-    result = Trace(found, graph, "dispatch", warnings=[note] if note else [])
+    recorder, note = _first_pass(model, call)
+    found = flow(recorder.graph, layers)
+    result = Trace(found, recorder.graph, "dispatch", not recorder.guessed, [note] if note else [])
+    if recorder.guessed:
+        result.warnings.append("The model asked for values, which tensors on meta do not have; they were taken as 1.")
     if _uncovered(layers, found):
         _training_pass(model, call, layers, result)
     if _uncovered(layers, found):
@@ -101,7 +104,7 @@ def _uncovered(layers: Mapping[str, Owner], found: Flow) -> list[str]:
     return [name for layer in layers.values() for name in layer.parameters if name not in found.used]
 
 
-def _first_pass(model: nn.Module, call: Call, layers: Mapping[str, Owner]) -> tuple[fx.Graph, Flow, str]:
+def _first_pass(model: nn.Module, call: Call) -> tuple[Recorder, str]:
     """Record in evaluation mode; where the model needs gradients or training mode to run, with these."""
     attempts = (
         (False, False, ""),
@@ -111,13 +114,9 @@ def _first_pass(model: nn.Module, call: Call, layers: Mapping[str, Owner]) -> tu
     first_error: Exception | None = None
     for training, gradients, note in attempts:
         try:
-            graph = record(model, call, training=training, gradients=gradients)
-        except OrderError:
-            raise
+            return record(model, call, training=training, gradients=gradients), note
         except Exception as error:
             first_error = first_error or error
-            continue
-        return graph, flow(graph, layers), note
     assert first_error is not None
     message = " ".join(str(first_error).split())[:500].rstrip(".")
     raise OrderError(
@@ -132,7 +131,7 @@ def _training_pass(model: nn.Module, call: Call, layers: Mapping[str, Owner], re
     The batch is doubled because a normalization cannot train on one value per channel.
     """
     try:
-        extra = flow(record(model, call.map(_double), training=True, gradients=False), layers)
+        extra = flow(record(model, call.map(_double), training=True, gradients=False).graph, layers)
     except Exception:
         return  # No loss: what stays uncovered is named in the end.
     if added := merge(result.flow, extra):
@@ -164,15 +163,15 @@ def _tracked(tensor: Tensor) -> Tensor:
     return tensor.detach().clone().requires_grad_(True) * 1 if tensor.is_floating_point() else tensor.clone()
 
 
-def record(model: nn.Module, call: Call, *, training: bool, gradients: bool) -> fx.Graph:
+def record(model: nn.Module, call: Call, *, training: bool, gradients: bool) -> Recorder:
     """Run the model once under the recorder and leave it as it was."""
     with pristine(model, call.tensors()) as guard, _eager(), torch.set_grad_enabled(gradients):
         model.train()
         model.train(training)  # through training mode first: some models drop tensors cached for evaluation there
         recorder = Recorder(model, (call.args, dict(call.kwargs)), guard.save)
         with recorder.watching():
-            result = model(*call.args, **call.kwargs)
-        return recorder.finish(result)
+            recorder.finish(model(*call.args, **call.kwargs))
+        return recorder
 
 
 @contextmanager

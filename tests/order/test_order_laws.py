@@ -56,7 +56,7 @@ class Program(nn.Module):
             elif kind == "write":
                 a[:, :2] = b[:, 2:].clone()
             elif kind == "inplace":
-                a.add_(b).mul_(0.5)
+                a.add_(b.clone()).mul_(0.5)
             elif kind == "bare":
                 pool.append(a * self.bare[f"b{i}"])
             elif kind == "dict":

@@ -1,0 +1,89 @@
+"""What people look at: table, tree, Mermaid, DOT, pictures."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from order_networks import CCT, DLA
+
+from llpf_plugin.order import LayerOrder, Phase, layer_order, picture, render
+
+IMAGE = torch.zeros(1, 3, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def dla() -> LayerOrder:
+    return layer_order(DLA(width=4), IMAGE)
+
+
+def test_the_table_has_one_line_per_layer(dla: LayerOrder) -> None:
+    lines = render.table(dla).splitlines()
+    row = next(line for line in lines if " layer4.level_1.root.conv " in line)
+    assert lines[0].split() == list(render.HEADER)
+    assert row.split() == ["18", "5", "layer4.level_1.root.conv", "+", "bn", "Conv2d", "2.1k", "2.3", "17"]
+    assert len(lines) == 2 + 44 + 2 and dla.fingerprint in lines[-1]
+
+
+def test_the_tree_shows_repeated_blocks_once_and_in_the_order_of_the_data() -> None:
+    text = render.tree(layer_order(CCT(dim=16), IMAGE))
+    assert text.count("pre_norm") == 1 and "0 … 6" in text and "EncoderLayer × 7" in text
+    # Registered last but one, used before the blocks; linear layers with names of their own are never put together.
+    places = [
+        text.index(name) for name in ("positional_emb", "blocks", "norm1", "linear1", "linear2", "attention_pool")
+    ]
+    assert places == sorted(places)
+
+
+def test_the_depth_of_the_tree_is_limited(dla: LayerOrder) -> None:
+    names = [line[3:].partition("  ")[0] for line in render.tree(dla, depth=1).splitlines()[1:]]
+    assert names == ["base … layer2", "layer3", "layer4 … layer5", "layer6", "linear"]
+
+
+def test_mermaid_and_dot_show_reduced_edges(dla: LayerOrder) -> None:
+    chart = render.mermaid(dla).splitlines()
+    assert chart[0] == "flowchart TD" and '  P8["8. linear<br/>1 layer, 1.3k"]' in chart
+    assert [line for line in chart if "-->" in line] == [f"  P{i} --> P{i + 1}" for i in range(1, 8)]
+    reduced = sum(len(layer.after) for layer in dla.layers)
+    assert render.mermaid(dla, level="layer").count("-->") == render.dot(dla, level="layer").count("->") == reduced
+    assert render.dot(dla, level="layer").count("subgraph") == 8
+
+
+def test_phases_given_by_hand_may_point_backwards(dla: LayerOrder) -> None:
+    phases = dla.phases([["linear"], ["base", "rest"]])
+    assert "-->" not in render.mermaid(dla, phases)
+
+
+def test_json_holds_the_phases(dla: LayerOrder) -> None:
+    document = json.loads(dla.to_json(dla.phases("stage")))
+    assert [phase["name"] for phase in document["phases"]][:3] == ["base.0", "layer1.0", "layer2.0"]
+
+
+def test_the_svg_is_well_formed_and_names_every_layer(dla: LayerOrder) -> None:
+    root = ElementTree.fromstring(picture.svg(picture.draw(dla)))
+    texts = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {render.label(layer) for layer in dla.layers} <= texts
+    by_phase = picture.draw(dla, dla.phases("stage"), level="phase")
+    assert [row.cells[1] for row in by_phase.rows] == [phase.name for phase in dla.phases("stage")]
+
+
+def test_the_png_has_the_size_of_the_drawing(dla: LayerOrder, tmp_path: Path) -> None:
+    image = pytest.importorskip("matplotlib.image", reason="matplotlib is not installed")
+    drawing = picture.draw(dla, [Phase("everything", tuple(layer.name for layer in dla.layers))])
+    picture.png(drawing, tmp_path / "order.png", scale=1.0)
+    height, width = image.imread(tmp_path / "order.png").shape[:2]
+    assert abs(width - drawing.size[0]) <= 1 and abs(height - drawing.size[1]) <= 1
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    st.integers(2, 15).flatmap(lambda n: st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=25))
+)
+def test_no_edge_runs_through_a_dot(pairs: list[tuple[int, int]]) -> None:
+    edges = sorted({(min(pair), max(pair)) for pair in pairs if pair[0] != pair[1]})
+    lanes = picture.lanes(15, edges)
+    for start, end in edges:
+        assert all(lanes[row] != lanes[start] for row in range(start + 1, end)), (start, end, lanes)
