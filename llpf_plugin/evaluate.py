@@ -52,14 +52,20 @@ def reestimate(gradient: Gradient, limit: int | None = None) -> None:
     if not norms:
         return
     momenta = [m.momentum for m in norms]
+    # To these modules a momentum of None means 0, not a cumulative average.
+    instance_norms = [m for m in norms if isinstance(m, nn.modules.instancenorm._InstanceNorm)]
     gradient.model.eval()
     for m in norms:
         m.reset_running_stats()  # type: ignore[operator]
         m.momentum = None  # type: ignore[assignment]
         m.train()
+    seen = 0
     try:
         for batch in gradient.task.train.batches(EVAL_BATCH, limit):
             if batch_size(batch) > 1:
+                seen += 1
+                for m in instance_norms:
+                    m.momentum = 1 / seen
                 with gradient.autocast():
                     gradient.task.score(batch)
     finally:
