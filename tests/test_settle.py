@@ -1,0 +1,98 @@
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from llpf_plugin import Task, TensorData
+from llpf_plugin.gradient import Gradient
+from llpf_plugin.settle import SettleRule, settle
+
+
+def told(losses: Sequence[float]) -> tuple[Gradient, torch.optim.SGD]:
+    """A task whose mini-batch losses are the given numbers, and whose gradient is always 1."""
+    model = nn.Linear(1, 1, bias=False)
+    model.weight.data.zero_()
+    calls = iter(losses)
+
+    def objective(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return model.weight.sum() - model.weight.sum().detach() + next(calls)
+
+    task = Task(model, TensorData(torch.zeros(8, 1), torch.zeros(8)), objective=objective)
+    return Gradient(task, batch_size=4), torch.optim.SGD(model.parameters(), lr=1.0)
+
+
+@pytest.mark.parametrize(
+    ("losses", "rule", "steps", "mean", "low"),
+    [
+        ([0.1], SettleRule(0.2, min_steps=1), 1, 0.1, True),
+        ([0.1, 0.1, 0.1], SettleRule(0.2, min_steps=3), 3, 0.1, True),
+        # the mean of the last two: (9+5)/2, (5+3)/2, (3+1)/2
+        ([9, 5, 3, 1, 1], SettleRule(2.0, min_steps=2), 4, 2.0, True),
+        # a window of 10 in a settle of at least 2 steps is one of 2; here it is the 3 that are asked for
+        ([9, 9, 9, 3, 3, 0], SettleRule(2.5, min_steps=4, window=3), 6, 2.0, True),
+        ([1, 1, 1, 1], SettleRule(0.5, min_steps=1, max_steps=3), 3, 1.0, False),
+        ([1, 1], SettleRule(1.0, min_steps=1), 1, 1.0, True),  # at the threshold is low enough
+    ],
+)
+def test_when_settling_ends(losses: list[float], rule: SettleRule, steps: int, mean: float, low: bool) -> None:
+    gradient, optimizer = told(losses)
+    settled = settle(gradient, optimizer, rule)
+    assert (settled.steps, settled.mean, settled.low) == (steps, pytest.approx(mean), low)
+    assert settled.first == pytest.approx(losses[0]) and not settled.over_barrier
+    assert gradient.steps == steps
+    assert gradient.model.weight.item() == -steps  # one optimizer step each
+
+
+def test_over_the_barrier_no_step_is_taken() -> None:
+    gradient, optimizer = told([3.0, 0.0])
+    settled = settle(gradient, optimizer, SettleRule(0.5), barrier=2.0)
+    assert settled.over_barrier and settled.steps == gradient.steps == 1 and settled.first == 3.0
+    assert gradient.model.weight.item() == 0
+
+
+@pytest.mark.parametrize("first", [1.9, 2.0])
+def test_at_the_barrier_settling_goes_on(first: float) -> None:
+    gradient, optimizer = told([first, 0.0, 0.0])
+    assert not settle(gradient, optimizer, SettleRule(0.5), barrier=2.0).over_barrier
+
+
+def test_the_barrier_is_for_the_first_loss_only() -> None:
+    gradient, optimizer = told([1.0, 9.0, 0.0, 0.0])
+    settled = settle(gradient, optimizer, SettleRule(0.5, min_steps=2), barrier=2.0)
+    assert not settled.over_barrier and settled.steps == 4
+
+
+def test_nan_is_over_every_barrier() -> None:
+    gradient, optimizer = told([math.nan])
+    settled = settle(gradient, optimizer, SettleRule(0.5), barrier=1e9)
+    assert settled.over_barrier and math.isnan(settled.mean) and not settled.low
+
+
+def test_nan_ends_settling_at_once() -> None:
+    gradient, optimizer = told([1.0, 1.0, math.nan, 0.0, 0.0])
+    settled = settle(gradient, optimizer, SettleRule(0.5, min_steps=2))
+    assert settled.steps == 3 and math.isnan(settled.mean) and not settled.low
+
+
+def test_the_budget_is_a_limit() -> None:
+    gradient, optimizer = told([1.0] * 9)
+    gradient.budget = 4
+    assert settle(gradient, optimizer, SettleRule(0.5, max_steps=9)).steps == 4
+    assert settle(gradient, optimizer, SettleRule(0.5, max_steps=9)).steps == 0
+    assert gradient.steps == 4
+
+
+def test_settling_without_momentum_is_plain_sgd(mlp: Task) -> None:
+    gradient = Gradient(mlp, seed=1)
+    parameters = dict(mlp.model.named_parameters())
+    by_hand = {k: p.detach().clone() for k, p in parameters.items()}
+    for step in range(3):
+        inputs, targets = mlp.train.batch(32, 1, step)
+        held = {k: p.requires_grad_() for k, p in by_hand.items()}
+        loss = nn.functional.cross_entropy(torch.func.functional_call(mlp.model, held, (inputs,)), targets)
+        slopes = torch.autograd.grad(loss, list(held.values()))
+        by_hand = {k: (p - 0.1 * g).detach() for (k, p), g in zip(held.items(), slopes, strict=True)}
+    settle(gradient, torch.optim.SGD(parameters.values(), lr=0.1), SettleRule(-1.0, 3, 3))
+    assert all(torch.allclose(parameters[k], p, rtol=1e-5, atol=1e-7) for k, p in by_hand.items())
