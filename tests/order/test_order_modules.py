@@ -1,12 +1,11 @@
 """Modules of every kind: recurrent, attention, tied, parametrized, threaded, wrapped; dicts; bad input."""
 
-import threading
 from typing import Any
 
 import pytest
 import torch
+from order_modules import Checkpointed, ForceField, Latents, Repeated, Threaded, Tied, ValueDependent
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from llpf_plugin.errors import OrderError
 from llpf_plugin.order import LayerOrder, layer_order
@@ -41,36 +40,11 @@ def test_transformer_runs_encoder_then_decoder() -> None:
     assert order["decoder.layers.0.self_attn.in_proj"].after == () and not order.unused
 
 
-class Tied(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(6, 9)
-        self.body = nn.Linear(6, 6)
-        self.embedding = nn.Embedding(9, 6)
-        self.head.weight = self.embedding.weight
-
-    def forward(self, ids: Tensor) -> dict[str, Any]:
-        return {"logits": [self.head(torch.tanh(self.body(self.embedding(ids))))]}
-
-
 def test_tied_weights_stand_at_their_first_use() -> None:
     order = layer_order(Tied(), {"ids": torch.zeros(2, 3, dtype=torch.long)})
     assert names(order) == ["head", "body"]
     assert order["head"].calls == 2
     assert order.back_edges == (("body", "head"),)
-
-
-class Repeated(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.second = nn.Linear(4, 4)
-        self.first = nn.Linear(4, 4)
-        self.unused = nn.Linear(2, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for _ in range(3):
-            x = self.second(self.first(x))
-        return x
 
 
 def test_a_repeated_module_is_counted_and_stands_once() -> None:
@@ -91,46 +65,12 @@ def test_parametrizations_belong_to_their_host() -> None:
     assert "0.parametrizations.weight.original1" in order["0"].parameters
 
 
-class Latents(nn.Module):
-    """A container with direct parameters, a list of weights, a slice assignment, and an inner branch in place."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weights = nn.ParameterList([nn.Parameter(torch.eye(4)) for _ in range(3)])
-        self.inner = nn.Linear(4, 4)
-        self.token = nn.Parameter(torch.zeros(1, 4))
-        self.scale = nn.Parameter(torch.ones(()))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        buffer = torch.zeros(2 * len(x) + 1, 4)
-        buffer[: len(x)] = x @ self.weights[0]
-        buffer[len(x) : -1] = self.inner(x)
-        buffer[-1:] = self.token
-        for weight in list(self.weights)[1:]:
-            buffer = buffer @ weight
-        return buffer, self.scale.exp()
-
-
 def test_direct_parameters_and_writes_into_slices() -> None:
     order = layer_order(Latents(), torch.zeros(2, 4))
     assert names(order) == ["weights.0", "inner", "token", "weights.1", "weights.2", "scale"]
     # The token is written into what the other two gave, as it would be concatenated to it.
     assert order["token"].after == ("weights.0", "inner") and order["weights.1"].after == ("token",)
     assert order["inner"].parallel == "1.1/2.2" and order["scale"].parallel == "1.2"
-
-
-class Threaded(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.last, self.hidden, self.first = (nn.Linear(4, 4) for _ in range(3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        results: list[Tensor] = []
-        x = self.first(x)
-        worker = threading.Thread(target=lambda: results.append(self.hidden(x)))
-        worker.start()
-        worker.join()
-        return self.last(results[0])
 
 
 def test_what_another_thread_ran_is_placed_by_autograd() -> None:
@@ -140,46 +80,15 @@ def test_what_another_thread_ran_is_placed_by_autograd() -> None:
     assert order["hidden"].after == ("first",) and order["last"].after == ("hidden",)
 
 
-class Checkpointed(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.b, self.a = nn.Linear(4, 4), nn.Linear(4, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return checkpoint(self.b, checkpoint(self.a, x, use_reentrant=True), use_reentrant=False)
-
-
 @pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile, lambda model: model])
 def test_wrappers_and_checkpointing_are_looked_through(wrap: Any) -> None:
     order = layer_order(wrap(Checkpointed()), torch.zeros(1, 4))
     assert names(order) == ["a", "b"] and order.model == "Checkpointed"
 
 
-class ValueDependent(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.b, self.a = nn.Linear(4, 4), nn.Linear(4, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.a(x)
-        return self.b(x * 2) if x.sum().item() > 1e9 else self.b(x)
-
-
 def test_control_flow_on_values_is_followed_and_named() -> None:
     order = layer_order(ValueDependent(), torch.zeros(1, 4))
     assert names(order) == ["a", "b"] and "Python numbers behind a" in order.warnings[0]
-
-
-class ForceField(nn.Module):
-    """Needs gradients to run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.energy, self.embed = nn.Linear(4, 1), nn.Linear(3, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.detach().requires_grad_()
-        return torch.autograd.grad(self.energy(torch.tanh(self.embed(x))).sum(), x)[0]
 
 
 def test_a_model_that_needs_gradients_runs_with_them() -> None:
