@@ -79,7 +79,7 @@ class Path:
         return lerp(self.knots[i], self.knots[i + 1], float((t - positions[i]) / span) if span > 0 else 0.0)
 
     def at(self, t: float) -> Weights:
-        """The complete state dict at ``t``; exactly A at 0 and B at 1.
+        """The complete state dict at ``t``, in the order of A's; exactly A at 0 and B at 1.
 
         Buffers are interpolated between A's and B's: running statistics are stale between the ends. Measure, or
         `Quality.pick`, re-estimates them.
@@ -87,7 +87,8 @@ class Path:
         coordinates = self.coordinates(t)
         tied = {name: coordinates[own] for name, own in self.ties.items() if name in self.start}
         rest = [k for k in self.start if k not in coordinates and k not in tied]
-        return {**lerp(select(self.start, rest), select(self.end, rest), t), **coordinates, **tied}
+        whole = {**lerp(select(self.start, rest), select(self.end, rest), t), **coordinates, **tied}
+        return select(whole, self.start)
 
     @property
     def last_settled(self) -> int:
