@@ -1,0 +1,206 @@
+"""How well, and at what cost, LLPF connects pairs of independently trained networks.
+
+Pair ``i`` are the networks trained from seeds ``2i`` and ``2i + 1``; they are trained once and kept in ``--cache``.
+Every path's maximum is that of the dense path (four points a segment) on the whole training set.
+
+    python benchmarks/connect.py --task digits/resnet
+    python benchmarks/connect.py --task cifar10/resnet8
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from shared import SCHEDULES, machine, table
+
+from llpf_plugin import Compute, LLPFError, Task, find_path, load_task
+from llpf_plugin.gradient import Gradient
+from llpf_plugin.quality import NEAR, linear_losses
+from llpf_plugin.training import train
+from llpf_plugin.weights import Weights
+
+METHODS: Mapping[str, Mapping[str, str]] = {
+    "fixed, all at once": {"pace": str(SCHEDULES / "at-once.yaml")},
+    "fixed, FDF stages": {"pace": str(SCHEDULES / "stages.yaml")},
+    "adaptive, all at once": {"phases": "all"},
+    "adaptive, FDF stages": {"phases": "stage"},
+}
+"""What each method asks of `find_path`."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A task with what is asked of the paths on it.
+
+    Attributes:
+        arguments: of the task's factory.
+        pairs: of seeds.
+        max_loss: the goal for the dense maximum.
+        target: gradient steps that a path should need.
+        budget: gradient steps that it may take.
+    """
+
+    arguments: Mapping[str, Any]
+    pairs: int
+    max_loss: float
+    target: int
+    budget: int
+
+
+BENCHES = {
+    "digits/resnet": Bench({}, pairs=10, max_loss=0.06, target=200, budget=3000),
+    "cifar10/resnet8": Bench({"subset": 4000}, pairs=3, max_loss=0.15, target=2500, budget=6000),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One method on one pair.
+
+    Attributes:
+        line: the maximum training loss on the straight line.
+        maximum: that on the path.
+        mean: the mean training loss on the path, by arc length.
+        steps: gradient steps, repairs included.
+        ratio: the path's length over the straight line's.
+        seconds: of the whole search, dense measurements included.
+        far: the largest relative distance of a layer to its destination at the last settled knot.
+        outcome: of the walk.
+    """
+
+    pair: int
+    method: str
+    line: float
+    maximum: float
+    mean: float
+    steps: int
+    ratio: float
+    seconds: float
+    far: float
+    outcome: str
+
+    @property
+    def arrived(self) -> bool:
+        """Whether every layer had arrived when the walk settled for the last time."""
+        return self.far <= NEAR
+
+    def reached(self, bench: Bench) -> bool:
+        """Whether the path arrived and lies under the goal."""
+        return self.arrived and self.maximum <= bench.max_loss
+
+
+def endpoint(task: Task, stem: str, seed: int, cache: Path, compute: Compute) -> Weights:
+    """A trained network, from the cache if it is there."""
+    place = cache / f"{stem}_{seed}.pt"
+    if not place.is_file():
+        print(f"training {place.name}", flush=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = place.with_suffix(".partial")
+        torch.save(train(task, seed, compute), partial)
+        partial.replace(place)
+    return torch.load(place, weights_only=True)  # type: ignore[no-any-return]
+
+
+def connect(
+    task: Task, a: Weights, b: Weights, bench: Bench, pair: int, method: str, line: float, compute: Compute
+) -> Result:
+    """One path, and what became of it."""
+    path = find_path(a, b, task, max_loss=bench.max_loss, budget=bench.budget, compute=compute, **METHODS[method])
+    quality, cost = path.quality, path.cost
+    return Result(
+        pair, method, line, quality.maximum, quality.mean, cost["gradient_steps"], path.length_ratio, cost["seconds"],
+        max(quality.arrival.values()), path.outcome.name if path.outcome else "",
+    )  # fmt: skip
+
+
+def each_pair(results: Sequence[Result], bench: Bench) -> str:
+    """The table of all results."""
+    head = ("method", "pair", "line", "steps", "maximum", "length ratio", "seconds", "arrived", "goal reached")
+    rows = [
+        (
+            r.method, str(r.pair), f"{r.line:.2f}", str(r.steps), f"{r.maximum:.4f}", f"{r.ratio:.2f}",
+            f"{r.seconds:.1f}", yes(r.arrived), yes(r.reached(bench)),
+        )
+        for r in results
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def summary(results: Sequence[Result], bench: Bench) -> str:
+    """The table of medians and worst cases, one line a method."""
+    head = (
+        "method", "steps (median; worst)", "maximum (median; worst)", "length ratio (median; worst)",
+        "seconds (median; worst)", "goal reached", f"in ≤ {bench.target} steps",
+    )  # fmt: skip
+    rows = []
+    for method in dict.fromkeys(r.method for r in results):
+        own = [r for r in results if r.method == method]
+        good = [r for r in own if r.reached(bench)]
+        rows.append(
+            (
+                method, spread(own, lambda r: r.steps, ".0f"), spread(own, lambda r: r.maximum, ".4f"),
+                spread(own, lambda r: r.ratio, ".2f"), spread(own, lambda r: r.seconds, ".1f"),
+                f"{len(good)} of {len(own)}", f"{sum(r.steps <= bench.target for r in good)} of {len(own)}",
+            )
+        )  # fmt: skip
+    line = [r.line for r in {r.pair: r for r in results}.values()]
+    return f"{table(head, rows)}\n\nMaximum on the straight lines: {median(line):.2f} (median), {min(line):.2f} (least)"
+
+
+def spread(results: Sequence[Result], value: Callable[[Result], float], form: str) -> str:
+    """Median and worst of one number."""
+    values = [value(r) for r in results]
+    return f"{median(values):{form}}; {max(values):{form}}"
+
+
+def yes(fact: bool) -> str:
+    return "yes" if fact else "no"
+
+
+def options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=sorted(BENCHES), default="digits/resnet")
+    parser.add_argument("--pairs", type=int, help="how many (default: ten on digits, three on CIFAR-10)")
+    parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=list(METHODS))
+    parser.add_argument("--budget", type=int, help="gradient steps of one search at most")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path, help="also write the results here")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    asked = options(arguments)
+    bench = BENCHES[asked.task]
+    bench = Bench(**{**asdict(bench), "pairs": asked.pairs or bench.pairs, "budget": asked.budget or bench.budget})
+    compute = Compute(asked.device)
+    task = load_task(asked.task, bench.arguments)
+    stem = asked.task.replace("/", "_")
+    results: list[Result] = []
+    for pair in range(bench.pairs):
+        a, b = (endpoint(task, stem, seed, asked.cache, compute) for seed in (2 * pair, 2 * pair + 1))
+        line = max(linear_losses(Gradient(task, compute), a, b, points=24, sample=None))
+        for method in asked.methods:
+            try:
+                results.append(connect(task, a, b, bench, pair, method, line, compute))
+            except LLPFError as error:
+                raise SystemExit(f"pair {pair}, {method}: {error}") from error
+            r = results[-1]
+            print(f"pair {pair}, {method}: {r.steps} steps, maximum {r.maximum:.4f}, {r.seconds:.0f} s", flush=True)
+    print(f"\n{asked.task}, maximum to reach: {bench.max_loss:g}; {machine(compute.resolve())}\n")
+    print(each_pair(results, bench), "", summary(results, bench), sep="\n")
+    if asked.json:
+        document = {
+            "task": asked.task, "bench": asdict(bench), "machine": machine(compute.resolve()),
+            "results": [asdict(r) for r in results],
+        }  # fmt: skip
+        asked.json.write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""What the benchmarks share: the machine in words, tables in Markdown, and images to measure speed on."""
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from llpf_plugin import Defaults, Task, TensorData, crop_and_flip
+from llpf_plugin.tasks.models import SmallResNet
+
+SCHEDULES = Path(__file__).parent / "schedules"
+"""Fixed schedules written for the benchmarks."""
+
+
+def machine(device: torch.device | str = "cpu") -> str:
+    """The device, the number of CPU threads and the version of torch, in one line."""
+    device = torch.device(device)
+    cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
+    return f"{name}, torch {torch.__version__}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its columns padded; the first column is words, the others are numbers."""
+    lines = [list(head), *map(list, rows)]
+    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(head))]
+    marks = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
+    padded = [
+        [cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
+        for line in [lines[0], marks, *lines[1:]]
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
+
+
+def random_images(n: int, seed: int, size: int = 32, channels: int = 3, classes: int = 10) -> TensorData:
+    """Noise around one random image a class: quick to learn, and as costly as photographs of the same size."""
+    centres = torch.randn(classes, channels, size, size, generator=torch.Generator().manual_seed(0))
+    rng = torch.Generator().manual_seed(seed)
+    targets = torch.randint(0, classes, (n,), generator=rng)
+    return TensorData(centres[targets] + torch.randn(n, channels, size, size, generator=rng), targets, crop_and_flip())
+
+
+def random_resnet18(width: int = 64, n: int = 1024, batch_size: int = 256) -> Task:
+    """The network of ``cifar10/resnet18`` on random images, where CIFAR-10 itself is not at hand."""
+    splits = {name: random_images(n, seed) for seed, name in enumerate(("train", "validation", "test"), start=1)}
+    recipe = {"epochs": 30, "lr": 0.1, "weight_decay": 5e-4}
+    network = SmallResNet(width, (2, 2, 2, 2))
+    return Task(network, name="random/resnet18", defaults=Defaults(batch_size), recipe=recipe, **splits)
