@@ -131,10 +131,7 @@ class LowLoss:
         spheres = sphere.spheres(weights, self.correct)
         destination = clone(leg.end, leg.gradient.device)
         sphere.project_([destination[k] for k in spheres], spheres.values())
-        rule = self.phases[0].settle
-        optimizer = torch.optim.SGD(
-            leg.gradient.model.parameters(), rule.lr, momentum=rule.momentum, nesterov=rule.momentum > 0
-        )
+        optimizer = torch.optim.SGD(leg.gradient.model.parameters(), self.phases[0].settle.lr)
         walk = Walk(leg.gradient, weights, destination, spheres, clone(weights), optimizer, leg.end)
         return walk, self._enter(walk, 0)
 
@@ -145,11 +142,13 @@ class LowLoss:
         resting = state.share < pace.least
         gaps = moves.gaps(*walk.active(phase))
         fractions = pace.fractions(gaps, walk.start_gaps, 0.0 if resting else state.share)
+        rule = phase.settle  # set anew every time, since a resumed walk begins in the middle of a phase
+        walk.optimizer.param_groups[0].update(lr=rule.lr, momentum=rule.momentum, nesterov=rule.momentum > 0)
         settled = tick(walk, phase, fractions, None if resting else pace.barrier)
         finite = math.isfinite(settled.mean)
         stood = finite and not settled.over_barrier
         arrived = stood and not resting and bool((fractions >= 1).all())
-        share = pace.least if resting else pace.after(state.share, settled, phase.settle)
+        share = pace.least if resting else pace.after(state.share, settled, rule)
         stuck = state.stuck + 1 if resting else 0 if stood else state.stuck
         after = replace(state, tick=state.tick + 1, share=share, stuck=stuck)
         report = {
@@ -179,7 +178,6 @@ class LowLoss:
     def _enter(self, walk: Walk, index: int) -> WalkState:
         phase = self.phases[index]
         walk.start_gaps = moves.gaps(*walk.active(phase))
-        walk.optimizer.param_groups[0].update(lr=phase.settle.lr, momentum=phase.settle.momentum)
         return WalkState(phase=index, gap=float(torch.linalg.vector_norm(walk.start_gaps)), share=phase.pace.share)
 
     def save(self, walk: Walk) -> dict[str, Tensor]:
