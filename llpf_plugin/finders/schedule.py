@@ -11,6 +11,7 @@ Layers are patterns on whole components of parameter paths: ``layer1`` is everyt
 ``*`` stands for one component. Phases are not cumulative unless their lists are.
 """
 
+import math
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
@@ -26,7 +27,8 @@ from llpf_plugin.settle import SettleRule
 from llpf_plugin.task import Task
 
 _STEPS = ("step_c", "step_a", "step_f")
-_SETTLE = ("threshold", "min_steps", "max_steps", "window", "lr", "momentum")
+_COUNTS = ("min_steps", "max_steps", "window")
+_SETTLE = ("threshold", *_COUNTS, "lr", "momentum")
 
 
 def shipped() -> list[str]:
@@ -47,6 +49,7 @@ def read_schedule(place: str, task: Task, base: SettleRule) -> tuple[PhaseRule, 
         ScheduleError: no such file, not the form above, or a pattern that matches no parameter.
     """
     document = _load(place)
+    _only(document, ("settle", "phases"), place)
     names = [k for k, p in task.model.named_parameters() if p.is_floating_point()]
     settle = _settle(document.get("settle"), base, place)
     phases = document.get("phases")
@@ -58,7 +61,7 @@ def read_schedule(place: str, task: Task, base: SettleRule) -> tuple[PhaseRule, 
 def _load(place: str) -> dict[str, Any]:
     path = Path(place)
     if path.is_file():
-        text = path.read_text()
+        text: str | bytes = path.read_bytes()
     elif place in shipped():
         text = (resources.files("llpf_plugin") / "schedules" / f"{place}.yaml").read_text()
     else:
@@ -67,7 +70,7 @@ def _load(place: str) -> dict[str, Any]:
         )
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ScheduleError(f"{place} is not YAML: {error}") from error
     if not isinstance(document, dict):
         raise ScheduleError(f"{place}: expected a mapping with 'phases', got {type(document).__name__}")
@@ -78,12 +81,9 @@ def _phase(place: str, index: int, entry: Any, settle: SettleRule, names: list[s
     where = f"{place}, phase {index + 1}"
     if not isinstance(entry, dict):
         raise ScheduleError(f"{where}: expected a mapping with 'layers' and 'ticks', got {entry!r}")
-    unknown = set(entry) - {"name", "layers", "ticks", "settle", *_STEPS}
-    if unknown:
-        known = ", ".join(("name", "layers", "ticks", "settle", *_STEPS))
-        raise ScheduleError(f"{where}: unknown {', '.join(sorted(map(str, unknown)))}; known are {known}")
+    _only(entry, ("name", "layers", "ticks", "settle", *_STEPS), where)
     ticks = entry.get("ticks")
-    if not isinstance(ticks, int) or ticks < 1:
+    if not isinstance(ticks, int) or isinstance(ticks, bool) or ticks < 1:
         raise ScheduleError(f"{where}: ticks = {ticks!r}; it must be a number of ticks of at least 1")
     rule = StepRule(**{k: _number(entry.get(k, 0.0), where, k) for k in _STEPS})
     layers = entry.get("layers", "all")
@@ -93,12 +93,28 @@ def _phase(place: str, index: int, entry: Any, settle: SettleRule, names: list[s
 
 
 def _settle(entry: Any, base: SettleRule, where: str) -> SettleRule:
+    if entry is None:
+        return base
+    if not isinstance(entry, dict):
+        raise ScheduleError(f"{where}: settle = {entry!r}; it must be a mapping with any of {', '.join(_SETTLE)}")
+    _only(entry, _SETTLE, f"{where}, settle")
     values = {k: getattr(base, k) for k in _SETTLE}
-    for key, value in (entry or {}).items():
-        if key not in values:
-            raise ScheduleError(f"{where}: unknown settle.{key}; known are {', '.join(_SETTLE)}")
-        values[key] = type(values[key])(_number(value, where, f"settle.{key}"))
+    for key, value in entry.items():
+        number = _number(value, where, f"settle.{key}")
+        if key in _COUNTS and number != int(number):
+            raise ScheduleError(f"{where}: settle.{key} = {value!r} is not a whole number")
+        values[key] = int(number) if key in _COUNTS else number
+    if not 1 <= values["min_steps"] <= values["max_steps"]:
+        told = f"min_steps = {values['min_steps']} and max_steps = {values['max_steps']}"
+        raise ScheduleError(f"{where}: {told}; it must be 1 ≤ min_steps ≤ max_steps")
     return SettleRule(**values)
+
+
+def _only(entry: dict[Any, Any], known: Iterable[str], where: str) -> None:
+    """Refuse keys that mean nothing here."""
+    unknown = [str(key) for key in entry if key not in known]
+    if unknown:
+        raise ScheduleError(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(known)}")
 
 
 def _number(value: Any, where: str, key: str) -> float:
@@ -106,19 +122,22 @@ def _number(value: Any, where: str, key: str) -> float:
         number = float(value)
     except (TypeError, ValueError) as error:
         raise ScheduleError(f"{where}: {key} = {value!r} is not a number") from error
-    if number < 0:
-        raise ScheduleError(f"{where}: {key} = {value!r} is below 0")
+    if not 0 <= number < math.inf:
+        raise ScheduleError(f"{where}: {key} = {value!r} must be finite and not below 0")
     return number
 
 
-def matching(patterns: Iterable[str], names: list[str], where: str) -> frozenset[str]:
+def matching(patterns: Any, names: list[str], where: str) -> frozenset[str]:
     """The parameter names whose leading path components match one of the patterns.
 
     Raises:
-        ScheduleError: a pattern matches nothing.
+        ScheduleError: no list of patterns, or one that matches nothing.
     """
+    patterns = [patterns] if isinstance(patterns, str) else patterns
+    if not isinstance(patterns, list) or not patterns:
+        raise ScheduleError(f"{where}: layers = {patterns!r}; it must be a list of layers, or all")
     found: set[str] = set()
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+    for pattern in patterns:
         parts = str(pattern).split(".")
         hits = {n for n in names if _starts(n.split("."), parts)}
         if not hits:
