@@ -1,0 +1,160 @@
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from llpf_plugin import Task, TensorData
+from llpf_plugin.errors import ScheduleError
+from llpf_plugin.finders.low_loss import PhaseRule
+from llpf_plugin.finders.pace import FixedPace
+from llpf_plugin.finders.schedule import matching, read_schedule, shipped
+from llpf_plugin.moves import StepRule
+from llpf_plugin.settle import SettleRule
+from llpf_plugin.tasks.models import LeNet5, SmallResNet
+
+BASE = SettleRule(threshold=0.3, min_steps=2, max_steps=60, lr=0.05, momentum=0.9)
+
+
+def task(model: nn.Module) -> Task:
+    return Task(model, TensorData(torch.zeros(2, 1), torch.zeros(2)))
+
+
+FITTING = {
+    "lenet5-mnist": LeNet5(),
+    "resnet18-cifar10": SmallResNet(4, (2, 2, 2, 2)),
+    "resnet18-cifar10-fdf": SmallResNet(4, (2, 2, 2, 2)),
+}
+
+
+def read(folder: Path, text: str) -> tuple[PhaseRule, ...]:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return read_schedule(str(path), task(SmallResNet(4)), BASE)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_schedule_fits_its_model_and_ends_with_all_layers(name: str) -> None:
+    model = FITTING[name]
+    phases = read_schedule(name, task(model), BASE)
+    assert phases[-1].active == frozenset(dict(model.named_parameters()))
+    assert all(p.active and p.pace.ticks > 0 and p.pace.rule != StepRule() for p in phases)
+    assert all(p.settle.momentum == 0 and p.settle.lr == 0.001 for p in phases)
+
+
+def heads(phase: PhaseRule) -> set[str]:
+    return {name.split(".")[0] for name in phase.active or ()}
+
+
+def test_table_4_of_the_paper() -> None:
+    lenet5 = read_schedule("lenet5-mnist", task(FITTING["lenet5-mnist"]), BASE)
+    assert [(p.pace.ticks, p.pace.rule) for p in lenet5] == [(30_000, StepRule(step_c=0.001))]
+    assert (lenet5[0].settle.min_steps, lenet5[0].settle.max_steps) == (5, 5)
+    resnet = read_schedule("resnet18-cifar10", task(FITTING["resnet18-cifar10"]), BASE)
+    assert [p.pace.ticks for p in resnet] == [10_000, 5000, 5000, 5000, 5000, 5000]
+    assert [p.pace.rule.step_a for p in resnet] == [0.0005] + [0.001] * 5
+    assert {(p.settle.threshold, p.settle.max_steps) for p in resnet} == {(0.04, 200)}
+    assert heads(resnet[1]) == {"conv1", "bn1", "fc"} and heads(resnet[2]) == {"conv1", "bn1", "fc", "layer1"}
+
+
+def test_follow_data_flow_is_cumulative() -> None:
+    phases = read_schedule("resnet18-cifar10-fdf", task(FITTING["resnet18-cifar10-fdf"]), BASE)
+    assert [p.pace.ticks for p in phases] == [2000] * 5 + [6000]
+    assert all(a.active < b.active for a, b in pairwise(phases))
+    assert {(p.settle.threshold, p.settle.min_steps, p.settle.max_steps) for p in phases} == {(0.005, 20, 20_000)}
+
+
+def test_a_schedule_for_another_model_is_refused() -> None:
+    with pytest.raises(
+        ScheduleError, match=r"phase 5: the layer 'layer4' matches no parameter.*layer1, layer2, layer3, fc"
+    ):
+        read_schedule("resnet18-cifar10-fdf", task(SmallResNet(4, (1, 1, 1))), BASE)
+
+
+def test_everything_that_can_be_said(tmp_path: Path) -> None:
+    phases = read(
+        tmp_path,
+        """
+        settle: {threshold: 0.1, max_steps: 9}
+        phases:
+          - {name: stem, layers: [conv1, bn1.weight], ticks: 3, step_a: 1e-3, step_c: 0.5, step_f: 0.25}
+          - {layers: "*.0.conv1", ticks: 4, step_c: 1, settle: {lr: 0.2, min_steps: 3, window: 4, momentum: 0}}
+          - {ticks: 5, step_f: 0.1}
+        """,
+    )
+    assert [p.name for p in phases] == ["stem", "phase 2", "phase 3"]
+    assert phases[0].active == {"conv1.weight", "bn1.weight"}
+    assert phases[0].pace == FixedPace(3, StepRule(0.5, 0.001, 0.25))
+    assert phases[0].settle == SettleRule(0.1, 2, 9, 10, 0.05, 0.9)
+    assert phases[1].active == {f"layer{i}.0.conv1.weight" for i in (1, 2, 3)}
+    assert phases[1].settle == SettleRule(0.1, 3, 9, 4, 0.2, 0.0)
+    assert phases[2].active == frozenset(dict(SmallResNet(4).named_parameters()))
+    assert isinstance(phases[1].settle.min_steps, int)
+
+
+def test_patterns_match_whole_components() -> None:
+    names = ["blocks.1.w", "blocks.10.w", "blocks.1.sub.w", "head.w", "head2.w"]
+    assert matching(["blocks.1"], names, "") == {"blocks.1.w", "blocks.1.sub.w"}
+    assert matching("head", names, "") == {"head.w"}
+    assert matching(["blocks.*.w", "head2"], names, "") == {"blocks.1.w", "blocks.10.w", "head2.w"}
+    with pytest.raises(
+        ScheduleError, match="'block' matches no parameter; the model's top level has blocks, head, head2"
+    ):
+        matching(["block"], names, "here")
+
+
+PHASE = "phases: [{ticks: 1, step_a: 0.1, "
+BAD = {
+    "not YAML": ("phases: [", "is not YAML"),
+    "empty": ("", "expected a mapping"),
+    "a list": ("- 1", "expected a mapping with 'phases', got list"),
+    "no phases": ("settle: {lr: 1}", "no list 'phases'"),
+    "phases empty": ("phases: []", "no list 'phases'"),
+    "phases a mapping": ("phases: {ticks: 1}", "no list 'phases'"),
+    "unknown at the top": ("setle: {lr: 1}\n" + PHASE + "}]", "unknown setle"),
+    "phase a word": ("phases: [all]", "phase 1: expected a mapping"),
+    "unknown in a phase": (PHASE + "step_b: 1}]", "phase 1: unknown step_b"),
+    "no ticks": ("phases: [{layers: all}]", "phase 1: ticks = None"),
+    "ticks a word": ("phases: [{ticks: many}]", "phase 1: ticks = 'many'"),
+    "ticks broken": ("phases: [{ticks: 1.5}]", "phase 1: ticks = 1.5"),
+    "ticks none": ("phases: [{ticks: 0}]", "phase 1: ticks = 0"),
+    "ticks a truth": ("phases: [{ticks: yes}]", "phase 1: ticks = True"),
+    "step a word": ("phases: [{ticks: 1, step_a: big}]", "phase 1: step_a = 'big' is not a number"),
+    "step a list": ("phases: [{ticks: 1, step_a: [1]}]", "step_a = .* is not a number"),
+    "step below 0": ("phases: [{ticks: 1, step_c: -1}]", "step_c = -1"),
+    "step not a number": ("phases: [{ticks: 1, step_c: .nan}]", "step_c = nan"),
+    "no such layer": (PHASE + "layers: [conv9]}]", "'conv9' matches no parameter"),
+    "layer by substring": (PHASE + "layers: [layer]}]", "'layer' matches no parameter"),
+    "no layers": (PHASE + "layers: []}]", "phase 1: .*layers"),
+    "layers empty": (PHASE + "layers: }]", "phase 1: .*layers"),
+    "layers a number": (PHASE + "layers: 3}]", "phase 1: .*layers"),
+    "layers a mapping": (PHASE + "layers: {conv1: 1}}]", "phase 1: .*layers"),
+    "settle a list": ("settle: [1]\n" + PHASE + "}]", "settle"),
+    "settle of a phase a number": (PHASE + "settle: 3}]", "phase 1: .*settle"),
+    "unknown in settle": ("settle: {rate: 1}\n" + PHASE + "}]", "settle: unknown rate"),
+    "settle a word": ("settle: {lr: fast}\n" + PHASE + "}]", "settle.lr = 'fast' is not a number"),
+    "settle below 0": ("settle: {lr: -0.1}\n" + PHASE + "}]", "settle.lr = -0.1"),
+    "no steps": ("settle: {max_steps: 0}\n" + PHASE + "}]", "min_steps = 2.*max_steps = 0"),
+    "least above most": ("settle: {min_steps: 9, max_steps: 3}\n" + PHASE + "}]", "min_steps = 9.*max_steps = 3"),
+    "half a step": ("settle: {min_steps: 2.5}\n" + PHASE + "}]", "settle.min_steps = 2.5"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD)
+def test_a_bad_schedule_gives_one_clear_error(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ScheduleError, match=message) as caught:
+        read(tmp_path, text)
+    assert "mine.yaml" in str(caught.value)
+
+
+def test_a_missing_file_lists_what_is_shipped() -> None:
+    with pytest.raises(ScheduleError, match=r"no schedule file 'resnet19'.*lenet5-mnist, resnet18-cifar10"):
+        read_schedule("resnet19", task(LeNet5()), BASE)
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(ScheduleError, match=r"mine\.yaml"):
+        read_schedule(str(path), task(LeNet5()), BASE)
