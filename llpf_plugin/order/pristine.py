@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterator
@@ -79,7 +78,11 @@ class _Attributes:
     def __init__(self, module: nn.Module) -> None:
         self._module = module
         self._values = dict(vars(module))
-        self._contents = {name: copy.copy(value) for name, value in self._values.items() if type(value) in _CONTAINERS}
+        self._contents: dict[str, Any] = {
+            name: dict(value) if isinstance(value, dict) else list(value)
+            for name, value in self._values.items()
+            if type(value) in _CONTAINERS
+        }
 
     def restore(self) -> None:
         attributes = vars(self._module)

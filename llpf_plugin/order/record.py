@@ -77,7 +77,8 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        node_args, node_kwargs = pytree.tree_map_only(Tensor, self._read, (tuple(args), kwargs))
+        node_args = tuple(self._node(value) for value in args)
+        node_kwargs = {name: self._node(value) for name, value in kwargs.items()}
         written = _written(func, args, kwargs)
         for tensor in written:
             self._before_write(tensor)
@@ -90,9 +91,8 @@ class Recorder(TorchDispatchMode):
         for tensor in written:
             cell = self._cell(tensor)
             cell.writer, cell.views = node, {}
-        for tensor in pytree.tree_leaves(result):
-            if isinstance(tensor, Tensor):
-                self._define(tensor, node)
+        for tensor in _flat(result):
+            self._define(tensor, node)
         return result
 
     def finish(self, result: Any) -> None:
@@ -139,9 +139,17 @@ class Recorder(TorchDispatchMode):
         elif cell.writer is not node:
             cell.views[_geometry(tensor)] = node
 
+    def _node(self, value: Any) -> Any:
+        """Replace the tensors of an argument by nodes; operations take nothing deeper than lists."""
+        if isinstance(value, Tensor):
+            return self._read(value)
+        if isinstance(value, list | tuple):
+            return [self._node(item) for item in value]
+        return value
+
     def _read(self, tensor: Tensor) -> Any:
         cell = self._cell(tensor)
-        if (view := cell.views.get(_geometry(tensor))) is not None:
+        if cell.views and (view := cell.views.get(_geometry(tensor))) is not None:
             return view
         if cell.writer is None and cell.parameters:
             nodes = [self._parameter(name) for name in _overlapping(cell.parameters, tensor)]
@@ -197,7 +205,14 @@ def _written_arguments(func: Any) -> tuple[tuple[int, str], ...]:
 
 def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
     values = [args[i] if i < len(args) else kwargs.get(name) for i, name in _written_arguments(func)]
-    return [tensor for tensor in pytree.tree_leaves(values) if isinstance(tensor, Tensor)]
+    return _flat(values)
+
+
+def _flat(value: Any) -> list[Tensor]:
+    """List the tensors of an argument or result of an operation."""
+    if isinstance(value, Tensor):
+        return [value]
+    return [tensor for item in value for tensor in _flat(item)] if isinstance(value, list | tuple) else []
 
 
 def tensors_in(result: Any) -> Iterator[Tensor]:
