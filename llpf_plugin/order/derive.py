@@ -123,6 +123,11 @@ def _remarks(traced: Trace, layers: Mapping[str, Owner], unused: tuple[str, ...]
             f"Values left the graph as Python numbers behind {listed(left)}: the order is right, "
             "edges from there may be missing."
         )
+    if traced.flow.foreign:
+        remarks.append(
+            f"Tensors that no recorded operation made (another thread, a global) reached "
+            f"{listed(list(traced.flow.foreign))}: the order is right, edges to there may be missing."
+        )
     return remarks
 
 

@@ -103,6 +103,8 @@ def _type(owner: str, modules: Mapping[str, nn.Module]) -> str:
 def class_name(module: nn.Module) -> str:
     """Name a module's class; a parametrized module has a generated class above its own."""
     kind = type(module)
+    if isinstance(original := getattr(module, "original_name", None), str):  # of a scripted module
+        return original
     return (kind.__mro__[1] if parametrize.is_parametrized(module) else kind).__name__
 
 
@@ -116,6 +118,7 @@ class Flow:
         calls: In how many module calls each layer took part.
         used: Parameters that an operation read.
         left: Layers whose values left the graph as Python numbers.
+        foreign: Modules that read a tensor which no recorded operation made.
     """
 
     order: list[str] = field(default_factory=list)
@@ -123,6 +126,7 @@ class Flow:
     calls: dict[str, int] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     left: set[str] = field(default_factory=set)
+    foreign: dict[str, None] = field(default_factory=dict)
 
 
 def flow(graph: fx.Graph, layers: Mapping[str, Owner], opaque: Mapping[str, list[str]] | None = None) -> Flow:
@@ -181,6 +185,8 @@ class _Reduction:
         # Nothing is known of the inside of an opaque module: its layers stand one after the other.
         for names in [(name,) for name in own] if node.op == "call_module" else [own]:
             front = self._meet(names, front) if names else front
+        if operation(node) != "lift_fresh" and any("foreign" in source.meta for source in node.all_input_nodes):
+            self.flow.foreign[(node.meta.get("calls") or [("", 0)])[-1][0] or "the model"] = None
         if operation(node) == "_local_scalar_dense":
             self.flow.left |= front
         self.fronts[node] = front

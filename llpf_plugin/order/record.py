@@ -39,7 +39,8 @@ class Recorder(TorchDispatchMode):
     Nodes of the graph:
 
     - `placeholder`: a tensor of the example inputs;
-    - `get_attr`: a parameter (`meta["parameter"]` is its name), a buffer, or a constant;
+    - `get_attr`: a parameter (`meta["parameter"]` is its name), a buffer, or a constant (`meta["foreign"]` if it is no
+      attribute of a module: what another thread computed looks like that);
     - `call_function`: an ATen operation, views included. An operation with several results is one node.
 
     `meta["calls"]` of an operation holds the module calls around it, outermost first, as `(name, number)`.
@@ -70,6 +71,9 @@ class Recorder(TorchDispatchMode):
             self._cell(parameter).parameters.append((name, parameter))
         for name, buffer in model.named_buffers():
             self._sources[name] = self._cell(buffer).writer = self._get_attr(name)
+        for name, tensor in _attributes(model):
+            if (cell := self._cell(tensor)).writer is None and not cell.parameters:
+                cell.writer = self._get_attr(name)
         for tensor in pytree.tree_leaves(inputs):
             if isinstance(tensor, Tensor):
                 cell = self._cell(tensor)
@@ -82,6 +86,9 @@ class Recorder(TorchDispatchMode):
         written = _written(func, args, kwargs)
         for tensor in written:
             self._before_write(tensor)
+        if func is torch.ops.higher_order.cond:
+            with self:  # the branch that is taken is recorded like any other code
+                return args[1 if args[0] else 2](*args[3])
         if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
             self.guessed, result = True, torch.ones((), dtype=args[0].dtype).item()
         else:
@@ -156,6 +163,7 @@ class Recorder(TorchDispatchMode):
             return nodes[0] if len(nodes) == 1 else nodes
         if cell.writer is None:
             cell.writer = self._get_attr(f"_constant_{next(self._constants)}")
+            cell.writer.meta["foreign"] = True
         return cell.writer
 
     def _parameter(self, name: str) -> fx.Node:
@@ -166,6 +174,17 @@ class Recorder(TorchDispatchMode):
 
     def _get_attr(self, target: str) -> fx.Node:
         return self.graph.create_node("get_attr", target, name=target.replace(".", "_"))
+
+
+def _attributes(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Name the tensors that modules hold as plain attributes, alone or in a container."""
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            values = (
+                value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+            )
+            if not name.startswith("_"):
+                yield from ((f"{path}.{name}".lstrip("."), item) for item in values if isinstance(item, Tensor))
 
 
 def _geometry(tensor: Tensor) -> Geometry:

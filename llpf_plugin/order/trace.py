@@ -91,8 +91,7 @@ def trace_without_inputs(model: nn.Module, layers: Mapping[str, Owner]) -> Trace
     try:
         found, graph, opaque = symbolic_flow(model, layers)
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        note = f"Without inputs the model's code could not be followed ({reason}): the order is that of registration."
+        note = f"Without inputs the code could not be followed ({_short(error)}): the order is that of registration."
         return Trace(registration_flow(layers), None, "registration", verified=False, warnings=[note])
     notes = ["Read without inputs, from the code alone: give example inputs to verify the order."]
     if opaque:
@@ -132,8 +131,9 @@ def _training_pass(model: nn.Module, call: Call, layers: Mapping[str, Owner], re
     """
     try:
         extra = flow(record(model, call.map(_double), training=True, gradients=False).graph, layers)
-    except Exception:
-        return  # No loss: what stays uncovered is named in the end.
+    except Exception as error:
+        result.warnings.append(f"A pass in training mode, for what evaluation left out, failed: {_short(error)}.")
+        return
     if added := merge(result.flow, extra):
         result.tracer += "+train"
         result.warnings.append(f"Only in training mode: {listed(added)}; placed by a second pass in that mode.")
@@ -149,8 +149,9 @@ def _backward_pass(model: nn.Module, call: Call, layers: Mapping[str, Owner], re
                     parameter.requires_grad_(True)
             inputs = call.map(_tracked)
             extra = flow(backward_graph(model, tensors_in(model(*inputs.args, **inputs.kwargs))), layers)
-    except Exception:
-        return  # As above.
+    except Exception as error:
+        result.warnings.append(f"A pass with gradients, for what other threads may run, failed: {_short(error)}.")
+        return
     if added := merge(result.flow, extra):
         result.tracer += "+autograd"
         result.warnings.append(
@@ -188,6 +189,10 @@ def _eager() -> Iterator[None]:
 
 def _double(tensor: Tensor) -> Tensor:
     return torch.cat([tensor, tensor]) if tensor.dim() else tensor
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200].rstrip('.')}"
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:

@@ -78,6 +78,7 @@ def test_what_another_thread_ran_is_placed_by_autograd() -> None:
     assert names(order) == ["first", "hidden", "last"]
     assert order.tracer == "dispatch+autograd" and not order.unused
     assert order["hidden"].after == ("first",) and order["last"].after == ("hidden",)
+    assert "no recorded operation made (another thread, a global) reached last:" in order.warnings[1]
 
 
 @pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile, lambda model: model])
@@ -115,6 +116,63 @@ def test_without_inputs_what_cannot_be_followed_is_named() -> None:
     assert order["1"].after == ("0.a",)
     order = layer_order(ValueDependent())
     assert order.tracer == "registration" and names(order) == ["b", "a"] and "registration" in order.warnings[0]
+
+
+class Numpy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.b, self.a = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.constant = torch.ones(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(torch.from_numpy(self.a(x + self.constant + torch.tensor(1.0)).numpy()))
+
+
+def test_a_way_through_numpy_keeps_the_order() -> None:
+    order = layer_order(Numpy(), torch.zeros(1, 4))
+    assert names(order) == ["a", "b"] and not order.warnings
+
+
+class Conditional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.no, self.yes = (nn.Linear(4, 4) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.cond(x.sum() > -1, self.yes, self.no, (x,)))
+
+
+def test_of_a_functional_condition_the_branch_taken_is_followed() -> None:
+    order = layer_order(Conditional(), torch.zeros(1, 4))
+    assert names(order) == ["yes", "last", "no"] and order["last"].after == ("yes",)
+    assert order.unused == ("no.weight", "no.bias")
+
+
+def test_scripted_modules_are_followed() -> None:
+    order = layer_order(torch.jit.script(nn.Sequential(nn.Conv1d(1, 2, 1), nn.BatchNorm1d(2))), torch.zeros(2, 1, 4))
+    assert [(layer.name, layer.type, layer.attached) for layer in order.layers] == [("0", "Conv1d", ("1",))]
+
+
+class Picky(nn.Module):
+    """Runs only in evaluation mode, and leaves a layer out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.spare = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or x.requires_grad:
+            raise RuntimeError("not here")
+        return self.used(x)
+
+
+def test_a_fallback_that_failed_is_named() -> None:
+    warnings = layer_order(Picky(), torch.zeros(1, 4)).warnings
+    assert [warning.partition(",")[0] for warning in warnings[:2]] == [
+        "A pass in training mode",
+        "A pass with gradients",
+    ]
+    assert all("RuntimeError: not here" in warning for warning in warnings[:2]) and "spare.weight" in warnings[2]
 
 
 def test_levels_put_what_no_data_feed_first() -> None:
