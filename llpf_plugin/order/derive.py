@@ -120,7 +120,7 @@ def _remarks(traced: Trace, layers: Mapping[str, Owner], unused: tuple[str, ...]
         remarks.append(f"No operation read {listed(unused)}; layers that hold nothing else stand last.")
     if left := [name for name in traced.flow.order if name in traced.flow.left]:
         remarks.append(
-            f"Values left the graph as Python numbers behind {listed(left)}: the order is right, "
+            f"Values left the graph (as numbers, or for numpy) behind {listed(left)}: the order is right, "
             "edges from there may be missing."
         )
     if traced.flow.foreign:

@@ -117,7 +117,7 @@ class Flow:
         edges: Pairs of layers (a, b): what a gave reached a use of b.
         calls: In how many module calls each layer took part.
         used: Parameters that an operation read.
-        left: Layers whose values left the graph as Python numbers.
+        left: Layers whose values left the graph, as Python numbers or as arrays of numpy.
         foreign: Modules that read a tensor which no recorded operation made.
     """
 
@@ -187,7 +187,7 @@ class _Reduction:
             front = self._meet(names, front) if names else front
         if operation(node) != "lift_fresh" and any("foreign" in source.meta for source in node.all_input_nodes):
             self.flow.foreign[(node.meta.get("calls") or [("", 0)])[-1][0] or "the model"] = None
-        if operation(node) == "_local_scalar_dense":
+        if operation(node) in ("_local_scalar_dense", "leave"):
             self.flow.left |= front
         self.fronts[node] = front
 

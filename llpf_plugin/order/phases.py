@@ -137,8 +137,8 @@ def _blocks(order: LayerOrder, names: Sequence[str], *, outermost: bool) -> set[
     inner = {path for paths in candidates.values() for path in paths}
     found: set[str] = set()
     for (_, kind), paths in candidates.items():
-        # Two plain containers beside each other, features and classifier, repeat nothing unless something inside does.
-        nested = any(other.startswith(f"{path}.") for path in paths for other in inner)
+        # Two plain containers beside each other, features and classifier, repeat nothing unless both do inside.
+        nested = all(any(other.startswith(f"{path}.") for other in inner) for path in paths)
         if kind == "Sequential" and len(paths) < 3 and not nested:
             continue
         found.update(paths)

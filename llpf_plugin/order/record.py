@@ -18,6 +18,7 @@ import torch
 import torch.utils._pytree as pytree
 from torch import Tensor, fx, nn
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Key = StorageWeakRef | int
@@ -125,11 +126,16 @@ class Recorder(TorchDispatchMode):
         before = nn.modules.module.register_module_forward_pre_hook(enter)
         after = nn.modules.module.register_module_forward_hook(leave)
         try:
-            with self:
+            with _Exits(self._leave), self:
                 yield self
         finally:
             before.remove()
             after.remove()
+
+    def _leave(self, function: Callable[..., Any], tensor: Tensor) -> None:
+        """Note that a tensor leaves for numpy or for Python."""
+        node = self.graph.call_function(function, (self._read(tensor),))
+        node.meta.update(calls=self._calls, operation="leave")
 
     def _cell(self, tensor: Tensor) -> _Cell:
         try:
@@ -174,6 +180,21 @@ class Recorder(TorchDispatchMode):
 
     def _get_attr(self, target: str) -> fx.Node:
         return self.graph.create_node("get_attr", target, name=target.replace(".", "_"))
+
+
+class _Exits(TorchFunctionMode):
+    """Watches the ways out of PyTorch that are no operations, and so pass the recorder unseen."""
+
+    names = frozenset({"numpy", "__array__", "tolist"})
+
+    def __init__(self, leave: Callable[[Callable[..., Any], Tensor], None]) -> None:
+        super().__init__()
+        self._leave = leave
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in self.names:
+            self._leave(func, args[0])
+        return func(*args, **(kwargs or {}))
 
 
 def _attributes(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -48,6 +48,7 @@ def test_resnet18_has_three_parallel_regions_each_a_downsample(resnet18: tuple[n
     [
         ("vgg11", 11, 11, 11),
         ("mobilenet_v2", 53, 20, 20),
+        ("mobilenet_v3_small", 54, 14, 14),
         ("densenet121", 122, 63, 9),
         ("efficientnet_b0", 82, 19, 10),
         ("regnet_x_400mf", 72, 24, 6),

@@ -89,7 +89,7 @@ def test_wrappers_and_checkpointing_are_looked_through(wrap: Any) -> None:
 
 def test_control_flow_on_values_is_followed_and_named() -> None:
     order = layer_order(ValueDependent(), torch.zeros(1, 4))
-    assert names(order) == ["a", "b"] and "Python numbers behind a" in order.warnings[0]
+    assert names(order) == ["a", "b"] and "numpy) behind a:" in order.warnings[0]
 
 
 def test_a_model_that_needs_gradients_runs_with_them() -> None:
@@ -128,9 +128,10 @@ class Numpy(nn.Module):
         return self.b(torch.from_numpy(self.a(x + self.constant + torch.tensor(1.0)).numpy()))
 
 
-def test_a_way_through_numpy_keeps_the_order() -> None:
+def test_a_way_through_numpy_keeps_the_order_and_is_named() -> None:
     order = layer_order(Numpy(), torch.zeros(1, 4))
-    assert names(order) == ["a", "b"] and not order.warnings
+    assert names(order) == ["a", "b"]
+    assert "Values left the graph (as numbers, or for numpy) behind a:" in order.warnings[0]
 
 
 class Conditional(nn.Module):
