@@ -127,7 +127,7 @@ class Search:
         return loss
 
     def _slices(self) -> None:
-        mode = self.settings.phases
+        mode = str(self.settings.phases)
         if mode == "all" or self.settings.pace != "adaptive":
             self.slices = all_at_once(self.task)
             return
@@ -291,6 +291,8 @@ def find_path(
         >>> merged = quality.pick("best").weights
     """
     task = load_task(task)
+    if settings is not None and options:
+        raise LLPFError(f"{', '.join(options)}: given beside settings; give one of the two")
     settings = settings or Settings(**options)
     pair = [w if isinstance(w, dict) else checkpoint.read(w).weights for w in (a, b)]
     full = check_pair(pair[0], pair[1], task)

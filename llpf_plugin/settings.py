@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.sphere import Correct
@@ -77,6 +77,14 @@ class Settings:
             )
         if self.share > 1:
             raise LLPFError(f"share = {self.share}: a move is at most the whole way, 1")
+        if self.momentum is not None and not 0 <= self.momentum < 1:
+            raise LLPFError(f"momentum = {self.momentum}: it must be at least 0 and below 1")
+        for name in ("repairs", "thin"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise LLPFError(f"{name} = {value}: it must not be below 0")
+        if self.correct not in get_args(Correct):
+            raise LLPFError(f"correct = {self.correct!r}: it must be one of {', '.join(get_args(Correct))}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values by name."""
