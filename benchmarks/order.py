@@ -31,11 +31,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llpf_merge.models import hugging_face_inputs, load_model
+from llpf_merge.families import hugging_face_inputs
+from llpf_merge.models import load_model
 from llpf_plugin.order import LayerOrder, layer_order
 from llpf_plugin.order.derive import unwrap
-from llpf_plugin.order.record import tensors_in
 from llpf_plugin.order.render import human
+from llpf_plugin.order.tensors import tensors_in
 from llpf_plugin.order.trace import Call
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "order"))

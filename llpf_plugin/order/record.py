@@ -6,7 +6,6 @@ operation passes through it. Data flow is followed by *storage*, so views and in
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ from torch import Tensor, fx, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from llpf_plugin.order.tensors import attributes, flat, geometry, overlapping, tensors_in, written
 
 Key = StorageWeakRef | int
 Geometry = tuple[Any, ...]
@@ -72,7 +73,7 @@ class Recorder(TorchDispatchMode):
             self._cell(parameter).parameters.append((name, parameter))
         for name, buffer in model.named_buffers():
             self._sources[name] = self._cell(buffer).writer = self._get_attr(name)
-        for name, tensor in _attributes(model):
+        for name, tensor in attributes(model):
             if (cell := self._cell(tensor)).writer is None and not cell.parameters:
                 cell.writer = self._get_attr(name)
         for tensor in pytree.tree_leaves(inputs):
@@ -84,8 +85,8 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         node_args = tuple(self._node(value) for value in args)
         node_kwargs = {name: self._node(value) for name, value in kwargs.items()}
-        written = _written(func, args, kwargs)
-        for tensor in written:
+        targets = written(func, args, kwargs)
+        for tensor in targets:
             self._before_write(tensor)
         if func is torch.ops.higher_order.cond:
             with self:  # the branch that is taken is recorded like any other code
@@ -96,10 +97,10 @@ class Recorder(TorchDispatchMode):
             result = func(*args, **kwargs)
         node = self.graph.create_node("call_function", func, node_args, node_kwargs)
         node.meta["calls"] = self._calls
-        for tensor in written:
+        for tensor in targets:
             cell = self._cell(tensor)
             cell.writer, cell.views = node, {}
-        for tensor in _flat(result):
+        for tensor in flat(result):
             self._define(tensor, node)
         return result
 
@@ -150,7 +151,7 @@ class Recorder(TorchDispatchMode):
         if cell.writer is None and not cell.parameters:
             cell.writer = node
         elif cell.writer is not node:
-            cell.views[_geometry(tensor)] = node
+            cell.views[geometry(tensor)] = node
 
     def _node(self, value: Any) -> Any:
         """Replace the tensors of an argument by nodes; operations take nothing deeper than lists."""
@@ -162,10 +163,10 @@ class Recorder(TorchDispatchMode):
 
     def _read(self, tensor: Tensor) -> Any:
         cell = self._cell(tensor)
-        if cell.views and (view := cell.views.get(_geometry(tensor))) is not None:
+        if cell.views and (view := cell.views.get(geometry(tensor))) is not None:
             return view
         if cell.writer is None and cell.parameters:
-            nodes = [self._parameter(name) for name in _overlapping(cell.parameters, tensor)]
+            nodes = [self._parameter(name) for name in overlapping(cell.parameters, tensor)]
             return nodes[0] if len(nodes) == 1 else nodes
         if cell.writer is None:
             cell.writer = self._get_attr(f"_constant_{next(self._constants)}")
@@ -195,81 +196,3 @@ class _Exits(TorchFunctionMode):
         if getattr(func, "__name__", "") in self.names:
             self._leave(func, args[0])
         return func(*args, **(kwargs or {}))
-
-
-def _attributes(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Name the tensors that modules hold as plain attributes, alone or in a container."""
-    for path, module in model.named_modules():
-        for name, value in vars(module).items():
-            values = (
-                value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
-            )
-            if not name.startswith("_"):
-                yield from ((f"{path}.{name}".lstrip("."), item) for item in values if isinstance(item, Tensor))
-
-
-def _geometry(tensor: Tensor) -> Geometry:
-    """Tell the views of one storage apart."""
-    if tensor.layout != torch.strided:
-        return ()
-    return tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
-
-
-def _span(tensor: Tensor) -> tuple[int, int]:
-    """Return the first byte and the byte after the last one that a strided tensor covers in its storage."""
-    start, extent = int(tensor.storage_offset()), 0
-    if tensor.numel():
-        extent = 1 + sum((int(n) - 1) * int(step) for n, step in zip(tensor.shape, tensor.stride(), strict=True))
-    return start * tensor.element_size(), (start + extent) * tensor.element_size()
-
-
-def _overlapping(parameters: list[tuple[str, Tensor]], tensor: Tensor) -> list[str]:
-    """Name the parameters that `tensor` shows; flattened recurrent and sharded weights share one storage."""
-    if len(parameters) > 1:
-        if exact := [name for name, parameter in parameters if parameter is tensor]:
-            return exact
-        start, stop = _span(tensor)
-        spans = [(name, *_span(parameter)) for name, parameter in parameters]
-        if overlapping := [name for name, first, last in spans if first < stop and start < last]:
-            return overlapping
-    return [name for name, _ in parameters]
-
-
-@functools.cache
-def _written_arguments(func: Any) -> tuple[tuple[int, str], ...]:
-    """Find position and name of the arguments that an operation writes to, by its schema."""
-    schema = getattr(func, "_schema", None)
-    arguments = schema.arguments if schema is not None else ()
-    return tuple((i, a.name) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write)
-
-
-def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
-    values = [args[i] if i < len(args) else kwargs.get(name) for i, name in _written_arguments(func)]
-    return _flat(values)
-
-
-def _flat(value: Any) -> list[Tensor]:
-    """List the tensors of an argument or result of an operation."""
-    if isinstance(value, Tensor):
-        return [value]
-    return [tensor for item in value for tensor in _flat(item)] if isinstance(value, list | tuple) else []
-
-
-def tensors_in(result: Any) -> Iterator[Tensor]:
-    """Walk through containers, dataclasses and plain objects to the tensors of a model's result."""
-    seen: set[int] = set()
-    stack = [result]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, Tensor):
-            yield value
-            continue
-        if id(value) in seen or isinstance(value, nn.Module | type):
-            continue
-        seen.add(id(value))
-        if isinstance(value, dict):
-            stack.extend(reversed(list(value.values())))
-        elif isinstance(value, list | tuple | set):
-            stack.extend(reversed(list(value)))
-        elif hasattr(value, "__dict__"):
-            stack.extend(reversed(list(vars(value).values())))

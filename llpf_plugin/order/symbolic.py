@@ -14,7 +14,8 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from llpf_plugin.order.layers import Flow, Owner, flow
+from llpf_plugin.order.flow import Flow, flow
+from llpf_plugin.order.layers import Owner
 from llpf_plugin.order.pristine import pristine
 
 

@@ -19,10 +19,12 @@ from torch import Tensor, fx, nn
 
 from llpf_plugin.errors import OrderError
 from llpf_plugin.order.backward import backward_graph
-from llpf_plugin.order.layers import Flow, Owner, flow, merge
+from llpf_plugin.order.flow import Flow, flow, merge
+from llpf_plugin.order.layers import Owner
 from llpf_plugin.order.pristine import pristine
-from llpf_plugin.order.record import Recorder, tensors_in
+from llpf_plugin.order.record import Recorder
 from llpf_plugin.order.symbolic import registration_flow, symbolic_flow
+from llpf_plugin.order.tensors import tensors_in
 
 
 @dataclass

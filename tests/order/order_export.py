@@ -9,7 +9,8 @@ from torch import fx, nn
 from llpf_plugin.order import LayerOrder
 from llpf_plugin.order.derive import unwrap
 from llpf_plugin.order.fdf import layer_graph
-from llpf_plugin.order.layers import flow, owners
+from llpf_plugin.order.flow import flow
+from llpf_plugin.order.layers import owners
 from llpf_plugin.order.trace import Call
 
 

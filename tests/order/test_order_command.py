@@ -96,6 +96,14 @@ def test_torchvision_by_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     ]
 
 
+def test_tasks_by_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    assert llpf_order(monkeypatch, "digits/mlp") == 0
+    assert "Linear" in capsys.readouterr().out
+    assert llpf_order(monkeypatch, "digits/mpl") == command.FAILED
+    assert "digits/mlp" in capsys.readouterr().err
+
+
 def test_timm_by_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("timm", reason="timm is not installed")
     assert llpf_order(monkeypatch, "timm:vit_tiny_patch16_224", "-f", "tree") == 0
