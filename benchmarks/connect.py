@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from shared import SCHEDULES, machine, table
 
-from llpf_plugin import Compute, LLPFError, Task, find_path, load_task
+from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, load_task
 from llpf_plugin.gradient import Gradient
 from llpf_plugin.quality import NEAR, linear_losses
 from llpf_plugin.training import train
@@ -103,14 +103,15 @@ def endpoint(task: Task, stem: str, seed: int, cache: Path, compute: Compute) ->
         partial = place.with_suffix(".partial")
         torch.save(train(task, seed, compute), partial)
         partial.replace(place)
-    return torch.load(place, weights_only=True)  # type: ignore[no-any-return]
+    return torch.load(place, weights_only=True)
 
 
 def connect(
     task: Task, a: Weights, b: Weights, bench: Bench, pair: int, method: str, line: float, compute: Compute
 ) -> Result:
     """One path, and what became of it."""
-    path = find_path(a, b, task, max_loss=bench.max_loss, budget=bench.budget, compute=compute, **METHODS[method])
+    settings = Settings(max_loss=bench.max_loss, budget=bench.budget, **METHODS[method])  # type: ignore[arg-type]
+    path = find_path(a, b, task, settings, compute=compute)
     quality, cost = path.quality, path.cost
     return Result(
         pair, method, line, quality.maximum, quality.mean, cost["gradient_steps"], path.length_ratio, cost["seconds"],

@@ -178,7 +178,7 @@ def peak_memory(device: torch.device) -> Iterator[list[int]]:
         return
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
         yield result
-    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
+    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
     level = most = 0
     for event in sorted(events, key=lambda e: e.start_ns()):
         level += event.nbytes()
@@ -251,9 +251,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{machine(compute.resolve())}; medians of {asked.turns} turns\n")
     head = ("network", "tick without SGD", "settle's SGD steps", "share (goal)", "literal tick", "faster (goal)")
     print(table(head, [speed_row(case, times(case, compute, asked.turns)) for case in every]), flush=True)
-    head = ("network", "weights", "training", "walk", "walk − training (goal)")
+    columns = ("network", "weights", "training", "walk", "walk − training (goal)")
     print("", "Peak of allocated tensors, model and data not counted:", "", sep="\n")
-    print(table(head, [memory_row(case, memory(case, compute)) for case in every]))
+    print(table(columns, [memory_row(case, memory(case, compute)) for case in every]))
 
 
 if __name__ == "__main__":
