@@ -1,5 +1,6 @@
 """Settling, the paper's "train": a few SGD steps until the rolling loss is low."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,10 @@ class SettleRule:
     momentum: float = 0.0
 
 
+RUNAWAY = 2.0
+"""Settling has run away when its rolling loss is over the barrier, and over this many times its first loss."""
+
+
 @dataclass(frozen=True)
 class Settled:
     """What settling came to.
@@ -40,6 +45,7 @@ class Settled:
         mean: the rolling mean at the end.
         over_barrier: the first loss was over the barrier and no step was taken.
         low: the rolling mean reached the threshold.
+        runaway: the loss grew instead, or stopped being a number: the learning rate is too high here.
     """
 
     steps: int
@@ -47,10 +53,20 @@ class Settled:
     mean: float
     over_barrier: bool = False
     low: bool = False
+    runaway: bool = False
+
+    @property
+    def stood(self) -> bool:
+        """Whether the point that was reached is worth keeping."""
+        return not (self.over_barrier or self.runaway) and math.isfinite(self.mean)
 
 
 def settle(
-    gradient: Gradient, optimizer: torch.optim.Optimizer, rule: SettleRule, barrier: float | None = None
+    gradient: Gradient,
+    optimizer: torch.optim.Optimizer,
+    rule: SettleRule,
+    barrier: float = math.inf,
+    rest: bool = False,
 ) -> Settled:
     """Train all parameters of ``gradient.model`` in place until the rule is met or its budget is spent.
 
@@ -61,29 +77,31 @@ def settle(
         optimizer: steps on the model's parameters.
         rule: when to stop.
         barrier: give up before the first step if the first loss is over this, or not a number.
+        rest: settle even so; the barrier then only tells a settling that runs away.
     """
     limit = rule.max_steps if gradient.remaining is None else min(rule.max_steps, gradient.remaining)
     window = max(1, min(rule.window, rule.min_steps))
     losses: list[Tensor] = []
-    mean = first = float("nan")
+    first = mean = math.nan
     while len(losses) < limit:
         loss = gradient.loss()
         losses.append(loss.detach())
-        if len(losses) == 1 and barrier is not None:
-            first = float(loss.detach())
-            if not first <= barrier:
+        if len(losses) == 1 and barrier < math.inf:
+            first = float(losses[0])
+            if not first <= barrier and not rest:
                 return Settled(1, first, first, over_barrier=True)
         gradient.backward(loss)
         optimizer.step()
         if len(losses) >= rule.min_steps and _look(gradient, len(losses) - rule.min_steps, limit - len(losses)):
-            mean = _mean(losses[-window:])
-            if not mean > rule.threshold:
+            first, mean = float(losses[0]), _mean(losses[-window:])
+            if not rule.threshold < mean <= max(barrier, RUNAWAY * first):
                 break
-    if losses and barrier is None:
-        first = float(losses[0])
-    if losses and mean != mean:
-        mean = _mean(losses[-window:])
-    return Settled(len(losses), first, mean, low=mean <= rule.threshold)
+    if losses and not len(losses) >= rule.min_steps:  # the budget cut it short
+        first, mean = float(losses[0]), _mean(losses[-window:])
+    low = mean <= rule.threshold
+    return Settled(
+        len(losses), first, mean, low=low, runaway=bool(losses) and not mean <= max(barrier, RUNAWAY * first)
+    )
 
 
 def _look(gradient: Gradient, past: int, left: int) -> bool:

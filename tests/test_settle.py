@@ -58,10 +58,23 @@ def test_at_the_barrier_settling_goes_on(first: float) -> None:
     assert not settle(gradient, optimizer, SettleRule(0.5), barrier=2.0).over_barrier
 
 
-def test_the_barrier_is_for_the_first_loss_only() -> None:
-    gradient, optimizer = told([1.0, 9.0, 0.0, 0.0])
-    settled = settle(gradient, optimizer, SettleRule(0.5, min_steps=2), barrier=2.0)
-    assert not settled.over_barrier and settled.steps == 4
+def test_after_the_first_loss_the_barrier_only_tells_a_runaway() -> None:
+    gradient, optimizer = told([1.9, 2.1, 2.0, 0.0, 0.0])
+    settled = settle(gradient, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0)
+    assert settled.stood and settled.low and settled.steps == 4
+
+
+def test_a_loss_that_grows_past_barrier_and_twice_its_first_has_run_away() -> None:
+    gradient, optimizer = told([1.0, 1.5, 2.1, 0.0, 0.0])
+    settled = settle(gradient, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0)
+    assert settled.runaway and not settled.stood and not settled.low and settled.steps == 3
+
+
+def test_rest_settles_from_over_the_barrier_and_still_tells_a_runaway() -> None:
+    gradient, optimizer = told([3.0, 5.9, 0.0])
+    assert settle(gradient, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0, rest=True).low
+    gradient, optimizer = told([3.0, 6.1, 0.0])
+    assert settle(gradient, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0, rest=True).runaway
 
 
 def test_nan_is_over_every_barrier() -> None:
@@ -73,7 +86,7 @@ def test_nan_is_over_every_barrier() -> None:
 def test_nan_ends_settling_at_once() -> None:
     gradient, optimizer = told([1.0, 1.0, math.nan, 0.0, 0.0])
     settled = settle(gradient, optimizer, SettleRule(0.5, min_steps=2))
-    assert settled.steps == 3 and math.isnan(settled.mean) and not settled.low
+    assert settled.steps == 3 and math.isnan(settled.mean) and settled.runaway and not settled.low
 
 
 def test_the_budget_is_a_limit() -> None:

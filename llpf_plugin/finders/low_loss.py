@@ -43,7 +43,8 @@ class WalkState:
         phase: index of the phase.
         tick: ticks done in it.
         gap: the distance of all active tensors together when the phase began.
-        share: the adaptive pace's present share.
+        share: the pace's present share.
+        lr: the pace's present factor on the learning rate.
         stuck: settlings on the spot in a row.
         outcome: name of the `Outcome`, None while the walk goes on.
     """
@@ -52,6 +53,7 @@ class WalkState:
     tick: int = 0
     gap: float = 0.0
     share: float = 0.0
+    lr: float = 1.0
     stuck: int = 0
     outcome: str | None = None
 
@@ -95,18 +97,18 @@ class Walk:
         self.optimizer.state.clear()
 
 
-def tick(walk: Walk, phase: PhaseRule, fractions: Tensor, barrier: float | None) -> Settled:
+def tick(walk: Walk, phase: PhaseRule, fractions: Tensor, rest: bool = False) -> Settled:
     """One tick of M2M: move, project, settle, project (paper, Algorithm 1, lines 5 to 8)."""
     torch._foreach_copy_(list(walk.before.values()), list(walk.weights.values()))
     moves.move_(*walk.active(phase), fractions)
     walk.project()
     if bool((fractions >= 1).all()):
         walk.optimizer.state.clear()  # momentum would carry the walk past its destination
-    settled = settle(walk.gradient, walk.optimizer, phase.settle, barrier)
-    if settled.over_barrier or not math.isfinite(settled.mean):
-        walk.undo()
-    else:
+    settled = settle(walk.gradient, walk.optimizer, phase.settle, phase.pace.barrier, rest)
+    if settled.stood:
         walk.project()
+    else:
+        walk.undo()
     return settled
 
 
@@ -129,7 +131,7 @@ class LowLoss:
         assign(leg.gradient.model, leg.start)
         weights = coordinates(leg.gradient.model)
         spheres = sphere.spheres(weights, self.correct)
-        destination = clone(leg.end, leg.gradient.device)
+        destination = {k: leg.end[k].to(p.device, p.dtype, copy=True) for k, p in weights.items()}
         sphere.project_([destination[k] for k in spheres], spheres.values())
         optimizer = torch.optim.SGD(leg.gradient.model.parameters(), self.phases[0].settle.lr)
         walk = Walk(leg.gradient, weights, destination, spheres, clone(weights), optimizer, leg.end)
@@ -143,19 +145,21 @@ class LowLoss:
         gaps = moves.gaps(*walk.active(phase))
         fractions = pace.fractions(gaps, walk.start_gaps, 0.0 if resting else state.share)
         rule = phase.settle  # set anew every time, since a resumed walk begins in the middle of a phase
-        walk.optimizer.param_groups[0].update(lr=rule.lr, momentum=rule.momentum, nesterov=rule.momentum > 0)
-        settled = tick(walk, phase, fractions, None if resting else pace.barrier)
-        finite = math.isfinite(settled.mean)
-        stood = finite and not settled.over_barrier
-        arrived = stood and not resting and bool((fractions >= 1).all())
-        share = pace.least if resting else pace.after(state.share, settled, rule)
-        stuck = state.stuck + 1 if resting else 0 if stood else state.stuck
-        after = replace(state, tick=state.tick + 1, share=share, stuck=stuck)
+        walk.optimizer.param_groups[0].update(lr=state.lr * rule.lr, momentum=rule.momentum, nesterov=rule.momentum > 0)
+        settled = tick(walk, phase, fractions, resting)
+        arrived = settled.stood and not resting and bool((fractions >= 1).all())
+        after = replace(
+            state, tick=state.tick + 1, lr=pace.cooled(state.lr, settled, rule),
+            share=pace.least if resting else pace.after(state.share, settled, rule),
+            stuck=state.stuck + 1 if resting else 0 if settled.stood else state.stuck,
+        )  # fmt: skip
         report = {
-            "phase": phase.name, "tick": state.tick, "share": state.share, "gap": float(torch.linalg.vector_norm(gaps)),
-            "first_loss": settled.first, "settled_loss": settled.mean, "steps": settled.steps, "kept": stood,
+            "phase": phase.name, "tick": state.tick, "share": state.share, "lr": state.lr * rule.lr,
+            "gap": float(torch.linalg.vector_norm(gaps)), "first_loss": settled.first, "settled_loss": settled.mean,
+            "steps": settled.steps, "kept": settled.stood,
         }  # fmt: skip
-        return Step(self._next(walk, after, phase, arrived, finite), knot=stood, report=report)
+        diverged = not math.isfinite(settled.mean) and (resting or after.share < pace.least)
+        return Step(self._next(walk, after, phase, arrived, diverged), knot=settled.stood, report=report)
 
     def knot(self, walk: Walk) -> Weights:
         """A copy of the walk's weights on the CPU."""
@@ -165,20 +169,21 @@ class LowLoss:
         """The end on the start's spheres, then the end itself."""
         return [clone(walk.destination, "cpu"), walk.end]
 
-    def _next(self, walk: Walk, state: WalkState, phase: PhaseRule, arrived: bool, finite: bool) -> WalkState:
-        if not finite and state.share < phase.pace.least:
-            return replace(state, outcome=Outcome.DIVERGED.name)
+    def _next(self, walk: Walk, state: WalkState, phase: PhaseRule, arrived: bool, diverged: bool) -> WalkState:
         collapsed = state.stuck > self.patience
+        if diverged:
+            return replace(state, outcome=Outcome.DIVERGED.name)
         if phase.pace.over(state.tick, arrived) or collapsed:
             if (phase.last and not collapsed) or state.phase + 1 == len(self.phases):
                 return replace(state, outcome=(Outcome.COLLAPSED if collapsed else Outcome.ARRIVED).name)
-            return self._enter(walk, state.phase + 1)
+            return self._enter(walk, state.phase + 1, state.lr)
         return state
 
-    def _enter(self, walk: Walk, index: int) -> WalkState:
+    def _enter(self, walk: Walk, index: int, lr: float = 1.0) -> WalkState:
         phase = self.phases[index]
         walk.start_gaps = moves.gaps(*walk.active(phase))
-        return WalkState(phase=index, gap=float(torch.linalg.vector_norm(walk.start_gaps)), share=phase.pace.share)
+        gap = float(torch.linalg.vector_norm(walk.start_gaps))
+        return WalkState(phase=index, gap=gap, share=phase.pace.share, lr=lr)
 
     def save(self, walk: Walk) -> dict[str, Tensor]:
         """The weights, the optimizer's momentum and the phase's starting distances."""

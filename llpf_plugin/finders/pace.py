@@ -26,7 +26,7 @@ class FixedPace:
     rule: StepRule
     share: float = 1.0
     least: float = 1 / 64
-    barrier: None = None
+    barrier: float = math.inf
 
     def fractions(self, gaps: Tensor, start_gaps: Tensor, share: float) -> Tensor:
         """The part of its way that each tensor moves in this tick."""
@@ -34,7 +34,11 @@ class FixedPace:
 
     def after(self, share: float, settled: Settled, rule: SettleRule) -> float:
         """The next tick's share."""
-        return share if math.isfinite(settled.mean) else share / 2
+        return share if settled.stood else share / 2
+
+    def cooled(self, lr: float, settled: Settled, rule: SettleRule) -> float:
+        """The next tick's factor on the learning rate: the paper's stays as it is given."""
+        return lr
 
     def over(self, ticks: int, arrived: bool) -> bool:
         """Whether the phase ends after this many ticks."""
@@ -52,6 +56,8 @@ class AdaptivePace:
         most: the largest.
         grow: the factor by which a share grows after a settling of the minimum of steps, and shrinks after a hard one.
         hard: a settling of more than this part of its maximum of steps is a hard one.
+        cool: the factor on the learning rate after a settling that found no low loss, or ran away.
+        coldest: the smallest such factor, all in all.
     """
 
     barrier: float
@@ -60,6 +66,8 @@ class AdaptivePace:
     most: float = 0.5
     grow: float = 1.5
     hard: float = 0.5
+    cool: float = 0.5
+    coldest: float = 1 / 64
 
     def fractions(self, gaps: Tensor, start_gaps: Tensor, share: float) -> Tensor:
         """``min(1, share·gap₀/gap)`` for every tensor, the gaps taken over all of them together.
@@ -72,13 +80,18 @@ class AdaptivePace:
 
     def after(self, share: float, settled: Settled, rule: SettleRule) -> float:
         """The next tick's share."""
-        if settled.over_barrier or not math.isfinite(settled.mean):
+        if not settled.stood:
             return share / 2
         if settled.low and settled.steps <= rule.min_steps:
             return min(self.most, share * self.grow)
         if settled.steps > self.hard * rule.max_steps:
             return max(self.least, share / self.grow)
         return share
+
+    def cooled(self, lr: float, settled: Settled, rule: SettleRule) -> float:
+        """The next tick's factor on the learning rate."""
+        tired = not settled.low and not settled.over_barrier and settled.steps >= rule.max_steps
+        return max(self.coldest, lr * self.cool) if tired or settled.runaway else lr
 
     def over(self, ticks: int, arrived: bool) -> bool:
         """Whether the phase ends: when the move reached the destination."""
