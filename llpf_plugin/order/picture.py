@@ -5,6 +5,7 @@ The rows follow the order, so a picture of five hundred layers is long but never
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,20 @@ FONT = "DejaVu Sans Mono, Menlo, Consolas, monospace"
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the picture: its columns of text, and the number of the shaded or plain band that it belongs to."""
+    """One row of the picture.
+
+    Attributes:
+        cells: Its columns of text; all empty where branches only meet.
+        band: Number of the shaded or plain band that it belongs to.
+    """
 
     cells: tuple[str, ...]
     band: int
+
+    @property
+    def radius(self) -> float:
+        """How large its dot is, in pixels."""
+        return RADIUS if any(self.cells) else RADIUS / 2
 
 
 @dataclass(frozen=True)
@@ -70,30 +81,40 @@ class Drawing:
 def draw(order: LayerOrder, phases: Sequence[Phase] | None = None, level: Level = "layer") -> Drawing:
     """Lay a layer order out, one row per layer or per phase."""
     phases = order.phases() if phases is None else phases
-    edges: list[tuple[int, int]]
-    if level == "phase":
-        rows = [
-            Row((f"{i + 1}", p.name, f"{len(p.layers)} layers", human(sum(order[n].numel for n in p.layers))), i)
-            for i, p in enumerate(phases)
-        ]
-        edges = [(a - 1, b - 1) for a, b in phase_edges(order, phases)]
-    else:
-        band = {name: i for i, p in enumerate(phases) for name in p.layers}
-        starts = {phase.layers[0]: phase.name for phase in phases}
-        place = {layer.name: i for i, layer in enumerate(order.layers)}
-        rows = [
-            Row(
-                (f"{i}", label(layer), layer.type, human(layer.numel), _phase(band, starts, layer.name)),
-                band.get(layer.name, -1),
-            )
-            for i, layer in enumerate(order.layers, 1)
-        ]
-        edges = [(place[before], place[layer.name]) for layer in order.layers for before in layer.after]
+    rows, edges = _phase_rows(order, phases) if level == "phase" else _layer_rows(order, phases)
     return Drawing(summary(order), tuple(rows), tuple(lanes(len(rows), edges)), tuple(edges))
 
 
-def _phase(band: dict[str, int], starts: dict[str, str], name: str) -> str:
-    return f"phase {band[name] + 1}: {starts[name]}" if name in starts else ""
+def _phase_rows(order: LayerOrder, phases: Sequence[Phase]) -> tuple[list[Row], list[tuple[int, int]]]:
+    rows = [
+        Row((f"{i + 1}", p.name, f"{len(p.layers)} layers", human(sum(order[n].numel for n in p.layers))), i)
+        for i, p in enumerate(phases)
+    ]
+    return rows, [(a - 1, b - 1) for a, b in phase_edges(order, phases)]
+
+
+def _layer_rows(order: LayerOrder, phases: Sequence[Phase]) -> tuple[list[Row], list[tuple[int, int]]]:
+    """Make one row per layer, and one where several branches meet before several others begin."""
+    band = {name: i for i, phase in enumerate(phases) for name in phase.layers}
+    starts = {phase.layers[0]: f"phase {i}: {phase.name}" for i, phase in enumerate(phases, 1)}
+    times = Counter(layer.after for layer in order.layers)
+    rows: list[Row] = []
+    edges: list[tuple[int, int]] = []
+    place: dict[str, int] = {}
+    meeting: dict[tuple[str, ...], int] = {}
+    for i, layer in enumerate(order.layers, 1):
+        sources = [place[name] for name in layer.after]
+        if len(sources) > 1 and times[layer.after] > 1:
+            if layer.after not in meeting:
+                meeting[layer.after] = len(rows)
+                edges += [(source, len(rows)) for source in sources]
+                rows.append(Row(("",) * 5, band.get(layer.name, -1)))
+            sources = [meeting[layer.after]]
+        place[layer.name] = len(rows)
+        edges += [(source, len(rows)) for source in sources]
+        cells = (f"{i}", label(layer), layer.type, human(layer.numel), starts.get(layer.name, ""))
+        rows.append(Row(cells, band.get(layer.name, -1)))
+    return rows, edges
 
 
 def lanes(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
@@ -137,7 +158,7 @@ def svg(drawing: Drawing) -> str:
         parts.append(f'<path d="M {points}" fill="none" stroke="{LINE}" stroke-width="1.5"/>')
     for i, row in enumerate(drawing.rows):
         x, y = drawing.dot(i)
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{RADIUS}" fill="{LINE}"/>')
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{row.radius}" fill="{LINE}"/>')
         cells = zip(row.cells, drawing.columns, strict=False)
         parts += [_text(left, y + 4, cell, INK if j == 1 else FAINT) for j, (cell, left) in enumerate(cells) if cell]
     return "\n".join([*parts, "</svg>"])
@@ -175,7 +196,7 @@ def png(drawing: Drawing, path: str | Path, scale: float = 2.0) -> None:
         axes.plot(xs, ys, color=LINE, lw=1.5)
     for i, row in enumerate(drawing.rows):
         x, y = drawing.dot(i)
-        axes.plot([x], [y], "o", color=LINE, ms=2 * RADIUS)
+        axes.plot([x], [y], "o", color=LINE, ms=2 * row.radius)
         for j, (cell, left) in enumerate(zip(row.cells, drawing.columns, strict=False)):
             axes.text(left, y, cell, color=INK if j == 1 else FAINT, **style)
     figure.savefig(path, dpi=72 * scale)

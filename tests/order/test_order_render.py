@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from order_networks import CCT, DLA
+from torch import nn
 
 from llpf_plugin.order import LayerOrder, Phase, layer_order, picture, render
 
@@ -68,6 +69,25 @@ def test_the_svg_is_well_formed_and_names_every_layer(dla: LayerOrder) -> None:
     assert {render.label(layer) for layer in dla.layers} <= texts
     by_phase = picture.draw(dla, dla.phases("stage"), level="phase")
     assert [row.cells[1] for row in by_phase.rows] == [phase.name for phase in dla.phases("stage")]
+
+
+def test_branches_that_meet_before_others_begin_meet_in_a_row_of_their_own() -> None:
+    def branches() -> nn.ModuleList:
+        return nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = branches(), branches()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for part in (self.a, self.b):
+                x = torch.stack([torch.tanh(branch(x)) for branch in part]).sum(0)
+            return x
+
+    drawing = picture.draw(layer_order(Branches(), torch.zeros(1, 4)))
+    assert [row.cells[1] for row in drawing.rows] == ["a.0", "a.1", "a.2", "", "b.0", "b.1", "b.2"]
+    assert drawing.edges == ((0, 3), (1, 3), (2, 3), (3, 4), (3, 5), (3, 6))
 
 
 def test_the_png_has_the_size_of_the_drawing(dla: LayerOrder, tmp_path: Path) -> None:
