@@ -77,6 +77,7 @@ class _Attributes:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
+        self._training = module.training
         self._values = dict(vars(module))
         self._contents: dict[str, Any] = {
             name: dict(value) if isinstance(value, dict) else list(value)
@@ -88,6 +89,8 @@ class _Attributes:
         attributes = vars(self._module)
         attributes.clear()
         attributes.update(self._values)
+        if self._module.training != self._training:  # a scripted module keeps its flag elsewhere
+            self._module.training = self._training
         for name, content in self._contents.items():
             container: Any = self._values[name]
             container.clear()
@@ -107,6 +110,9 @@ def _random_states(tensors: list[Tensor]) -> Iterator[None]:
     python, numpy = random.getstate(), np.random.get_state()
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[]))
+        if "mps" in kinds:
+            del kinds["mps"]  # which has one generator, and no place in fork_rng
+            stack.callback(torch.mps.set_rng_state, torch.mps.get_rng_state())
         for kind, indices in kinds.items():
             stack.enter_context(torch.random.fork_rng(devices=sorted(indices), device_type=kind))
         torch.default_generator.manual_seed(0)

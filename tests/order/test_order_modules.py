@@ -150,7 +150,9 @@ def test_of_a_functional_condition_the_branch_taken_is_followed() -> None:
 
 
 def test_scripted_modules_are_followed() -> None:
-    order = layer_order(torch.jit.script(nn.Sequential(nn.Conv1d(1, 2, 1), nn.BatchNorm1d(2))), torch.zeros(2, 1, 4))
+    model = torch.jit.script(nn.Sequential(nn.Conv1d(1, 2, 1), nn.BatchNorm1d(2)))
+    order = layer_order(model, torch.zeros(2, 1, 4))
+    assert all(module.training for module in model.modules())
     assert [(layer.name, layer.type, layer.attached) for layer in order.layers] == [("0", "Conv1d", ("1",))]
 
 
