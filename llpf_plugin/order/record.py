@@ -71,15 +71,12 @@ class Recorder(TorchDispatchMode):
         self._names = {id(module): name for name, module in model.named_modules()}
         for name, parameter in model.named_parameters():
             self._cell(parameter).parameters.append((name, parameter))
-        for name, buffer in model.named_buffers():
-            self._sources[name] = self._cell(buffer).writer = self._get_attr(name)
-        for name, tensor in attributes(model):
-            if (cell := self._cell(tensor)).writer is None and not cell.parameters:
-                cell.writer = self._get_attr(name)
         for tensor in pytree.tree_leaves(inputs):
-            if isinstance(tensor, Tensor):
-                cell = self._cell(tensor)
-                cell.writer = cell.writer or self.graph.placeholder(f"input_{len(self.graph.nodes)}")
+            if isinstance(tensor, Tensor) and self._is_new(tensor):
+                self._cell(tensor).writer = self.graph.placeholder(f"input_{len(self.graph.nodes)}")
+        for name, tensor in (*model.named_buffers(), *attributes(model)):
+            if self._is_new(tensor):
+                self._cell(tensor).writer = self._get_attr(name)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -146,9 +143,14 @@ class Recorder(TorchDispatchMode):
             self._kept.append(tensor)
         return self._cells.setdefault(key, _Cell())
 
+    def _is_new(self, tensor: Tensor) -> bool:
+        """Whether nothing is known yet of a tensor's storage; a buffer may show a part of a parameter."""
+        cell = self._cell(tensor)
+        return cell.writer is None and not cell.parameters
+
     def _define(self, tensor: Tensor, node: fx.Node) -> None:
         cell = self._cell(tensor)
-        if cell.writer is None and not cell.parameters:
+        if self._is_new(tensor):
             cell.writer = node
         elif cell.writer is not node:
             cell.views[geometry(tensor)] = node

@@ -50,9 +50,9 @@ class Phase:
     layers: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerOrder:
-    """In which order data meet the layers of a model.
+    """In which order data meet the layers of a model. Two orders are compared by their fingerprints.
 
     Attributes:
         model: Class name of the model.

@@ -104,6 +104,11 @@ def test_meta_modules_are_ordered_without_memory() -> None:
     assert [(layer.name, layer.attached) for layer in order.layers] == [("0", ("1",)), ("2", ())]
 
 
+def test_a_value_that_meta_does_not_have_is_guessed_and_said() -> None:
+    order = layer_order(ValueDependent().to("meta"), torch.zeros(1, 4))
+    assert names(order) == ["a", "b"] and not order.verified and "taken as 1" in order.warnings[0]
+
+
 def test_without_inputs_the_code_is_read_and_nothing_is_verified() -> None:
     order = layer_order(Repeated())
     assert names(order) == ["first", "second", "unused"]
@@ -154,6 +159,24 @@ def test_scripted_modules_are_followed() -> None:
     order = layer_order(model, torch.zeros(2, 1, 4))
     assert all(module.training for module in model.modules())
     assert [(layer.name, layer.type, layer.attached) for layer in order.layers] == [("0", "Conv1d", ("1",))]
+
+
+class Aliased(nn.Module):
+    """A buffer that shows a part of a weight, and two weights cut from one storage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        flat = torch.randn(32)
+        self.second, self.first = nn.Parameter(flat[:16].view(4, 4)), nn.Parameter(flat[16:].view(4, 4))
+        self.register_buffer("shown", self.second.data[:2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.first @ self.second.t() + self.shown.sum()
+
+
+def test_weights_that_share_a_storage_are_told_apart() -> None:
+    order = layer_order(Aliased(), torch.zeros(1, 4))
+    assert names(order) == ["first", "second"] and not order.unused
 
 
 class Picky(nn.Module):
