@@ -8,7 +8,6 @@ Every path's maximum is that of the dense path (four points a segment) on the wh
 """
 
 import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from shared import SCHEDULES, machine, table
 
 from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, load_task
+from llpf_plugin.files import write_json
 from llpf_plugin.gradient import Gradient
 from llpf_plugin.quality import NEAR, linear_losses
 from llpf_plugin.training import train
@@ -171,7 +171,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--budget", type=int, help="gradient steps of one search at most")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help="also write the results here")
+    parser.add_argument("--json", type=Path, help="also write the results here, after each path")
     return parser.parse_args(arguments)
 
 
@@ -193,14 +193,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 raise SystemExit(f"pair {pair}, {method}: {error}") from error
             r = results[-1]
             print(f"pair {pair}, {method}: {r.steps} steps, maximum {r.maximum:.4f}, {r.seconds:.0f} s", flush=True)
+            if asked.json:
+                everything = {"task": asked.task, "bench": asdict(bench), "machine": machine(compute.resolve())}
+                write_json(asked.json, {**everything, "results": [asdict(r) for r in results]})
     print(f"\n{asked.task}, maximum to reach: {bench.max_loss:g}; {machine(compute.resolve())}\n")
     print(each_pair(results, bench), "", summary(results, bench), sep="\n")
-    if asked.json:
-        document = {
-            "task": asked.task, "bench": asdict(bench), "machine": machine(compute.resolve()),
-            "results": [asdict(r) for r in results],
-        }  # fmt: skip
-        asked.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":
