@@ -19,13 +19,16 @@ from llpf_plugin.knots import Chain, Knots, MemoryKnots
 from llpf_plugin.order import layer_order
 from llpf_plugin.path import Path, simplify
 from llpf_plugin.progress import Callback, Progress, Stretch
-from llpf_plugin.quality import Quality, Row, judge, measure_point, measure_segment
+from llpf_plugin.quality import Quality, Row, judge, linear_losses, measure_point, measure_segment
 from llpf_plugin.settings import Settings
 from llpf_plugin.task import Task, load_task
 from llpf_plugin.weights import Weights, assign, clone, coordinates, select, ties
 
 BLOCK = 32
 """Knots that are looked at together when superfluous ones are dropped; shorter walks keep every knot."""
+
+SAMPLE = 1000
+"""Training examples that decide which knots are superfluous; the verdict does not rest on them."""
 
 
 class Search:
@@ -187,8 +190,7 @@ class Search:
         """Whether the chord between two knots is nowhere worse than its ends by more than the setting ``thin``."""
         slack = self.levels.room / 20 if self.settings.thin is None else self.settings.thin
         p, q = self.knots.get(i), self.knots.get(j)
-        rows = measure_segment(self.gradient, p, q, self.settings.points, self.settings.sample)
-        losses = [row["train"] for row in rows]
+        losses = linear_losses(self.gradient, p, q, self.settings.points, min(SAMPLE, self.settings.sample or SAMPLE))
         return all(loss <= max(losses[0], losses[-1]) + slack for loss in losses)
 
     def _join(self, stretch: Stretch, closing: Sequence[Weights], outcome: str | None) -> None:

@@ -82,8 +82,10 @@ def linear_losses(
         sample: training examples to measure on, None for all.
     """
     names = list(coordinates(gradient.model))
-    start, end = (select({k: t.to(gradient.device) for k, t in w.items()}, names) for w in (a, b))
-    return [measure_point(gradient, lerp(start, end, i / points), sample)["train"] for i in range(points + 1)]
+    start, end = select(a, names), select(b, names)
+    train = {"train": gradient.task.train}
+    scores = [evaluate(gradient, lerp(start, end, i / points), train, sample)[0]["train"] for i in range(points + 1)]
+    return [score.loss for score in scores if score is not None]
 
 
 @dataclass(frozen=True)

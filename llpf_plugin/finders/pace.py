@@ -65,7 +65,7 @@ class AdaptivePace:
     least: float = 0.002
     most: float = 0.5
     grow: float = 1.5
-    hard: float = 0.5
+    hard: float = 0.1
     cool: float = 0.5
     coldest: float = 1 / 64
 

@@ -13,7 +13,10 @@ from llpf_plugin.task import Defaults, Task
 from llpf_plugin.tasks.models import LeNet5, SmallResNet
 
 VALIDATION = 0.1
-"""Share of the training file that is held out for choosing points of a path, at most `MAX_VALIDATION` images."""
+"""Share of the training file that is held out for choosing points of a path, at most `MAX_VALIDATION` images.
+
+With a subset, a quarter as many as the subset has, and at least 500.
+"""
 MAX_VALIDATION = 5000
 
 
@@ -29,14 +32,14 @@ def cifar10_resnet8(width: int = 16, subset: int | None = None, augment: bool = 
     """A ResNet of three blocks; ``augment`` crops and flips while training and settling."""
     model = SmallResNet(int(width), (1, 1, 1))
     recipe = {"epochs": 40, "lr": 0.1, "weight_decay": 5e-4}
-    return _cifar("cifar10/resnet8", model, Defaults(), recipe, subset, augment, data)
+    return _cifar("cifar10/resnet8", model, Defaults(lr=0.02), recipe, subset, augment, data)
 
 
 def cifar10_resnet18(width: int = 64, subset: int | None = None, augment: bool = True, data: str | None = None) -> Task:
     """ResNet18 with a 3×3 stem, as the paper trains it on CIFAR-10 (table 6)."""
     model = SmallResNet(int(width), (2, 2, 2, 2))
     recipe = {"epochs": 30, "lr": 0.1, "weight_decay": 5e-4}
-    return _cifar("cifar10/resnet18", model, Defaults(batch_size=256), recipe, subset, augment, data)
+    return _cifar("cifar10/resnet18", model, Defaults(batch_size=256, lr=0.02), recipe, subset, augment, data)
 
 
 def _cifar(
@@ -52,7 +55,7 @@ def _splits(name: str, folder: str | None, subset: Any, mean: Any, std: Any, aug
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     held_out = min(MAX_VALIDATION, int(len(images) * VALIDATION))
     training = order[: len(images) - held_out][: int(subset) if subset else None]
-    validation = order[len(images) - held_out :]
+    validation = order[len(images) - held_out :][: max(500, int(subset) // 4) if subset else None]
     return {
         "train": TensorData(images[training], targets[training], crop_and_flip() if augment else None),
         "validation": TensorData(images[validation], targets[validation]),
