@@ -17,6 +17,8 @@ _COMPUTES = re.compile(
     r"|scaled_dot_product|rnn|lstm|gru|call_module)"
 )
 
+_RECURRENT = re.compile(r"rnn|lstm|gru")
+
 
 @dataclass
 class Flow:
@@ -92,8 +94,9 @@ class _Reduction:
         for name in own:
             self.first.setdefault(name, (step, self.touched[name], self.registered[name]))
             self.sites.setdefault(name, set()).add(_call(node, name))
-        # Nothing is known of the inside of an opaque module: its layers stand one after the other.
-        for names in [(name,) for name in own] if node.op == "call_module" else [own]:
+        # Inside a fused recurrent operation, and in an opaque module for all we know, layers stand one after the other.
+        in_series = node.op == "call_module" or _RECURRENT.search(operation(node))
+        for names in [(name,) for name in own] if in_series else [own]:
             front = self._meet(names, front) if names else front
         if operation(node) != "lift_fresh" and any("foreign" in source.meta for source in node.all_input_nodes):
             self.flow.foreign[(node.meta.get("calls") or [("", 0)])[-1][0] or "the model"] = None
