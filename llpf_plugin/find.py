@@ -24,8 +24,14 @@ from llpf_plugin.settings import Settings
 from llpf_plugin.task import Task, load_task
 from llpf_plugin.weights import Weights, assign, clone, coordinates, select, ties
 
+ENDED = (Outcome.ARRIVED.name, Outcome.SHORT.name)
+"""Outcomes of a stretch that was walked to its end."""
+
 BLOCK = 32
 """Knots that are looked at together when superfluous ones are dropped; shorter walks keep every knot."""
+
+REPAIR = 200
+"""Gradient steps that every repair may take, even where the walk itself took fewer."""
 
 SAMPLE = 1000
 """Training examples that decide which knots are superfluous; the verdict does not rest on them."""
@@ -149,9 +155,11 @@ class Search:
         if self._resumed is not None and p.state is not None:
             finder.load(work, self._resumed)
             state = finder.state_from(p.state)
+        else:
+            p.begun = gradient.steps
         self._resumed = None
         self.finder, self.work, p.state = finder, work, asdict(state)
-        while state.outcome is None and gradient.remaining != 0:
+        while state.outcome is None and self._may_go_on(stretch):
             step = finder.step(work, state)
             state = step.state
             p.state = asdict(state)
@@ -165,6 +173,12 @@ class Search:
             if self.stop:
                 raise InterruptedRun("stopped after a tick; everything so far is kept")
         self._join(stretch, finder.closing(work, state), state.outcome)
+
+    def _may_go_on(self, stretch: Stretch) -> bool:
+        """Whether budget is left; a repair may take as many steps as the walk itself, and at least `REPAIR`."""
+        if self.gradient.remaining == 0:
+            return False
+        return stretch.strictness == 0 or self.gradient.steps - self.progress.begun < max(REPAIR, self.progress.walked)
 
     def _keep(self, knot: Weights, label: dict[str, Any]) -> None:
         """Add a settled knot, and drop superfluous ones once a block is full."""
@@ -197,9 +211,9 @@ class Search:
         """Put the fresh knots in place of what lay between the stretch's ends; a failed repair changes nothing."""
         p = self.progress
         outcome = outcome or Outcome.BUDGET.name
-        arrived = outcome == Outcome.ARRIVED.name
+        arrived = outcome in ENDED
         if stretch.strictness == 0:
-            p.outcome = outcome
+            p.outcome, p.walked = outcome, self.gradient.steps
         if arrived or stretch.strictness == 0:
             for weights in closing[:-1]:
                 self._add(weights, {"kind": "closing" if stretch.end == 1 else "settled", "phase": "closing"})
@@ -239,7 +253,7 @@ class Search:
     def _repairs(self, segments: list[list[Row]]) -> list[Stretch]:
         """The stretches above the goal, from good knot to good knot; none once repairs or budget are used up."""
         p = self.progress
-        if p.outcome != Outcome.ARRIVED.name or p.round >= self.settings.repairs or self.gradient.remaining == 0:
+        if p.outcome not in ENDED or p.round >= self.settings.repairs or self.gradient.remaining == 0:
             return []
         bad = [any(not row["train"] <= self.levels.goal for row in rows) for rows in segments]
         stretches, first = [], None

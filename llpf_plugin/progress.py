@@ -46,6 +46,8 @@ class Progress:
         round: repairs begun.
         state: the finder's, None between stretches.
         steps: gradient steps.
+        begun: gradient steps before the stretch under way.
+        walked: gradient steps of the walk itself, without repairs.
         segments: rows of the segments measured so far, by "knot-knot".
         ends: rows of A and B, and the mean mini-batch loss.
         record: one entry a tick.
@@ -63,6 +65,8 @@ class Progress:
     round: int
     state: dict[str, Any] | None
     steps: int
+    begun: int
+    walked: int
     segments: dict[str, list[dict[str, Any]]]
     ends: dict[str, Any]
     record: list[dict[str, Any]]
@@ -75,7 +79,7 @@ class Progress:
     def new(cls) -> "Progress":
         """Before the first tick: the straight line from A to B, all of it to be walked."""
         labels = {"0": {"kind": "start"}, "1": {"kind": "end"}}
-        return cls([0, 1], [], 0, labels, [Stretch(0, 1)], 0, None, 0, {}, {}, [], 2, 0, None, 0.0)
+        return cls([0, 1], [], 0, labels, [Stretch(0, 1)], 0, None, 0, 0, 0, {}, {}, [], 2, 0, None, 0.0)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Progress":

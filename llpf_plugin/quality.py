@@ -15,10 +15,7 @@ from llpf_plugin.evaluate import Score, evaluate
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.path import Path
 from llpf_plugin.task import Task, load_task
-from llpf_plugin.weights import Weights, coordinates, lerp, relative_distance, select
-
-NEAR = 0.01
-"""Arrival: the last settled knot lies within this relative distance of the destination in every layer."""
+from llpf_plugin.weights import NEAR, Weights, coordinates, layers_of, lerp, relative_distance, select
 
 INNER = (0.1, 0.9)
 """Where a merged model is chosen: t in this range, so that the choice is no copy of an end."""
@@ -264,14 +261,6 @@ def assemble(path: Path, segments: Sequence[Sequence[Row]]) -> list[Row]:
             t = positions[i] + row["u"] * (positions[i + 1] - positions[i])
             rows.append({**row, "t": float(t), "segment": i})
     return rows
-
-
-def layers_of(names: Sequence[str]) -> dict[str, list[str]]:
-    """Coordinates by their owner module: a layer's weight and bias, a norm's affine pair."""
-    layers: dict[str, list[str]] = {}
-    for name in names:
-        layers.setdefault(name.rpartition(".")[0] or name, []).append(name)
-    return layers
 
 
 def measure(

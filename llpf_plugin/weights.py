@@ -4,12 +4,15 @@ A *coordinate* is a floating-point parameter: what a path moves. Buffers (runnin
 are never coordinates. Distances are Euclidean, accumulated in float64 on the tensors' own device.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 Weights = dict[str, Tensor]
+
+NEAR = 0.01
+"""Arrival: every layer within this relative distance of its destination."""
 
 
 def coordinates(model: nn.Module) -> Weights:
@@ -62,6 +65,14 @@ def cosine(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     dot = sum(float((t.double() * b[k].double()).sum()) for k, t in a.items())
     scale = norm(a) * norm({k: b[k] for k in a})
     return dot / scale if scale > 0 else 0.0
+
+
+def layers_of(names: Sequence[str]) -> dict[str, list[str]]:
+    """Coordinates by their owner module: a layer's weight and bias, a norm's affine pair."""
+    layers: dict[str, list[str]] = {}
+    for name in names:
+        layers.setdefault(name.rpartition(".")[0] or name, []).append(name)
+    return layers
 
 
 def lerp(a: Mapping[str, Tensor], b: Mapping[str, Tensor], t: float) -> Weights:

@@ -285,7 +285,9 @@ def test_a_checkpoint_of_another_task(pair: tuple[Path, Path], tmp_path: Path) -
 
 def test_a_task_that_raises_names_its_line(pair: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("def task():\n    return 1 / 0\n")
-    refused(run(*pair, "--task", f"{tmp_path / 'broken.py'}:task", "-o", tmp_path / "run"), "broken.py", "line 2", "zero")
+    refused(
+        run(*pair, "--task", f"{tmp_path / 'broken.py'}:task", "-o", tmp_path / "run"), "broken.py", "line 2", "zero"
+    )
 
 
 def test_an_unknown_task_lists_the_known_ones(pair: tuple[Path, Path], tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from llpf_plugin import Path, Task, TensorData, measure
 from llpf_plugin.gradient import Gradient
-from llpf_plugin.quality import Quality, layers_of, linear_losses, measure_point, measure_segment
-from llpf_plugin.weights import Weights, coordinates, select
+from llpf_plugin.quality import Quality, linear_losses, measure_point, measure_segment
+from llpf_plugin.weights import Weights, coordinates, layers_of, select
 
 
 def data(*examples: tuple[float, float, float]) -> TensorData:

@@ -14,7 +14,8 @@ from llpf_plugin.weights import Weights
 class Outcome(enum.Enum):
     """How a search ended, with a sentence for the user."""
 
-    ARRIVED = "the walk went through all of its phases"
+    ARRIVED = "the walk arrived at its destination"
+    SHORT = "the walk went through all of its phases and ended short of its destination"
     BUDGET = "the budget of gradient steps was spent before the walk arrived"
     COLLAPSED = "the pace collapsed: no move, however small, stayed under the barrier"
     DIVERGED = "the loss stopped being a number, also with the smallest moves"

@@ -13,7 +13,10 @@ from llpf_plugin.finders.base import Leg, Outcome, Step
 from llpf_plugin.finders.pace import AdaptivePace, FixedPace
 from llpf_plugin.gradient import Gradient
 from llpf_plugin.settle import Settled, SettleRule, settle
-from llpf_plugin.weights import Weights, assign, clone, coordinates
+from llpf_plugin.weights import NEAR, Weights, assign, clone, coordinates, layers_of, relative_distance, select
+
+STALL = 10
+"""Ticks that bring the walk no closer, after which it settles more gently: its steps undo its moves."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class WalkState:
         share: the pace's present share.
         lr: the pace's present factor on the learning rate.
         stuck: settlings on the spot in a row.
+        closest: the least distance reached in this phase.
+        stalled: ticks since then.
         outcome: name of the `Outcome`, None while the walk goes on.
     """
 
@@ -55,6 +60,8 @@ class WalkState:
     share: float = 0.0
     lr: float = 1.0
     stuck: int = 0
+    closest: float = 0.0
+    stalled: int = 0
     outcome: str | None = None
 
 
@@ -86,6 +93,11 @@ class Walk:
         """The tensors that move in ``phase``, and their destinations."""
         names = [k for k in self.weights if phase.active is None or k in phase.active]
         return [self.weights[k] for k in names], [self.destination[k] for k in names]
+
+    def near(self) -> bool:
+        """Whether the weights lie within `NEAR` of their destination in every layer: the test of arrival."""
+        names = layers_of(list(self.weights)).values()
+        return all(relative_distance(select(self.weights, own), self.destination) <= NEAR for own in names)
 
     def project(self) -> None:
         """`VarianceCorrection` of every corrected tensor, active or not, since settling moves them all."""
@@ -119,7 +131,8 @@ class LowLoss:
     Attributes:
         phases: in order; each names everything that moves in it, so cumulative phases repeat earlier layers.
         correct: which tensors are held on their variance spheres.
-        patience: settlings on the spot, in a row, before the pace is said to have collapsed.
+        patience: settlings on the spot in a row, or times `STALL` ticks without coming closer at the smallest learning
+            rate, before the pace is said to have collapsed.
     """
 
     phases: tuple[PhaseRule, ...]
@@ -148,14 +161,21 @@ class LowLoss:
         walk.optimizer.param_groups[0].update(lr=state.lr * rule.lr, momentum=rule.momentum, nesterov=rule.momentum > 0)
         settled = tick(walk, phase, fractions, resting)
         arrived = settled.stood and not resting and bool((fractions >= 1).all())
+        # Settling may stray from the destination: then the last tick is done again, more gently.
+        strayed = arrived and (phase.last or phase is self.phases[-1]) and not walk.near()
+        arrived = arrived and (not strayed or state.lr <= pace.coldest)
+        gap = float(torch.linalg.vector_norm(gaps))
+        stalled = 0 if gap < state.closest else state.stalled + 1
+        strayed = strayed or (stalled > 0 and stalled % STALL == 0)
         after = replace(
-            state, tick=state.tick + 1, lr=pace.cooled(state.lr, settled, rule),
+            state, tick=state.tick + 1, lr=pace.cooled(state.lr, settled, rule, strayed),
+            closest=min(gap, state.closest), stalled=stalled,
             share=pace.least if resting else pace.after(state.share, settled, rule),
             stuck=state.stuck + 1 if resting else 0 if settled.stood else state.stuck,
         )  # fmt: skip
         report = {
             "phase": phase.name, "tick": state.tick, "share": state.share, "lr": state.lr * rule.lr,
-            "gap": float(torch.linalg.vector_norm(gaps)), "first_loss": settled.first, "settled_loss": settled.mean,
+            "gap": gap, "first_loss": settled.first, "settled_loss": settled.mean,
             "steps": settled.steps, "kept": settled.stood,
         }  # fmt: skip
         diverged = not math.isfinite(settled.mean) and (resting or after.share < pace.least)
@@ -170,12 +190,14 @@ class LowLoss:
         return [clone(walk.destination, "cpu"), walk.end]
 
     def _next(self, walk: Walk, state: WalkState, phase: PhaseRule, arrived: bool, diverged: bool) -> WalkState:
-        collapsed = state.stuck > self.patience
+        coldest = state.lr <= phase.pace.coldest
+        collapsed = state.stuck > self.patience or (coldest and state.stalled > self.patience * STALL)
         if diverged:
             return replace(state, outcome=Outcome.DIVERGED.name)
         if phase.pace.over(state.tick, arrived) or collapsed:
-            if (phase.last and not collapsed) or state.phase + 1 == len(self.phases):
-                return replace(state, outcome=(Outcome.COLLAPSED if collapsed else Outcome.ARRIVED).name)
+            if state.phase + 1 == len(self.phases) or (phase.last and not collapsed):
+                there = Outcome.ARRIVED if walk.near() else Outcome.SHORT
+                return replace(state, outcome=(Outcome.COLLAPSED if collapsed else there).name)
             return self._enter(walk, state.phase + 1, state.lr)
         return state
 
@@ -183,7 +205,7 @@ class LowLoss:
         phase = self.phases[index]
         walk.start_gaps = moves.gaps(*walk.active(phase))
         gap = float(torch.linalg.vector_norm(walk.start_gaps))
-        return WalkState(phase=index, gap=gap, share=phase.pace.share, lr=lr)
+        return WalkState(phase=index, gap=gap, share=phase.pace.share, lr=lr, closest=gap)
 
     def save(self, walk: Walk) -> dict[str, Tensor]:
         """The weights, the optimizer's momentum and the phase's starting distances."""

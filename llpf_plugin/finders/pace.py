@@ -19,13 +19,16 @@ class FixedPace:
     Attributes:
         ticks: ticks of the phase.
         rule: lengths of the moves.
-        share, least: the first factor on every move, and the smallest that is tried.
+        share: the first factor on every move.
+        least: the smallest that is tried.
+        barrier, coldest: none, and no cooling: settling is what the schedule says.
     """
 
     ticks: int
     rule: StepRule
     share: float = 1.0
     least: float = 1 / 64
+    coldest: float = 0.0
     barrier: float = math.inf
 
     def fractions(self, gaps: Tensor, start_gaps: Tensor, share: float) -> Tensor:
@@ -36,7 +39,7 @@ class FixedPace:
         """The next tick's share."""
         return share if settled.stood else share / 2
 
-    def cooled(self, lr: float, settled: Settled, rule: SettleRule) -> float:
+    def cooled(self, lr: float, settled: Settled, rule: SettleRule, strayed: bool = False) -> float:
         """The next tick's factor on the learning rate: the paper's stays as it is given."""
         return lr
 
@@ -56,7 +59,7 @@ class AdaptivePace:
         most: the largest.
         grow: the factor by which a share grows after a settling of the minimum of steps, and shrinks after a hard one.
         hard: a settling of more than this part of its maximum of steps is a hard one.
-        cool: the factor on the learning rate after a settling that found no low loss, or ran away.
+        cool: the factor on the learning rate after a settling that found no low loss, strayed, or ran away.
         coldest: the smallest such factor, all in all.
     """
 
@@ -88,10 +91,10 @@ class AdaptivePace:
             return max(self.least, share / self.grow)
         return share
 
-    def cooled(self, lr: float, settled: Settled, rule: SettleRule) -> float:
-        """The next tick's factor on the learning rate."""
+    def cooled(self, lr: float, settled: Settled, rule: SettleRule, strayed: bool = False) -> float:
+        """The next tick's factor on the learning rate; ``strayed``: from the destination, after the last move."""
         tired = not settled.low and not settled.over_barrier and settled.steps >= rule.max_steps
-        return max(self.coldest, lr * self.cool) if tired or settled.runaway else lr
+        return max(self.coldest, lr * self.cool) if tired or strayed or settled.runaway else lr
 
     def over(self, ticks: int, arrived: bool) -> bool:
         """Whether the phase ends: when the move reached the destination."""

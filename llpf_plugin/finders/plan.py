@@ -67,8 +67,8 @@ def make_finder(settings: Settings, task: Task, levels: Levels, slices: Slices, 
 
 
 def settle_rule(settings: Settings, task: Task, levels: Levels, strictness: int = 0) -> SettleRule:
-    """How settling ends: by default half-way between the ends' mini-batch loss and the goal."""
-    threshold = settings.threshold or levels.batch + 0.5 * levels.room
+    """How settling ends: by default as far above the ends' mini-batch loss as the goal is above their training loss."""
+    threshold = settings.threshold or levels.batch + levels.room
     threshold = levels.batch + (threshold - levels.batch) / 2**strictness
     lr = task.defaults.lr if settings.lr is None else settings.lr
     momentum = task.defaults.momentum if settings.momentum is None else settings.momentum
