@@ -20,8 +20,8 @@ class Settings:
             order, cumulatively; ``auto`` moves all at once and goes over to stages where the pace collapses.
         pace: ``adaptive``, or the path of a schedule file, or the name of a shipped one.
         lr, momentum, batch_size: of settling.
-        threshold: mini-batch loss at which settling ends (default: as far above the ends' as the goal).
-        barrier: mini-batch loss at which a move is undone (default: three times as far above the ends' as the goal).
+        threshold: mini-batch loss at which settling ends (default: 1.2 times as far above the ends' as the goal).
+        barrier: mini-batch loss at which a move is undone (default: four times as far above the ends' as the goal).
         share: the first tick's share of the whole distance.
         min_steps, max_steps: of one settling.
         correct: which tensors are held on their variance spheres: ``matrices``, ``all`` or ``none``.

@@ -53,9 +53,9 @@ def command(
     momentum: Annotated[float | None, typer.Option(help="Momentum of settling [the task's].")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples of a gradient step [the task's].")] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Loss that ends settling [as far above the ends' as the goal].")
+        float | None, typer.Option(help="Loss that ends settling [1.2 × as far as the goal].")
     ] = None,
-    barrier: Annotated[float | None, typer.Option(help="Loss that undoes a move [3 × as far as the goal].")] = None,
+    barrier: Annotated[float | None, typer.Option(help="Loss that undoes a move [4 × as far as the goal].")] = None,
     share: Annotated[float, typer.Option(help="Share of the distance of the first move.")] = DEFAULTS.share,
     correct: Annotated[str, typer.Option(help="On spheres: matrices, all, none.")] = DEFAULTS.correct,
     points: Annotated[int, typer.Option(help="Measured points a segment.")] = DEFAULTS.points,
