@@ -18,11 +18,11 @@ import torch
 from shared import SCHEDULES, machine, table
 
 from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, load_task
+from llpf_plugin.dense import linear_losses
 from llpf_plugin.files import write_json
 from llpf_plugin.gradient import Gradient
-from llpf_plugin.quality import NEAR, linear_losses
 from llpf_plugin.training import train
-from llpf_plugin.weights import Weights
+from llpf_plugin.weights import NEAR, Weights
 
 METHODS: Mapping[str, Mapping[str, str]] = {
     "fixed, all at once": {"pace": str(SCHEDULES / "at-once.yaml")},

@@ -1,8 +1,8 @@
 """Train endpoints to connect: one checkpoint a seed, all of one task.
 
-    python examples/train_pair.py digits/resnet -o pair
-    python examples/train_pair.py cifar10/resnet8 -t subset=4000 --seeds 0 1 -o pair
-    llpf-merge pair/seed0.pt pair/seed1.pt --task cifar10/resnet8 -t subset=4000 --max-loss 0.15
+python examples/train_pair.py digits/resnet -o pair
+python examples/train_pair.py cifar10/resnet8 -t subset=4000 --seeds 0 1 -o pair
+llpf-merge pair/seed0.pt pair/seed1.pt --task cifar10/resnet8 -t subset=4000 --max-loss 0.15
 """
 
 import argparse
@@ -35,9 +35,13 @@ def main() -> None:
         say = lambda step, steps, loss, seed=seed: print(f"\rseed {seed}: step {step}/{steps}  loss {loss:.4f}", end="")  # noqa: E731
         state = train(task, seed, compute, given.epochs, given.lr, given.weight_decay, progress=say)
         place = given.out / f"seed{seed}.pt"
-        atomic_write(place, lambda target, state=state, seed=seed: torch.save({"state_dict": state, "seed": seed}, target))
+        atomic_write(
+            place, lambda target, state=state, seed=seed: torch.save({"state_dict": state, "seed": seed}, target)
+        )
         gradient = Gradient(task, compute)
-        words = [f"{name} {score(gradient, data)}" for name in ("train", "test") if (data := getattr(gradient.task, name))]
+        words = [
+            f"{name} {score(gradient, data)}" for name in ("train", "test") if (data := getattr(gradient.task, name))
+        ]
         print(f"\r{place}: " + "  ".join(words))
 
 

@@ -6,23 +6,23 @@ from dataclasses import asdict
 from pathlib import Path as FilePath
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from llpf_plugin import checkpoint, preflight
+from llpf_plugin.dense import Row, linear_losses, measure_segment
 from llpf_plugin.errors import InterruptedRun, LLPFError
 from llpf_plugin.evaluate import borrowed
 from llpf_plugin.finders.base import Finder, Leg, Outcome
-from llpf_plugin.finders.plan import Levels, Slices, all_at_once, make_finder
+from llpf_plugin.finders.plan import Slices, cut_slices, make_finder
+from llpf_plugin.goal import Levels, levels, measure_ends
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.knots import Chain, Knots, MemoryKnots
-from llpf_plugin.order import layer_order
 from llpf_plugin.path import Path, simplify
 from llpf_plugin.progress import Callback, Progress, Stretch
-from llpf_plugin.quality import Quality, Row, judge, linear_losses, measure_point, measure_segment
+from llpf_plugin.quality import Quality, judge
 from llpf_plugin.settings import Settings
 from llpf_plugin.task import Task, load_task
-from llpf_plugin.weights import Weights, assign, clone, coordinates, select, ties
+from llpf_plugin.weights import Weights, clone, coordinates, select, ties
 
 ENDED = (Outcome.ARRIVED.name, Outcome.SHORT.name)
 """Outcomes of a stretch that was walked to its end."""
@@ -80,8 +80,11 @@ class Search:
             names = list(coordinates(self.gradient.model))
             self.knots.put(0, select(self.start, names))
             self.knots.put(1, select(self.end, names))
-        self._levels()
-        self._slices()
+        self.progress.ends = self.progress.ends or measure_ends(
+            self.gradient, self.knots.get(0), self.knots.get(1), self.settings.sample
+        )
+        self.levels = levels(self.settings, self.progress.ends, self.task.defaults.tolerance)
+        self.slices = cut_slices(self.settings, self.gradient)
         self._tell("on_start")
         while True:
             while self.progress.todo:
@@ -106,45 +109,6 @@ class Search:
         labels = [p.labels[str(i)] for i in p.chain]
         knots = Chain(self.knots, p.chain)
         return Path(knots, self.start, self.end, labels, ties(self.gradient.model), outcome, p.record, cost)
-
-    def _levels(self) -> None:
-        """Measure both ends, and with them the goal."""
-        ends, s = self.progress.ends, self.settings
-        if not ends:
-            for name, knot in (("A", 0), ("B", 1)):
-                ends[name] = measure_point(self.gradient, self.knots.get(knot), s.sample)
-            ends["batch"] = max(self._batch_loss(knot) for knot in (0, 1))
-        worse = max(("A", "B"), key=lambda k: ends[k]["train"])
-        floor = ends[worse]["train"]
-        goal = s.max_loss or floor + (s.tolerance or self.task.defaults.tolerance)
-        if not goal > floor:
-            raise LLPFError(
-                f"max_loss = {goal:g} is not above the training loss of {worse} itself, {floor:.4g}: "
-                "ask for more, or give a tolerance"
-            )
-        self.levels = Levels(floor, ends["batch"], goal)
-
-    @torch.no_grad()
-    def _batch_loss(self, knot: int, batches: int = 4) -> float:
-        """The mean mini-batch loss at a knot, as settling sees it; forward only, not counted as gradient steps."""
-        steps = self.gradient.steps
-        with borrowed(self.gradient):
-            assign(self.gradient.model, self.knots.get(knot))
-            self.gradient.budget = None
-            loss = float(torch.stack([self.gradient.loss() for _ in range(batches)]).mean())
-        self.gradient.steps, self.gradient.budget = steps, self.settings.budget
-        return loss
-
-    def _slices(self) -> None:
-        mode = str(self.settings.phases)
-        if mode == "all" or self.settings.pace != "adaptive":
-            self.slices = all_at_once(self.task)
-            return
-        order = layer_order(self.gradient.model, self.task.example_inputs())
-        limit = int(mode) if mode.isdigit() else None
-        phases = order.phases("layer" if limit else "stage" if mode == "auto" else mode, limit)
-        moving = all_at_once(self.task)["all"]
-        self.slices = {p.name: frozenset(k for n in p.layers for k in order[n].parameters) & moving for p in phases}
 
     def _walk(self, stretch: Stretch) -> None:
         """One stretch: ticks until the finder's outcome, the budget's end, or a stop; then its knots join the path."""
@@ -311,22 +275,10 @@ def find_path(
         raise LLPFError(f"{', '.join(options)}: given beside settings; give one of the two")
     settings = settings or Settings(**options)
     pair = [w if isinstance(w, dict) else checkpoint.read(w).weights for w in (a, b)]
-    full = check_pair(pair[0], pair[1], task)
+    full = preflight.check_pair(pair[0], pair[1], task.model)
     search = Search(*full, task, settings, compute, knots, callbacks)
     if resume is not None:
         search.resume(*resume)
     quality = search.run()
     quality.path.quality = quality
     return quality.path
-
-
-def check_pair(a: Weights, b: Weights, task: Task, names: tuple[str, str] = ("A", "B")) -> tuple[Weights, Weights]:
-    """Both state dicts with every name the model has, after all that must hold before any work was checked.
-
-    Raises:
-        MismatchError: all errors at once, each with its place and its remedy.
-    """
-    own = task.model.state_dict()
-    findings = [f for w, n in zip((a, b), names, strict=True) for f in preflight.fits(w, task.model, n)]
-    preflight.raise_errors(findings + preflight.compare(a, b, names))
-    return preflight.complete(a, own), preflight.complete(b, own)

@@ -76,7 +76,7 @@ class Gradient:
         if self.compute.precision == "tf32":
             torch.set_float32_matmul_precision("high")
         if self.compute.channels_last:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.model.to(memory_format=torch.channels_last)
         self._run: Callable[[Batch], tuple[Tensor, Tensor | None]] = self.task.score
         if self.compute.compile:
             self.model.compile()

@@ -16,8 +16,10 @@ class Settings:
         max_loss: the goal: training loss that the dense path must not exceed.
         tolerance: the goal as a distance above the worse end's training loss, used where ``max_loss`` is None.
         budget: gradient steps, repairs included.
-        phases: ``all`` moves every layer at once; ``layer``, ``block``, ``stage`` or a number walk in Follow-Data-Flow
-            order, cumulatively; ``auto`` moves all at once and goes over to stages where the pace collapses.
+        phases: ``all`` moves every layer at once; ``layer``, ``block``, ``stage``, a number, or a YAML file of patterns
+            walk in the layer order, cumulatively; ``auto`` moves all at once and goes over to stages where the pace
+            collapses.
+        order: ``fdf``, ``levels``, or a file that ``llpf-order -o order.json`` wrote; phases are slices of it.
         pace: ``adaptive``, or the path of a schedule file, or the name of a shipped one.
         lr, momentum, batch_size: of settling.
         threshold: mini-batch loss at which settling ends (default: 1.2 times as far above the ends' as the goal).
@@ -36,6 +38,7 @@ class Settings:
     tolerance: float | None = None
     budget: int = 20_000
     phases: str = "all"
+    order: str = "fdf"
     pace: str = "adaptive"
     lr: float | None = None
     momentum: float | None = None

@@ -211,15 +211,18 @@ class RunFolder(Callback):
         document = self._json("path.json")
         chain = Chain(self.knots, document["knots"])
         both = read_tensors(self.folder / "buffers.safetensors")
-        ends = []
-        for side, knot in (("A", 0), ("B", len(chain) - 1)):
-            own = {k.partition(".")[2]: t for k, t in both.items() if k.startswith(side + ".")}
-            coordinates = chain[knot]
-            tied = {name: coordinates[k] for name, k in document["ties"].items()}
-            ends.append({**coordinates, **tied, **own})
+        ends = [self._end(side, chain[knot], both, document["ties"]) for side, knot in (("A", 0), ("B", -1))]
         outcome = Outcome[document["outcome"]] if document["outcome"] else None
         record = self._json("state.json")["progress"]["record"]
-        return LossPath(chain, *ends, document["labels"], document["ties"], outcome, record, document["cost"])
+        return LossPath(
+            chain, ends[0], ends[1], document["labels"], document["ties"], outcome, record, document["cost"]
+        )
+
+    @staticmethod
+    def _end(side: str, knot: Weights, buffers: Weights, ties: Mapping[str, str]) -> Weights:
+        """The complete state dict of an end: its knot, the further names of tied tensors, and its buffers."""
+        own = {k.partition(".")[2]: t for k, t in buffers.items() if k.startswith(side + ".")}
+        return {**knot, **{name: knot[k] for name, k in ties.items()}, **own}
 
     def _json(self, name: str) -> dict[str, Any]:
         place = self.folder / name

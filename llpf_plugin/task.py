@@ -127,7 +127,7 @@ def _built_in(name: str) -> Callable[..., Task]:
             f"there is no built-in task {name!r}; there are {known}. Your own: file.py:function or module:function"
         )
     module, function = BUILT_IN[name].split(":")
-    return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
+    return getattr(importlib.import_module(module), function)
 
 
 def _custom(spec: str) -> Callable[..., Task]:
@@ -145,7 +145,7 @@ def _custom(spec: str) -> Callable[..., Task]:
             or "nothing callable"
         )
         raise TaskError(f"{place!r} has no function {function!r}; it has {names}")
-    return factory  # type: ignore[no-any-return]
+    return factory
 
 
 def _import_file(path: Path) -> Any:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from llpf_plugin import find_path, load_task
+from llpf_plugin.dense import linear_losses
 from llpf_plugin.gradient import Gradient
-from llpf_plugin.quality import linear_losses
 from llpf_plugin.training import train
 
 SCHEDULE = """

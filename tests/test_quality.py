@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from llpf_plugin import Path, Task, TensorData, measure
+from llpf_plugin.dense import linear_losses, measure_point, measure_segment
 from llpf_plugin.gradient import Gradient
-from llpf_plugin.quality import Quality, linear_losses, measure_point, measure_segment
+from llpf_plugin.quality import Quality
 from llpf_plugin.weights import Weights, coordinates, layers_of, select
 
 

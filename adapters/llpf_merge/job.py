@@ -14,12 +14,12 @@ from llpf_merge.live import LiveView, StopOnCtrlC
 from llpf_plugin import Path as LossPath
 from llpf_plugin import Quality, find_path, load_task
 from llpf_plugin.checkpoint import Checkpoint, fingerprint, read, write
+from llpf_plugin.dense import linear_losses
 from llpf_plugin.errors import InterruptedRun, LLPFError, RunError
 from llpf_plugin.files import write_json
-from llpf_plugin.find import check_pair
 from llpf_plugin.gradient import Compute, Gradient
-from llpf_plugin.preflight import compare, fits
-from llpf_plugin.quality import Picked, linear_losses
+from llpf_plugin.preflight import check_pair, look
+from llpf_plugin.quality import Picked
 from llpf_plugin.report.figure import draw_path
 from llpf_plugin.settings import Settings
 from llpf_plugin.store import RunFolder
@@ -73,7 +73,7 @@ def merge(request: Request, console: Console) -> bool:
     a, b = read(request.a), read(request.b)
     task = load_task(request.task, request.task_arguments)
     names = (str(request.a), str(request.b))
-    start, end = check_pair(a.weights, b.weights, task, names)
+    start, end = check_pair(a.weights, b.weights, task.model, names)
     run = RunFolder(request.out)
     asked = _asked(request, a, b)
     if request.resume and run.exists:
@@ -81,11 +81,7 @@ def merge(request: Request, console: Console) -> bool:
     elif not request.dry_run:
         run.check_free()
     gradient = Gradient(task, request.compute, request.settings.seed, request.settings.batch_size)
-    findings = [
-        *fits(a.weights, task.model, names[0]),
-        *fits(b.weights, task.model, names[1]),
-        *compare(a.weights, b.weights, names),
-    ]
+    findings = look(a.weights, b.weights, task.model, names)
     line = linear_losses(gradient, start, end)
     show.preflight(console, request, gradient, findings, start, end, line)
     if request.dry_run:
@@ -93,7 +89,8 @@ def merge(request: Request, console: Console) -> bool:
         return True
     if not run.exists:
         moving = set(coordinates(task.model))
-        run.create(asked, *({k: t for k, t in w.items() if k not in moving} for w in (start, end)), info=_info(request))
+        first, last = ({k: t for k, t in w.items() if k not in moving} for w in (start, end))
+        run.create(asked, first, last, _info(request))
     path = _walk(request, task, start, end, run, console)
     quality: Quality = path.quality
     picked = quality.pick(request.pick)

@@ -48,13 +48,14 @@ def command(
     budget: Annotated[int, typer.Option(help="Gradient steps, repairs included.")] = DEFAULTS.budget,
     pick: Annotated[str, typer.Option(help="Merged model: best (by validation, inner t), mid, end, or t.")] = "best",
     pace: Annotated[str, typer.Option(help="adaptive, or a schedule: a YAML file or a shipped name.")] = DEFAULTS.pace,
-    phases: Annotated[str, typer.Option(help="all, auto, layer, block, stage, or a number.")] = DEFAULTS.phases,
+    phases: Annotated[
+        str, typer.Option(help="all, auto, layer, block, stage, a number, a YAML file.")
+    ] = DEFAULTS.phases,
+    order: Annotated[str, typer.Option(help="fdf, levels, or a file that llpf-order wrote.")] = DEFAULTS.order,
     lr: Annotated[float | None, typer.Option(help="Learning rate of settling [the task's].")] = None,
     momentum: Annotated[float | None, typer.Option(help="Momentum of settling [the task's].")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples of a gradient step [the task's].")] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Loss that ends settling [1.2 × as far as the goal].")
-    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="Loss that ends settling [1.2 × as far as the goal].")] = None,
     barrier: Annotated[float | None, typer.Option(help="Loss that undoes a move [4 × as far as the goal].")] = None,
     share: Annotated[float, typer.Option(help="Share of the distance of the first move.")] = DEFAULTS.share,
     correct: Annotated[str, typer.Option(help="On spheres: matrices, all, none.")] = DEFAULTS.correct,
@@ -82,8 +83,9 @@ def command(
     if a is None or b is None or task is None:
         raise typer.BadParameter("two checkpoints and --task are needed (or --demo)")
     settings = Settings(
-        max_loss, tolerance, budget, phases, pace, lr, momentum, batch_size, threshold, barrier, share, points=points,
-        correct=_one_of("--correct", correct, Correct), sample=sample, repairs=repairs, thin=thin, seed=seed,
+        max_loss, tolerance, budget, phases, order, pace, lr, momentum, batch_size, threshold, barrier, share,
+        correct=_one_of("--correct", correct, Correct), points=points, sample=sample, repairs=repairs, thin=thin,
+        seed=seed,
     )  # fmt: skip
     compute = Compute(device, _one_of("--precision", precision, Precision), compile_, channels_last)
     arguments = dict(_pair(text) for text in task_argument or [])

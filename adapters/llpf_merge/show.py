@@ -13,10 +13,11 @@ from rich.table import Table
 
 from llpf_plugin import Quality, layer_order
 from llpf_plugin.checkpoint import Checkpoint
+from llpf_plugin.dense import measure_point
 from llpf_plugin.gradient import Gradient
 from llpf_plugin.order import render
 from llpf_plugin.preflight import Finding, LayerStatistics, layer_statistics, off_sphere
-from llpf_plugin.quality import Picked, measure_point
+from llpf_plugin.quality import Picked
 from llpf_plugin.weights import Weights, coordinates, select
 
 if TYPE_CHECKING:

@@ -209,7 +209,7 @@ class LowLoss:
 
     def save(self, walk: Walk) -> dict[str, Tensor]:
         """The weights, the optimizer's momentum and the phase's starting distances."""
-        names = {p: k for k, p in walk.gradient.model.named_parameters()}
+        names: dict[Tensor, str] = {p: k for k, p in walk.gradient.model.named_parameters()}
         momentum = {
             f"momentum.{names[p]}": s["momentum_buffer"]
             for p, s in walk.optimizer.state.items()

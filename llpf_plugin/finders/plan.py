@@ -1,11 +1,17 @@
 """From settings to a finder: phases, pace and settling, with the losses that the ends have taken into account."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
 
+from llpf_plugin.errors import OrderError
 from llpf_plugin.finders.low_loss import LowLoss, PhaseRule
 from llpf_plugin.finders.pace import AdaptivePace
 from llpf_plugin.finders.schedule import read_schedule
+from llpf_plugin.goal import Levels
+from llpf_plugin.gradient import Gradient
+from llpf_plugin.order import LayerOrder, layer_order, read_phases
 from llpf_plugin.settings import Settings
 from llpf_plugin.settle import SettleRule
 from llpf_plugin.task import Task
@@ -21,29 +27,48 @@ Slices = Mapping[str, frozenset[str]]
 """The coordinates of each phase's own slice of the order, by the phase's name, in order."""
 
 
-@dataclass(frozen=True)
-class Levels:
-    """The losses that a search is judged by.
-
-    Attributes:
-        ends: the worse end's training loss, eval mode.
-        batch: the worse end's mean mini-batch loss as settling sees it: train mode, augmented.
-        goal: what the dense path must not exceed.
-    """
-
-    ends: float
-    batch: float
-    goal: float
-
-    @property
-    def room(self) -> float:
-        """How far the goal lies above the worse end."""
-        return self.goal - self.ends
-
-
 def all_at_once(task: Task) -> Slices:
     """The one slice that holds every coordinate."""
     return {"all": frozenset(k for k, p in task.model.named_parameters() if p.is_floating_point())}
+
+
+def cut_slices(settings: Settings, gradient: Gradient) -> Slices:
+    """The phases that the settings ask for, in the order in which data meet the model's layers.
+
+    Raises:
+        OrderError: an unknown mode, an order of another model, or patterns that do not match it.
+    """
+    task, mode = gradient.task, str(settings.phases)
+    if mode == "all" or settings.pace != "adaptive":
+        return all_at_once(task)
+    order = read_order(settings.order, task)
+    number = int(mode) if mode.isdigit() else None
+    if Path(mode).is_file():
+        phases = read_phases(order, mode)
+    else:
+        phases = order.phases("layer" if number else "stage" if mode == "auto" else mode, number)
+    moving = all_at_once(task)["all"]
+    return {p.name: frozenset(k for n in p.layers for k in order[n].parameters) & moving for p in phases}
+
+
+def read_order(which: str, task: Task) -> LayerOrder:
+    """The task's layer order: ``fdf`` or ``levels``, or one that `llpf-order` wrote.
+
+    Raises:
+        OrderError: the file is of another model, or it is neither.
+    """
+    if which in ("fdf", "levels"):
+        kind: Literal["fdf", "levels"] = "fdf" if which == "fdf" else "levels"
+        return layer_order(task.model, task.example_inputs(), order=kind)
+    if not Path(which).is_file():
+        raise OrderError(f"order {which!r}: it is fdf, levels, or a JSON file that llpf-order wrote")
+    order = LayerOrder.from_json(Path(which).read_text(encoding="utf-8"))
+    stored = {k for layer in order.layers for k in layer.parameters}
+    own = {k for k, _ in task.model.named_parameters()}
+    if stored != own:
+        odd = ", ".join(sorted(stored ^ own)[:5])
+        raise OrderError(f"{which} is the order of another model ({order.model}): {odd} is not in both")
+    return order
 
 
 def make_finder(settings: Settings, task: Task, levels: Levels, slices: Slices, strictness: int = 0) -> LowLoss:

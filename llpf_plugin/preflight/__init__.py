@@ -3,6 +3,7 @@
 Pure functions on weights. What is found is a value with a level, so that a caller can show all of it at once.
 """
 
+from llpf_plugin.preflight.both import check_pair, look
 from llpf_plugin.preflight.finding import Finding, raise_errors
 from llpf_plugin.preflight.fit import complete, fits
 from llpf_plugin.preflight.pair import NEARLY_SAME, compare
@@ -13,10 +14,12 @@ __all__ = [
     "SPHERE_RATIO",
     "Finding",
     "LayerStatistics",
+    "check_pair",
     "compare",
     "complete",
     "fits",
     "layer_statistics",
+    "look",
     "off_sphere",
     "raise_errors",
 ]

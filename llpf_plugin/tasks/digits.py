@@ -1,5 +1,7 @@
 """Tasks on scikit-learn's 8×8 digits: 1,797 images that come with scikit-learn."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -12,7 +14,7 @@ TRAIN, VALIDATION = 1197, 300
 """Images of the first two splits; the last 300 are the test split."""
 
 
-def splits() -> dict[str, TensorData]:
+def splits() -> dict[str, Any]:
     """Training (1,197), validation (300) and test (300) images ``[n, 1, 8, 8]``, standardised by the training split."""
     try:
         from sklearn.datasets import load_digits
@@ -28,8 +30,8 @@ def splits() -> dict[str, TensorData]:
     return dict(zip(("train", "validation", "test"), (TensorData(x, y) for x, y in pairs), strict=True))
 
 
-def _task(name: str, model: nn.Module, **defaults: float) -> Task:
-    settings = Defaults(batch_size=64, **defaults)  # type: ignore[arg-type]
+def _task(name: str, model: nn.Module) -> Task:
+    settings = Defaults(batch_size=64)
     return Task(
         model=model, name=name, defaults=settings, recipe={"epochs": 25, "lr": 0.1, "weight_decay": 5e-4}, **splits()
     )

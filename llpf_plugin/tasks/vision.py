@@ -49,7 +49,7 @@ def _cifar(
     return Task(model=model, name=name, defaults=defaults, recipe=recipe, **splits)
 
 
-def _splits(name: str, folder: str | None, subset: Any, mean: Any, std: Any, augment: bool) -> dict[str, TensorData]:
+def _splits(name: str, folder: str | None, subset: Any, mean: Any, std: Any, augment: bool) -> dict[str, Any]:
     """Standardised images ``[n, channels, height, width]``: training, validation (from the training file), test."""
     images, targets = _read(name, folder, train=True, mean=mean, std=std)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
