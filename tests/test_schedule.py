@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from order_networks import CCT, DLA
 from torch import nn
 
 from llpf_plugin import Task, TensorData
@@ -18,10 +19,13 @@ BASE = SettleRule(threshold=0.3, min_steps=2, max_steps=60, lr=0.05, momentum=0.
 
 
 def task(model: nn.Module) -> Task:
-    return Task(model, TensorData(torch.zeros(2, 1), torch.zeros(2)))
+    return Task(model, TensorData(torch.zeros(2, 3, 32, 32), torch.zeros(2)))
 
 
 FITTING = {
+    "cct7-cifar10": CCT(dim=16),
+    "cct7-cifar10-fdf": CCT(dim=16),
+    "dla-cifar10-fdf": DLA(width=2),
     "lenet5-mnist": LeNet5(),
     "resnet18-cifar10": SmallResNet(4, (2, 2, 2, 2)),
     "resnet18-cifar10-fdf": SmallResNet(4, (2, 2, 2, 2)),
@@ -63,6 +67,27 @@ def test_follow_data_flow_is_cumulative() -> None:
     assert [p.pace.ticks for p in phases] == [2000] * 5 + [6000]
     assert all(a.active < b.active for a, b in pairwise(phases))
     assert {(p.settle.threshold, p.settle.min_steps, p.settle.max_steps) for p in phases} == {(0.005, 20, 20_000)}
+
+
+def test_cct_and_dla() -> None:
+    cct = read_schedule("cct7-cifar10", task(FITTING["cct7-cifar10"]), BASE)
+    assert [p.pace.ticks for p in cct] == [5000] * 8
+    assert {k for k in cct[0].active or () if ".blocks." in k} == set() and "classifier.fc.weight" in (
+        cct[0].active or ()
+    )
+    fdf = read_schedule("cct7-cifar10-fdf", task(FITTING["cct7-cifar10-fdf"]), BASE)
+    assert [p.pace.ticks for p in fdf] == [500] * 8 + [1000]
+    assert all(a.active < b.active for a, b in pairwise(fdf)) and "classifier.fc.weight" not in (fdf[-2].active or ())
+    dla = read_schedule("dla-cifar10-fdf", task(FITTING["dla-cifar10-fdf"]), BASE)
+    assert [p.pace.ticks for p in dla] == [400] * 21 and all(a.active < b.active for a, b in pairwise(dla))
+
+
+@pytest.mark.parametrize(
+    "cut", ["7", "{phases: block, max_phases: 0, ticks: 4}", "{phases: stage}", "{ticks: 4, x: 1}"]
+)
+def test_a_cut_that_is_none(tmp_path: Path, cut: str) -> None:
+    with pytest.raises(ScheduleError, match=r"mine\.yaml"):
+        read(tmp_path, f"cut: {cut}")
 
 
 def test_a_schedule_for_another_model_is_refused() -> None:

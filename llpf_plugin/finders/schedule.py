@@ -7,6 +7,10 @@ A file is a mapping with ``phases`` and, beside it, what holds for all of them::
       - {name: stem, layers: [conv1, bn1], ticks: 5000, step_a: 0.001}
       - {name: everything, layers: all, ticks: 5000, step_a: 0.001}
 
+In place of ``phases``, ``cut`` takes cumulative phases from the model's layer order::
+
+    cut: {phases: block, max_phases: 21, ticks: 400, step_a: 0.001, step_c: 0.002}
+
 Layers are patterns on whole components of parameter paths: ``layer1`` is everything below it and never ``layer10``;
 ``*`` stands for one component. Phases are not cumulative unless their lists are.
 """
@@ -23,6 +27,7 @@ from llpf_plugin.errors import ScheduleError
 from llpf_plugin.finders.low_loss import PhaseRule
 from llpf_plugin.finders.pace import FixedPace
 from llpf_plugin.moves import StepRule
+from llpf_plugin.order import layer_order
 from llpf_plugin.settle import SettleRule
 from llpf_plugin.task import Task
 
@@ -49,13 +54,30 @@ def read_schedule(place: str, task: Task, base: SettleRule) -> tuple[PhaseRule, 
         ScheduleError: no such file, not the form above, or a pattern that matches no parameter.
     """
     document = _load(place)
-    _only(document, ("settle", "phases"), place)
+    _only(document, ("settle", "phases", "cut"), place)
     names = [k for k, p in task.model.named_parameters() if p.is_floating_point()]
     settle = _settle(document.get("settle"), base, place)
-    phases = document.get("phases")
+    phases = _cut(place, document["cut"], task) if "cut" in document else document.get("phases")
     if not isinstance(phases, list) or not phases:
         raise ScheduleError(f"{place}: it has no list 'phases'")
     return tuple(_phase(place, i, entry, settle, names) for i, entry in enumerate(phases))
+
+
+def _cut(place: str, entry: Any, task: Task) -> list[dict[str, Any]]:
+    """Cumulative phases of the model's Follow-Data-Flow order, as entries of ``phases``."""
+    where = f"{place}, cut"
+    if not isinstance(entry, dict):
+        raise ScheduleError(f"{where}: expected a mapping with 'phases' and 'ticks', got {entry!r}")
+    rest = dict(entry)
+    mode, most = str(rest.pop("phases", "stage")), rest.pop("max_phases", None)
+    if most is not None and (not isinstance(most, int) or most < 1):
+        raise ScheduleError(f"{where}: max_phases = {most!r}; it must be a number of at least 1")
+    order = layer_order(task.model, task.example_inputs())
+    entries, active = [], list[str]()
+    for phase in order.phases(mode, most):
+        active += [k for name in phase.layers for k in order[name].parameters]
+        entries.append({"name": phase.name, **rest, "layers": list(active)})
+    return entries
 
 
 def _load(place: str) -> dict[str, Any]:
