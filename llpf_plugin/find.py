@@ -130,9 +130,8 @@ class Search:
             report = {"stretch": p.round, "gradient_steps": gradient.steps, **step.report}
             p.record.append(report)
             if step.knot:
-                self._keep(
-                    finder.knot(work), {"kind": "settled", "phase": report.get("phase"), "tick": report.get("tick")}
-                )
+                words = {k: report.get(k) for k in ("phase", "tick", "low")}
+                self._keep(finder.knot(work), {"kind": "settled", **words})
             self._tell("on_tick", report)
             if self.stop:
                 raise InterruptedRun("stopped after a tick; everything so far is kept")
@@ -148,7 +147,9 @@ class Search:
         """Add a settled knot, and drop superfluous ones once a block is full."""
         p = self.progress
         self._add(knot, label)
-        if len(p.fresh) - p.settled_from >= BLOCK:
+        waiting = len(p.fresh) - p.settled_from
+        # The last knot of a block stays: one with a low loss, if one comes.
+        if waiting >= BLOCK and (label["low"] or waiting >= 2 * BLOCK):
             before = p.todo[0].start if p.settled_from == 0 else p.fresh[p.settled_from - 1]
             block = p.fresh[p.settled_from :]
             with borrowed(self.gradient):

@@ -176,7 +176,7 @@ class LowLoss:
         report = {
             "phase": phase.name, "tick": state.tick, "share": state.share, "lr": state.lr * rule.lr,
             "gap": gap, "first_loss": settled.first, "settled_loss": settled.mean,
-            "steps": settled.steps, "kept": settled.stood,
+            "steps": settled.steps, "kept": settled.stood, "low": settled.low,
         }  # fmt: skip
         diverged = not math.isfinite(settled.mean) and (resting or after.share < pace.least)
         return Step(self._next(walk, after, phase, arrived, diverged), knot=settled.stood, report=report)

@@ -59,7 +59,7 @@ class AdaptivePace:
         most: the largest.
         grow: the factor by which a share grows after a settling of the minimum of steps, and shrinks after a hard one.
         hard: a settling of more than this part of its maximum of steps is a hard one.
-        cool: the factor on the learning rate after a settling that found no low loss, strayed, or ran away.
+        cool: the factor on the learning rate after a settling that strayed or ran away.
         coldest: the smallest such factor, all in all.
     """
 
@@ -67,8 +67,8 @@ class AdaptivePace:
     share: float = 0.05
     least: float = 0.002
     most: float = 0.5
-    grow: float = 1.5
-    hard: float = 0.1
+    grow: float = 1.25
+    hard: float = 0.5
     cool: float = 0.5
     coldest: float = 1 / 64
 
@@ -92,9 +92,8 @@ class AdaptivePace:
         return share
 
     def cooled(self, lr: float, settled: Settled, rule: SettleRule, strayed: bool = False) -> float:
-        """The next tick's factor on the learning rate; ``strayed``: from the destination, after the last move."""
-        tired = not settled.low and not settled.over_barrier and settled.steps >= rule.max_steps
-        return max(self.coldest, lr * self.cool) if tired or strayed or settled.runaway else lr
+        """The next tick's factor on the learning rate; ``strayed``: the walk came no closer."""
+        return max(self.coldest, lr * self.cool) if strayed or settled.runaway else lr
 
     def over(self, ticks: int, arrived: bool) -> bool:
         """Whether the phase ends: when the move reached the destination."""
