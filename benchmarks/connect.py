@@ -167,6 +167,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=sorted(BENCHES), default="digits/resnet")
     parser.add_argument("--pairs", type=int, help="how many (default: ten on digits, three on CIFAR-10)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first pair")
     parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=list(METHODS))
     parser.add_argument("--budget", type=int, help="gradient steps of one search at most")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
@@ -183,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     task = load_task(asked.task, bench.arguments)
     stem = asked.task.replace("/", "_")
     results: list[Result] = []
-    for pair in range(bench.pairs):
+    for pair in range(asked.first, asked.first + bench.pairs):
         a, b = (endpoint(task, stem, seed, asked.cache, compute) for seed in (2 * pair, 2 * pair + 1))
         line = max(linear_losses(Gradient(task, compute), a, b, points=24, sample=None))
         for method in asked.methods:
