@@ -18,7 +18,7 @@ from llpf_plugin.weights import NEAR, Weights, assign, clone, coordinates, layer
 STALL = 40
 """Ticks that bring the walk no closer, after which it settles more gently: its steps undo its moves.
 
-With 10 in place of 40 the learning rate of a CIFAR-10 walk fell from 0.01 to 0.0025 in mid-way, and from there on it came
+With 10 in place of 40 the learning rate of a CIFAR-10 walk fell from 0.01 to 0.0025 mid-way, and from there on it came
 three times less far a step.
 """
 
