@@ -85,6 +85,7 @@ class Search:
         )
         self.levels = levels(self.settings, self.progress.ends, self.task.defaults.tolerance)
         self.slices = cut_slices(self.settings, self.gradient)
+        self._finder()  # what is asked for is refused here, before anything is written
         self._tell("on_start")
         while True:
             while self.progress.todo:
@@ -110,10 +111,13 @@ class Search:
         knots = Chain(self.knots, p.chain)
         return Path(knots, self.start, self.end, labels, ties(self.gradient.model), outcome, p.record, cost)
 
+    def _finder(self, strictness: int = 0) -> Finder:
+        return make_finder(self.settings, self.task, self.levels, self.slices, strictness)
+
     def _walk(self, stretch: Stretch) -> None:
         """One stretch: ticks until the finder's outcome, the budget's end, or a stop; then its knots join the path."""
         p, gradient = self.progress, self.gradient
-        finder = make_finder(self.settings, self.task, self.levels, self.slices, stretch.strictness)
+        finder = self._finder(stretch.strictness)
         leg = Leg(gradient, self.knots.get(stretch.start), self.knots.get(stretch.end))
         work, state = finder.init(leg)
         if self._resumed is not None and p.state is not None:

@@ -10,6 +10,7 @@
 """
 
 import json
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -114,6 +115,11 @@ class RunFolder(Callback):
         atomic_write(self.folder / "buffers.safetensors", lambda place: save_file(both, place))
         document = {"format": FORMAT, "version": VERSION, "asked": dict(asked), "info": dict(info or {})}
         write_json(self.folder / "run.json", document)
+
+    def abandon(self) -> None:
+        """Remove the folder of a run that was refused before its first state was saved."""
+        if self.exists and not (self.folder / "state.json").exists():
+            shutil.rmtree(self.folder)
 
     def asked(self) -> dict[str, Any]:
         """What the run in the folder was asked for.

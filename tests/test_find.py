@@ -180,8 +180,14 @@ def test_an_objective_without_answers_does() -> None:
 # Phases and schedules -------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def every_knot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No knot is dropped, however many there are."""
+    monkeypatch.setattr("llpf_plugin.find.BLOCK", 10**6)
+
+
 @pytest.mark.parametrize("phases", ["layer", "block", "stage", "2", 2])
-def test_phases_follow_the_data_flow_and_end_with_all_layers(phases: str) -> None:
+def test_phases_follow_the_data_flow_and_end_with_all_layers(phases: str, every_knot: None) -> None:
     path = found("conv", phases=phases, max_loss=0.3)
     walked = list(dict.fromkeys(r["phase"] for r in path.record))
     assert len(walked) >= 2 and path.outcome is Outcome.ARRIVED
@@ -311,7 +317,7 @@ def wall(task: Task, name: str) -> Task:
     return replace(task, objective=objective)
 
 
-def test_a_loss_that_turns_nan_ends_with_the_path_so_far() -> None:
+def test_a_loss_that_turns_nan_ends_with_the_path_so_far(every_knot: None) -> None:
     path = found("mlp", nan_after(tiny.mlp(), calls=8 + 7), max_loss=0.04)  # 8 calls measure the ends
     good = found("mlp", max_loss=0.04, repairs=0)
     assert path.outcome is Outcome.DIVERGED and not path.quality.connected

@@ -108,7 +108,7 @@ def test_phases(pair: tuple[Path, Path], tmp_path: Path, phases: str) -> None:
 def test_a_schedule_file(pair: tuple[Path, Path], tmp_path: Path) -> None:
     schedule = tmp_path / "mine.yaml"
     schedule.write_text(
-        "settle: {threshold: 0.1, min_steps: 2, max_steps: 40}\n"
+        "settle: {threshold: 0.1, min_steps: 2, max_steps: 40, lr: 0.005, momentum: 0}\n"
         "phases:\n"
         "  - {name: stem, layers: [conv1, bn1], ticks: 3, step_f: 0.34}\n"
         "  - {name: everything, layers: all, ticks: 14, step_f: 0.125}\n"
@@ -249,8 +249,8 @@ class Bomb:
 def test_a_pickle_with_code_is_not_executed(pair: tuple[Path, Path], tmp_path: Path) -> None:
     torch.save({"state_dict": tiny.pair("conv")[0], "x": Bomb(tmp_path / "bang")}, tmp_path / "bomb.pt")
     (tmp_path / "raw.pt").write_bytes(pickle.dumps(Bomb(tmp_path / "bang")))
-    for name in ("bomb.pt", "raw.pt"):
-        refused(merge((pair[0], tmp_path / name), tmp_path / "run"), name, "mkdir")
+    refused(merge((pair[0], tmp_path / "bomb.pt"), tmp_path / "run"), "bomb.pt", "mkdir")
+    refused(merge((pair[0], tmp_path / "raw.pt"), tmp_path / "run"), "raw.pt", "pickle")
     assert not (tmp_path / "bang").exists()
 
 

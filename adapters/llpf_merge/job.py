@@ -114,6 +114,9 @@ def _walk(request: Request, task: Task, start: Weights, end: Weights, run: RunFo
         except InterruptedRun as stop:
             line = request.command(resume=True)
             raise InterruptedRun(f"stopped; everything so far is in {request.out}. Go on with:\n  {line}") from stop
+        except LLPFError:
+            run.abandon()
+            raise
 
 
 def _write_verdict(run: RunFolder, quality: Quality, picked: Picked, merged: Path) -> None:
