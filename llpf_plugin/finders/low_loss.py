@@ -172,7 +172,7 @@ class LowLoss:
         stalled = 0 if gap < state.closest else state.stalled + 1
         strayed = strayed or (stalled > 0 and stalled % STALL == 0)
         after = replace(
-            state, tick=state.tick + 1, lr=pace.cooled(state.lr, settled, rule, strayed),
+            state, tick=state.tick + 1, lr=pace.tempered(state.lr, settled, strayed, stalled == 0),
             closest=min(gap, state.closest), stalled=stalled,
             share=pace.least if resting else pace.after(state.share, settled, rule),
             stuck=state.stuck + 1 if resting else 0 if settled.stood else state.stuck,

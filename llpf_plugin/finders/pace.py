@@ -39,7 +39,7 @@ class FixedPace:
         """The next tick's share."""
         return share if settled.stood else share / 2
 
-    def cooled(self, lr: float, settled: Settled, rule: SettleRule, strayed: bool = False) -> float:
+    def tempered(self, lr: float, settled: Settled, strayed: bool, gained: bool) -> float:
         """The next tick's factor on the learning rate: the paper's stays as it is given."""
         return lr
 
@@ -61,6 +61,7 @@ class AdaptivePace:
         hard: a settling of more than this part of its maximum of steps is a hard one.
         cool: the factor on the learning rate after a settling that strayed or ran away.
         coldest: the smallest such factor, all in all.
+        warm: the factor on the learning rate, up to its own, after every tick that came closer than ever.
     """
 
     barrier: float
@@ -71,6 +72,7 @@ class AdaptivePace:
     hard: float = 0.5
     cool: float = 0.5
     coldest: float = 1 / 64
+    warm: float = 1.05
 
     def fractions(self, gaps: Tensor, start_gaps: Tensor, share: float) -> Tensor:
         """``min(1, share·gap₀/gap)`` for every tensor, the gaps taken over all of them together.
@@ -91,9 +93,18 @@ class AdaptivePace:
             return max(self.least, share / self.grow)
         return share
 
-    def cooled(self, lr: float, settled: Settled, rule: SettleRule, strayed: bool = False) -> float:
-        """The next tick's factor on the learning rate; ``strayed``: the walk came no closer."""
-        return max(self.coldest, lr * self.cool) if strayed or settled.runaway else lr
+    def tempered(self, lr: float, settled: Settled, strayed: bool, gained: bool) -> float:
+        """The next tick's factor on the learning rate.
+
+        Args:
+            lr: the present one.
+            settled: how this tick settled.
+            strayed: the walk has come no closer for long, or left its destination again.
+            gained: it is closer than ever.
+        """
+        if strayed or settled.runaway:
+            return max(self.coldest, lr * self.cool)
+        return min(1.0, lr * self.warm) if gained else lr
 
     def over(self, ticks: int, arrived: bool) -> bool:
         """Whether the phase ends: when the move reached the destination."""
