@@ -22,10 +22,10 @@ class Settings:
         order: ``fdf``, ``levels``, or a file that ``llpf-order -o order.json`` wrote; phases are slices of it.
         pace: ``adaptive``, or the path of a schedule file, or the name of a shipped one.
         lr, momentum, batch_size: of settling.
-        threshold: mini-batch loss at which settling ends (default: as far above the ends' as the goal).
-        barrier: mini-batch loss at which a move is undone (default: 1.6 times as far above the ends' as the goal).
+        threshold: mini-batch loss at which settling ends (default: half as far above the ends' as the goal).
+        barrier: mini-batch loss at which a move is undone (default: three times as far above the ends' as the goal).
         share: the first tick's share of the whole distance.
-        min_steps, max_steps: of one settling; long ones were measured to lose more of the way than they gain.
+        min_steps, max_steps: of one settling.
         correct: which tensors are held on their variance spheres: ``matrices``, ``all`` or ``none``.
         points: points a segment at which the path is measured.
         sample: training examples that the path is measured on, None for all.
@@ -47,7 +47,7 @@ class Settings:
     barrier: float | None = None
     share: float = 0.1
     min_steps: int = 2
-    max_steps: int = 10
+    max_steps: int = 60
     correct: Correct = "matrices"
     points: int = 4
     sample: int | None = None

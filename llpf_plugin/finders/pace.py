@@ -68,7 +68,7 @@ class AdaptivePace:
     share: float = 0.05
     least: float = 0.002
     most: float = 0.5
-    grow: float = 1.25
+    grow: float = 1.5
     hard: float = 0.5
     cool: float = 0.5
     coldest: float = 1 / 64

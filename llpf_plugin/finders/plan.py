@@ -16,12 +16,8 @@ from llpf_plugin.settings import Settings
 from llpf_plugin.settle import SettleRule
 from llpf_plugin.task import Task
 
-THRESHOLD, BARRIER = 1.0, 1.6
-"""Where settling ends and where a move is undone, in units of the room between the ends' loss and the goal.
-
-A settled knot's training loss in eval mode was 0.65 to 0.85 times its rolling mini-batch loss on digits and CIFAR-10,
-so the threshold may be the goal. A move that costs much more is cheaper to undo than to settle.
-"""
+THRESHOLD, BARRIER = 0.5, 3.0
+"""Where settling ends and where a move is undone, in units of the room between the ends' loss and the goal."""
 
 Slices = Mapping[str, frozenset[str]]
 """The coordinates of each phase's own slice of the order, by the phase's name, in order."""
