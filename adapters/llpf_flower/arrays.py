@@ -1,0 +1,63 @@
+"""Between Flower's records and tensors: matched by name, never by position."""
+
+import io
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from flwr.app import Array, ArrayRecord
+from torch import Tensor
+
+from llpf_plugin.errors import MismatchError
+from llpf_plugin.weights import Weights
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""Last part of the names of a normalization's buffers."""
+
+
+def to_arrays(weights: Mapping[str, Tensor]) -> ArrayRecord:
+    """A record of these weights.
+
+    Tensors of dtypes that NumPy does not have (bfloat16, float8), for which ``ArrayRecord(state_dict)`` raises a
+    TypeError, travel as float32; ``load_state_dict`` and `llpf_plugin.weights.assign` cast them back.
+    """
+    return ArrayRecord({name: to_array(tensor) for name, tensor in weights.items()})
+
+
+def to_array(tensor: Tensor) -> Array:
+    """One tensor as Flower's array."""
+    numbers = tensor.detach().cpu()
+    foreign = numbers.is_floating_point() and numbers.dtype not in (torch.float16, torch.float32, torch.float64)
+    return Array(np.asarray((numbers.float() if foreign else numbers).numpy()))
+
+
+def to_weights(record: ArrayRecord) -> Weights:
+    """The tensors of a record by name: copies, which may be written to."""
+    return {name: view(array).clone() for name, array in record.items()}
+
+
+def view(array: Array) -> Tensor:
+    """A tensor that looks into the array's own bytes: nothing is copied, and nothing must be written to it.
+
+    Raises:
+        MismatchError: the array holds no numbers, or was not made by NumPy.
+    """
+    try:
+        stream = io.BytesIO(array.data)
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, column_major, dtype = read(stream)
+        if column_major:
+            return torch.from_numpy(array.numpy())
+        numbers = np.frombuffer(array.data, dtype, count=int(np.prod(shape)), offset=stream.tell()).reshape(shape)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch warns that the bytes cannot be written to
+            return torch.from_numpy(numbers)
+    except (TypeError, ValueError) as error:
+        raise MismatchError(f"an array of dtype {array.dtype} cannot be read: {error}") from error
+
+
+def is_buffer(name: str, tensor: Tensor) -> bool:
+    """Whether a tensor is a buffer, as far as its name and dtype tell: no path moves it."""
+    return not tensor.is_floating_point() or name.rpartition(".")[2] in STATISTICS

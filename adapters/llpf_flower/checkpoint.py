@@ -1,0 +1,65 @@
+"""A strategy's state on disk: tensors and JSON in one safetensors file, written whole or not at all."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from llpf_plugin.errors import CheckpointError
+from llpf_plugin.files import atomic_write
+
+KEY = "llpf-strategy"
+SEPARATOR = "/"
+
+
+def save(state: Mapping[str, Any], place: str | Path) -> Path:
+    """Write what `LLPFStrategy.state_dict` returned.
+
+    Raises:
+        RunError: the file cannot be written; what was there before is untouched.
+    """
+    tensors = {
+        f"{part}{SEPARATOR}{name}": t.contiguous() for part, own in state["models"].items() for name, t in own.items()
+    }
+    values = {k: v for k, v in state.items() if k != "models"} | {"parts": list(state["models"])}
+    return atomic_write(place, lambda target: save_file(tensors, target, metadata={KEY: json.dumps(values)}))
+
+
+def load(place: str | Path) -> dict[str, Any]:
+    """Inverse of `save`.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or something else.
+    """
+    try:
+        with safe_open(place, "pt") as file:
+            values = json.loads((file.metadata() or {})[KEY])
+            models: dict[str, dict[str, Any]] = {part: {} for part in values.pop("parts")}
+            for key in file.keys():  # noqa: SIM118 - the file is no mapping
+                part, _, name = key.partition(SEPARATOR)
+                models[part][name] = file.get_tensor(key)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{place} cannot be read: {error}") from error
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{place} is no checkpoint of a strategy: name a file of its checkpoint folder"
+        ) from error
+    return {**values, "models": models}
+
+
+def newest(place: str | Path) -> Path:
+    """The checkpoint itself, or the newest one of a folder.
+
+    Raises:
+        CheckpointError: the folder has none.
+    """
+    place = Path(place)
+    if not place.is_dir():
+        return place
+    found = sorted(place.glob("round-*.safetensors"))
+    if not found:
+        raise CheckpointError(f"{place} holds no checkpoint (round-….safetensors): name another folder")
+    return found[-1]

@@ -1,0 +1,68 @@
+"""What happened in each round: a table for the eye, a picture, JSON for everything else."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llpf_plugin.errors import LLPFError
+from llpf_plugin.files import atomic_write
+
+Row = dict[str, Any]
+"""One round: ``round``, ``clients``, ``left_out`` (reasons by node), ``consensus``, … and metrics by name."""
+
+HIDDEN = ("left_out", "variance", "clients")
+"""Entries of a row that the table does not show as they are."""
+
+
+def numbers(metrics: Mapping[str, Any], prefix: str = "") -> Row:
+    """The single numbers among metrics; ours, which the row has under other names, are left out."""
+    return {prefix + k: v for k, v in metrics.items() if isinstance(v, int | float) and not k.startswith("llpf-")}
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A Markdown table, one line a round; columns that no round has are left out."""
+    names = list(dict.fromkeys(k for row in rows for k in row if k not in HIDDEN))
+    head = ["clients", *names]
+    lines = [head, ["---:"] * len(head)]
+    for row in rows:
+        out = len(row.get("left_out", {}))
+        clients = f"{row.get('clients', 0)}" + (f" (−{out})" if out else "")
+        lines.append([clients, *(_show(row.get(name)) for name in names)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def draw(rows: Sequence[Row], place: str | Path) -> Path:
+    """One picture: metrics by round above, consensus distance, variance kept and barrier below.
+
+    Args:
+        rows: of all rounds.
+        place: file to write; the suffix says the format (png, svg, pdf).
+
+    Raises:
+        LLPFError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise LLPFError("pictures need matplotlib: pip install 'llpf-plugin[report]'") from error
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, 1, sharex=True)
+    ours = ("consensus", "variance kept", "barrier", "share")
+    for name in dict.fromkeys(k for row in rows for k, v in row.items() if isinstance(v, float)):
+        points = [(row["round"], row[name]) for row in rows if row.get(name) is not None]
+        (below if name in ours else above).plot(*zip(*points, strict=True), label=name, marker=".", lw=1.2)
+    for axes, label in ((above, "metrics"), (below, "the clients' models")):
+        axes.set_ylabel(label)
+        if axes.lines:
+            axes.legend(fontsize=7)
+    below.set_xlabel("round")
+    suffix = Path(place).suffix.lstrip(".") or "png"
+    return atomic_write(place, lambda target: figure.savefig(target, format=suffix, dpi=130))

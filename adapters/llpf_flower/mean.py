@@ -1,0 +1,151 @@
+"""The weighted mean of the clients' models, layer by layer on their variance spheres."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from flwr.app import Array, ArrayRecord
+from torch import Tensor
+
+from llpf_flower.arrays import is_buffer, to_array, view
+from llpf_plugin.sphere import Correct, project_, variance
+
+Sphere = Literal["clients", "previous", "none"]
+"""Which variance the mean is given: the clients' weighted mean variance, that of the model before, or its own."""
+
+Buffers = Literal["mean", "keep", "reestimate"]
+"""What becomes of buffers: the weighted mean, the previous model's, or re-estimated on the server's own data."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a mean is taken.
+
+    Attributes:
+        sphere: the reference of the variance.
+        correct: which tensors are held on their spheres; see `llpf_plugin.sphere`.
+        buffers: what becomes of buffers; to re-estimate them is up to the caller, who gets the mean.
+        dtype: of floating-point tensors, None for that of the previous model, tensor by tensor.
+    """
+
+    sphere: Sphere = "clients"
+    correct: Correct = "matrices"
+    buffers: Buffers = "mean"
+    dtype: torch.dtype | None = None
+
+    def holds(self, name: str, tensor: Tensor) -> bool:
+        """Whether the mean of this tensor is put on a sphere."""
+        if self.sphere == "none" or self.correct == "none" or is_buffer(name, tensor):
+            return False
+        return tensor.numel() > 1 and (self.correct == "all" or tensor.dim() >= 2)
+
+
+@dataclass
+class Average:
+    """A mean and what was seen on the way.
+
+    Attributes:
+        arrays: the mean, in the names, order and dtypes of the previous model.
+        distance: the clients' root mean square distance to their plain mean, all parameters together.
+        norm: the norm of that plain mean.
+        kept: by tensor, the plain mean's variance over the clients' mean variance: 1 for equal clients, 1/n for n
+            unrelated ones (the vanishing variance of averaged networks, arXiv 2404.04616).
+    """
+
+    arrays: ArrayRecord
+    distance: float = 0.0
+    norm: float = 0.0
+    kept: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def consensus(self) -> float:
+        """The clients' distance to their mean, relative to the mean's norm."""
+        return self.distance / self.norm if self.norm > 0 else 0.0
+
+
+def average(
+    models: Sequence[tuple[ArrayRecord, float]],
+    previous: ArrayRecord,
+    rule: Rule | None = None,
+    active: Collection[str] | None = None,
+) -> Average:
+    """The weighted mean of models, each held tensor projected on its sphere.
+
+    One tensor is read at a time, straight from the replies' bytes. The mean is a running one, so that the mean of
+    equal models is that model bit by bit; its bits depend on the order of the models and on nothing else.
+
+    Args:
+        models: records of one architecture with weights above 0, at least one.
+        previous: the model before; its names, order and dtypes are the result's.
+        rule: how the mean is taken.
+        active: parameters that change, None for all; the others stay as they were in ``previous``.
+    """
+    rule = rule or Rule()
+    result = Average(ArrayRecord())
+    squares = [0.0, 0.0]
+    for name, old in previous.items():
+        tensors = [(view(record[name]), weight) for record, weight in models]
+        buffer = is_buffer(name, tensors[0][0])
+        keep = rule.buffers == "keep" if buffer else active is not None and name not in active
+        mean, spread = _mean(tensors)
+        if not buffer:
+            squares[0] += spread
+            squares[1] += float(mean.square().sum())
+        if not keep and rule.holds(name, tensors[0][0]):
+            _put_on_sphere(mean, name, tensors, old, rule, result.kept)
+        result.arrays[name] = old if keep else _like(mean, old, rule, buffer)
+    result.distance, result.norm = squares[0] ** 0.5, squares[1] ** 0.5
+    return result
+
+
+def _mean(tensors: Sequence[tuple[Tensor, float]]) -> tuple[Tensor, float]:
+    """The running weighted mean and the weighted mean square distance to it (Welford, 1962)."""
+    first, total = tensors[0]
+    mean, spread = first.to(_wide(first), copy=True), 0.0
+    for tensor, weight in tensors[1:]:
+        before, total = total, total + weight
+        gap = tensor - mean
+        flat = gap.reshape(-1)
+        spread += weight * before / total * float(torch.dot(flat, flat))
+        mean.add_(gap, alpha=weight / total)
+    return mean, spread / total
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    """What a mean is taken in: float32 at least; float64 for integers."""
+    if not tensor.is_floating_point():
+        return torch.float64
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
+def _put_on_sphere(
+    mean: Tensor, name: str, tensors: Sequence[tuple[Tensor, float]], old: Array, rule: Rule, kept: dict[str, float]
+) -> None:
+    """Project ``mean`` in place, and note how much of its variance the plain mean had lost."""
+    own, clients, total = variance(mean), 0.0, 0.0
+    for tensor, weight in tensors:
+        total += weight
+        clients += (variance(tensor) - clients) * (weight / total)
+    if clients > 0:
+        kept[name] = own / clients
+    target = clients if rule.sphere == "clients" else variance(view(old))
+    if target > 0:
+        project_([mean], [target])
+
+
+def _like(mean: Tensor, old: Array, rule: Rule, buffer: bool) -> Array:
+    """The mean in the dtype that is asked for; what was integer is rounded."""
+    dtype = view(old).dtype
+    if not dtype.is_floating_point:
+        return to_array(mean.round().to(dtype))
+    return to_array(mean.to(dtype if buffer or rule.dtype is None else rule.dtype))
+
+
+def by_layer(values: Mapping[str, float]) -> dict[str, float]:
+    """The lowest value of each layer's tensors."""
+    layers: dict[str, float] = {}
+    for name, value in values.items():
+        layer = name.rpartition(".")[0] or name
+        layers[layer] = min(value, layers.get(layer, value))
+    return layers

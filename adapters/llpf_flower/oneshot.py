@@ -1,0 +1,148 @@
+"""`OneShotLLPF`: clients train apart and send once; the server joins their models along low-loss paths."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from logging import INFO
+from typing import Any
+
+import torch
+from flwr.app import ArrayRecord
+from flwr.common.logger import log
+from torch import Tensor
+
+from llpf_flower import history
+from llpf_flower.arrays import to_arrays, to_weights
+from llpf_flower.replies import Reply
+from llpf_flower.strategy import LLPFStrategy
+from llpf_plugin import find_path
+from llpf_plugin.errors import LLPFError
+from llpf_plugin.evaluate import reestimate
+from llpf_plugin.finders.base import Outcome
+from llpf_plugin.gradient import Compute, Gradient
+from llpf_plugin.settings import Settings
+from llpf_plugin.settle import SettleRule, settle
+from llpf_plugin.task import Task
+from llpf_plugin.weights import Weights, assign, clone
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What became of the clients' models.
+
+    Attributes:
+        weights: the joined model, a state dict on the CPU.
+        steps: gradient steps on the server's set, all in all.
+        joined: pairs whose path arrived, of `pairs`.
+        pairs: pairs that were walked.
+        maximum: the largest training loss on any of the paths.
+    """
+
+    weights: Weights
+    steps: int
+    joined: int
+    pairs: int
+    maximum: float
+
+
+def join_models(
+    models: Sequence[Mapping[str, Tensor]], task: Task, budget: int = 1000, settings: Settings | None = None,
+    compute: Compute | None = None,
+) -> Joined:  # fmt: skip
+    """Join models pairwise along low-loss paths, as in a knockout: pairs, then pairs of what came out of them.
+
+    Every model is first settled on the server's set, since a client that has never seen some classes has a high loss
+    there, and a path is only worth something between two good ends. Of each path the best inner point on validation
+    data goes on (on training data if there are none).
+
+    Args:
+        models: state dicts of one architecture.
+        task: the server's small set.
+        budget: gradient steps for everything: a fifth settles, the rest walks.
+        settings: of the walks; ``budget`` is set here.
+        compute: device and precision.
+
+    Raises:
+        LLPFError: no model, or a budget of fewer than 10 steps a model.
+    """
+    if not models:
+        raise LLPFError("there is no model to join")
+    if budget < 10 * len(models):
+        raise LLPFError(f"budget = {budget} for {len(models)} models: give at least 10 steps a model")
+    gradient = Gradient(task, compute)
+    going = [_settled(gradient, weights, budget // 5 // len(models)) for weights in models]
+    steps, walked, joined, pairs, worst = gradient.steps, 0, 0, len(models) - 1, 0.0
+    while len(going) > 1:
+        following = []
+        for a, b in zip(going[::2], going[1::2], strict=False):
+            share = (budget - steps) // (pairs - walked)
+            path = find_path(a, b, task, _with_budget(settings, max(1, share)), compute=compute)
+            arrived = path.outcome in (Outcome.ARRIVED, Outcome.SHORT)
+            steps, walked, joined = steps + path.cost["gradient_steps"], walked + 1, joined + arrived
+            worst = max(worst, path.quality.maximum)
+            log(INFO, "pair %d of %d: %s", walked, pairs, path.outcome.value if path.outcome else "")
+            following.append(path.quality.pick("best").weights if arrived else a)
+        going = following + (going[-1:] if len(going) % 2 else [])
+    return Joined(going[0], steps, joined, pairs, worst)
+
+
+def finetune(weights: Mapping[str, Tensor], task: Task, steps: int, compute: Compute | None = None) -> Weights:
+    """The same model after plain SGD for so many steps on the server's set: what one-shot merging is compared with."""
+    return _settled(Gradient(task, compute), weights, steps, threshold=float("-inf"))
+
+
+def _settled(gradient: Gradient, weights: Mapping[str, Tensor], steps: int, threshold: float | None = None) -> Weights:
+    """The model after at most so many steps; by default until the loss is low by the task's tolerance."""
+    defaults = gradient.task.defaults
+    assign(gradient.model, weights)
+    low = defaults.tolerance / 2 if threshold is None else threshold
+    if steps:
+        optimizer = torch.optim.SGD(
+            gradient.model.parameters(), defaults.lr, defaults.momentum, nesterov=defaults.momentum > 0
+        )
+        settle(gradient, optimizer, SettleRule(low, min(5, steps), steps))
+    reestimate(gradient)
+    return clone(gradient.model.state_dict(), "cpu")
+
+
+def _with_budget(settings: Settings | None, budget: int) -> Settings:
+    return Settings.from_dict({**(settings or Settings()).to_dict(), "budget": budget})
+
+
+class OneShotLLPF(LLPFStrategy):
+    """Clients train apart and send their models once; the server joins them on a small set of its own.
+
+    Run it for one round. The set may be a hundred examples; their validation split, if there is one, picks the point of
+    every path.
+
+    Args:
+        *arguments: as in `LLPFStrategy`.
+        task: the server's set, with the model.
+        budget: gradient steps on it, all in all.
+        settings: of the walks.
+        **options: as in `LLPFStrategy`.
+
+    Attributes:
+        joined: what the last round came to.
+    """
+
+    def __init__(
+        self, *arguments: Any, task: Task, budget: int = 1000, settings: Settings | None = None, **options: Any
+    ) -> None:
+        super().__init__(*arguments, task=task, **options)
+        self.budget, self.settings = budget, settings
+        self.joined: Joined | None = None
+
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), "Gradient steps on the server's set": self.budget}
+
+    def combine(self, row: history.Row, replies: Sequence[Reply]) -> ArrayRecord:
+        """The models joined pairwise, those with the most examples first."""
+        assert self.task is not None and self.arrays is not None
+        ranked = sorted(replies, key=lambda r: -r.weight)
+        result = join_models(
+            [to_weights(r.arrays) for r in ranked], self.task, self.budget, self.settings, self.compute
+        )
+        self.joined = result
+        row.update(steps=result.steps, joined=f"{result.joined} of {result.pairs}", maximum=result.maximum)
+        arrays = to_arrays(result.weights)
+        return ArrayRecord({name: arrays[name] for name in self.arrays})

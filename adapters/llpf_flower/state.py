@@ -1,0 +1,144 @@
+"""A client's own model between rounds: in Flower's context while it is small, else in a folder."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flwr.app import ArrayRecord, ConfigRecord, Context
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from llpf_flower.arrays import to_arrays, to_weights
+from llpf_plugin.errors import CheckpointError, MismatchError, RunError
+from llpf_plugin.files import atomic_write
+from llpf_plugin.weights import Weights
+
+LIMIT = 32_000_000
+"""Bytes up to which a model is kept in the context.
+
+In deployment Flower loses a larger context without a word (38 MB were seen to survive, 191 MB were lost).
+"""
+
+OWN, NOTES = "llpf-own", "llpf-notes"
+
+
+@dataclass
+class Own:
+    """A client's own model and what goes with it.
+
+    Attributes:
+        weights: its state dict.
+        notes: numbers and words (JSON values) about it.
+    """
+
+    weights: Weights
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def client_id(context: Context) -> str:
+    """What the client calls itself: its ``partition-id``, or its node id where it was given none."""
+    return str(context.node_config.get("partition-id", context.node_id))
+
+
+class Store:
+    """Where one client keeps its own model.
+
+    Args:
+        context: the client's.
+        folder: where large models go (default: ``state-dir`` of the node config).
+        limit: bytes up to which a model stays in the context.
+    """
+
+    def __init__(self, context: Context, folder: str | Path | None = None, limit: int = LIMIT) -> None:
+        self.context, self.limit = context, limit
+        named = folder or context.node_config.get("state-dir")
+        self.folder = Path(str(named)) if named else None
+
+    @property
+    def file(self) -> Path:
+        """The client's own file in the folder."""
+        assert self.folder is not None
+        return self.folder / f"client-{client_id(self.context)}.safetensors"
+
+    def load(self, like: ArrayRecord) -> Own | None:
+        """The client's own model, None if it has none yet.
+
+        Args:
+            like: the incoming model, whose names and shapes the own one must have.
+
+        Raises:
+            RunError: the folder cannot be written, or another client of this run keeps its model there.
+            CheckpointError: the file is damaged.
+            MismatchError: it holds another model.
+        """
+        self._check_room(like)
+        if OWN in self.context.state:
+            notes = json.loads(str(self.context.state.config_records[NOTES]["json"]))
+            own, place = Own(to_weights(self.context.state.array_records[OWN]), notes), "the context"
+        elif self.folder is not None and self.file.is_file():
+            own, place = self._read(), str(self.file)
+        else:
+            return None
+        shapes = {k: tuple(t.shape) for k, t in own.weights.items()}
+        wanted = {k: tuple(a.shape) for k, a in like.items()}
+        if odd := sorted(k for k in shapes.keys() | wanted.keys() if shapes.get(k) != wanted.get(k)):
+            raise MismatchError(
+                f"{place} holds another model than the server sent: {', '.join(odd[:5])} differ. "
+                "Name another state-dir, or remove the file."
+            )
+        return own
+
+    def save(self, weights: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
+        """Keep the client's own model.
+
+        Raises:
+            RunError: the file cannot be written; the one before is untouched.
+        """
+        arrays = to_arrays(weights)
+        if not self._large(arrays):
+            self.context.state[OWN] = arrays
+            self.context.state[NOTES] = ConfigRecord({"json": json.dumps(dict(notes))})
+            return
+        values = {"run": self.context.run_id, "node": self.context.node_id, "notes": dict(notes)}
+        tensors = {k: t.detach().cpu().contiguous().clone() for k, t in weights.items()}
+        atomic_write(self.file, lambda target: save_file(tensors, target, metadata={OWN: json.dumps(values)}))
+
+    def _large(self, arrays: ArrayRecord) -> bool:
+        return arrays.count_bytes() > self.limit
+
+    def _check_room(self, like: ArrayRecord) -> None:
+        """Refuse before any work what would fail after it."""
+        if not self._large(like):
+            return
+        if self.folder is None:
+            raise RunError(
+                f"the client's own model ({like.count_bytes() / 1e6:.0f} MB) is too large for Flower's context "
+                f"(above {self.limit / 1e6:.0f} MB it may be lost without a word): name a folder for it with "
+                "state_dir=, or start the SuperNode with --node-config 'state-dir=\"…\"'"
+            )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"the state folder {self.folder} cannot be made: {error.strerror}; name another") from error
+        if not os.access(self.folder, os.W_OK):
+            raise RunError(f"the state folder {self.folder} cannot be written to: name another, or change its rights")
+
+    def _read(self) -> Own:
+        try:
+            with safe_open(self.file, "pt") as file:
+                values = json.loads((file.metadata() or {})[OWN])
+                weights = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - the file is no mapping
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.file} is no client's model or is damaged ({error}): remove it, or name another state-dir"
+            ) from error
+        if values["run"] == self.context.run_id and values["node"] != self.context.node_id:
+            raise RunError(
+                f"two clients of this run keep their model in {self.file}: nodes {values['node']} and "
+                f"{self.context.node_id}. Give each its own partition-id, or its own state-dir."
+            )
+        return Own(weights, values["notes"])

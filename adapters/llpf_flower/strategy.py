@@ -1,0 +1,311 @@
+"""`LLPFStrategy`: FedAvg whose mean lies on the clients' variance spheres."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from logging import INFO, WARNING
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.common.logger import log
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import FedAvg, Result
+
+from llpf_flower import checkpoint, history, order, serverside
+from llpf_flower.arrays import is_buffer, to_arrays, to_weights, view
+from llpf_flower.mean import Average, Buffers, Rule, Sphere, average, by_layer
+from llpf_flower.replies import Reply, common_metrics, sift
+from llpf_plugin.errors import LLPFError, MismatchError
+from llpf_plugin.gradient import Compute
+from llpf_plugin.sphere import Correct
+from llpf_plugin.task import Task
+
+MetricsFunction = Callable[[list[RecordDict], str], MetricRecord]
+
+
+class LLPFStrategy(FedAvg):
+    """FedAvg with a mean that keeps the clients' variance, layer by layer.
+
+    The mean of networks that have drifted apart has less variance than any of them. Here each layer of it is projected
+    back on its variance sphere. Replies with NaN or infinity, with other names or shapes, without examples, and clients
+    that fail or do not answer are left out of the round and named in the log, in the metrics and in `rows`; if
+    none is left, the model stays as it is. The order of replies changes no bit of the result.
+
+    Args:
+        fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, min_available_nodes, weighted_by_key,
+            arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evaluate_metrics_aggr_fn: as in FedAvg.
+        sphere: which variance a layer of the mean is given: ``clients``, the clients' weighted mean variance;
+            ``previous``, that of the model that was sent; ``none`` is FedAvg's plain mean.
+        correct: which tensors are put on spheres: ``matrices`` (two dimensions and more) or ``all``.
+        buffers: what becomes of running statistics and counters: ``mean``, ``keep`` the previous model's, or
+            ``reestimate`` them on ``task``'s training data.
+        dtype: of the global model's floating-point tensors, e.g. ``float16``; None keeps each as it is.
+        layer_order: a layer order, a file of ``llpf-order -o``, or ``(model factory, example inputs)``.
+        phases: how the layer order is cut (``all``, ``block``, ``stage``, a number, lists of patterns); phase k
+            aggregates the layers of slices 1 to k, the others stay as they were.
+        rounds_per_phase: rounds after which the next phase begins; the last one lasts to the end.
+        task: a small set of the server's own; with it the barrier is measured in every round: the mean's loss above the
+            clients' weighted mean loss.
+        compute: device and precision of what the server computes on ``task``.
+        first_round: rounds that went before, added to every round number; `resume` sets it.
+        checkpoint_dir: folder for the state after every ``checkpoint_every`` rounds, the table and the picture.
+        checkpoint_every: rounds between two checkpoints.
+
+    Attributes:
+        rows: what happened in each round; `table` shows it, `draw` draws it.
+        arrays: the newest global model, None before the first round.
+
+    Raises:
+        LLPFError: an option that makes no sense.
+        OrderError: the layer order cannot be read; if it is of another model, `start` says so.
+    """
+
+    def __init__(
+        self, fraction_train: float = 1.0, fraction_evaluate: float = 1.0, min_train_nodes: int = 2,
+        min_evaluate_nodes: int = 2, min_available_nodes: int = 2, weighted_by_key: str = "num-examples",
+        arrayrecord_key: str = "arrays", configrecord_key: str = "config",
+        train_metrics_aggr_fn: MetricsFunction | None = None, evaluate_metrics_aggr_fn: MetricsFunction | None = None,
+        *, sphere: Sphere = "clients", correct: Correct = "matrices", buffers: Buffers = "mean",
+        dtype: str | None = None, layer_order: order.OrderSource | None = None,
+        phases: str | Sequence[str | Sequence[str]] = "all", rounds_per_phase: int = 5, task: Task | None = None,
+        compute: Compute | None = None, first_round: int = 0, checkpoint_dir: str | Path | None = None,
+        checkpoint_every: int = 1,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, min_available_nodes,
+            weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evaluate_metrics_aggr_fn,
+        )  # fmt: skip
+        _check_choice("sphere", sphere, get_args(Sphere))
+        _check_choice("correct", correct, get_args(Correct))
+        _check_choice("buffers", buffers, get_args(Buffers))
+        for name, number in {"rounds_per_phase": rounds_per_phase, "checkpoint_every": checkpoint_every}.items():
+            if number < 1:
+                raise LLPFError(f"{name} = {number}: it must be at least 1")
+        if buffers == "reestimate" and task is None:
+            raise LLPFError("buffers='reestimate' needs data: give task=, or choose mean or keep")
+        if phases != "all" and layer_order is None:
+            raise LLPFError("phases need a layer_order: a file of llpf-order, or (model factory, example inputs)")
+        self.rule = Rule(sphere, correct, buffers, _dtype(dtype))
+        source = None if layer_order is None else order.read(layer_order)
+        self.phases = {} if source is None else order.slices(source, phases)
+        self.rounds_per_phase = rounds_per_phase
+        self.task, self.compute = task, compute
+        self.first_round = first_round
+        self.checkpoint_dir = None if checkpoint_dir is None else Path(checkpoint_dir)
+        self.checkpoint_every = checkpoint_every
+        self.rows: list[history.Row] = []
+        self.arrays: ArrayRecord | None = None
+        self._asked: set[int] = set()
+
+    def summary(self) -> None:
+        """Log the settings."""
+        log(INFO, "\t├──> %s settings:", type(self).__name__)
+        for name, value in self._settings().items():
+            log(INFO, "\t│\t├── %s: %s", name, value)
+        super().summary()
+
+    def _settings(self) -> dict[str, Any]:
+        rule = self.rule
+        return {
+            "Variance of the mean": rule.sphere,
+            "Tensors on spheres": rule.correct,
+            "Buffers": rule.buffers,
+            "Phases": len(self.phases) or "all layers at once",
+            "Rounds before this run": self.first_round,
+        }
+
+    def start(
+        self, grid: Grid, initial_arrays: ArrayRecord, num_rounds: int = 3, timeout: float = 3600,
+        train_config: ConfigRecord | None = None, evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+    ) -> Result:  # fmt: skip
+        """Run, as FedAvg does, and end with a table and, given ``checkpoint_dir``, a picture.
+
+        Raises:
+            OrderError: the layer order is of another model than ``initial_arrays``.
+        """
+        if self.phases:
+            parameters = [k for k, a in initial_arrays.items() if not is_buffer(k, view(a))]
+            order.check(self.phases, list(initial_arrays), parameters)
+        evaluate = None if evaluate_fn is None else self._noting(evaluate_fn)
+        self.arrays = initial_arrays
+        result = super().start(grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate)
+        if not result.arrays:  # no round had a reply that counts
+            result.arrays = self.arrays
+        for line in self.table().splitlines():
+            log(INFO, "\t%s", line)
+        if self.checkpoint_dir is not None:
+            self._report(self.checkpoint_dir)
+        return result
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """As FedAvg, and remember who was asked; rounds before this run count."""
+        self.arrays = arrays
+        messages = list(super().configure_train(server_round + self.first_round, arrays, config, grid))
+        self._asked = {message.metadata.dst_node_id for message in messages}
+        return messages
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """As FedAvg; rounds before this run count."""
+        return super().configure_evaluate(server_round + self.first_round, arrays, config, grid)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """The mean of the models that count, on its spheres, and the metrics.
+
+        Returns:
+            The new model, None if no reply counts, and metrics; ours begin with ``llpf-``.
+
+        Raises:
+            LLPFError: `configure_train` was not called before.
+        """
+        if self.arrays is None:
+            raise LLPFError("there is no model to go on from: configure_train comes before aggregate_train")
+        replies = list(replies)
+        kept, left_out = sift(replies, self.arrays, self.weighted_by_key)
+        for node in sorted(self._asked - {m.metadata.src_node_id for m in replies}):
+            left_out[node] = "it did not answer in time"
+            log(WARNING, "\t> Node %d is left out of this round: %s", node, left_out[node])
+        self._asked = set()
+        log(INFO, "aggregate_train: %d models count, %d are left out", len(kept), len(left_out))
+        row: history.Row = {"round": server_round + self.first_round, "clients": len(kept), "left_out": left_out}
+        self.rows.append(row)
+        if kept:
+            self.arrays = self.combine(row, kept)
+        metrics = self._metrics(row, kept)
+        return (self.arrays if kept else None), metrics
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """As FedAvg, and write the round's checkpoint."""
+        metrics = super().aggregate_evaluate(server_round, replies)
+        if metrics is not None and self.rows:
+            self.rows[-1].update(history.numbers(metrics, "client "))
+        number = server_round + self.first_round
+        if self.checkpoint_dir is not None and number % self.checkpoint_every == 0:
+            checkpoint.save(self.state_dict(), self.checkpoint_dir / f"round-{number:05d}.safetensors")
+        return metrics
+
+    def combine(self, row: history.Row, replies: Sequence[Reply]) -> ArrayRecord:
+        """The next global model; notes in ``row`` what was seen on the way."""
+        assert self.arrays is not None
+        result = average([(r.arrays, r.weight) for r in replies], self.arrays, self.rule, self.active(row))
+        return self.finish(row, result, replies)
+
+    def finish(self, row: history.Row, result: Average, replies: Sequence[Reply]) -> ArrayRecord:
+        """Note consensus, variance and barrier; re-estimate buffers where asked."""
+        arrays = result.arrays
+        row["consensus"] = result.consensus
+        row["variance"] = by_layer(result.kept)
+        if result.kept:
+            row["variance kept"] = sum(result.kept.values()) / len(result.kept)
+        if self.task is not None:
+            if self.rule.buffers == "reestimate":
+                arrays = serverside.reestimated(self.task, arrays, self.compute)
+            row["barrier"] = serverside.barrier(
+                self.task, arrays, [(r.arrays, r.weight) for r in replies], self.compute
+            )
+        return arrays
+
+    def active(self, row: history.Row) -> frozenset[str] | None:
+        """The parameters that change in this round, None for all; notes the phase."""
+        if not self.phases:
+            return None
+        index = min((row["round"] - 1) // self.rounds_per_phase, len(self.phases) - 1)
+        row["phase"] = list(self.phases)[index]
+        return None if index == len(self.phases) - 1 else self.phases[row["phase"]]
+
+    def _metrics(self, row: history.Row, kept: Sequence[Reply]) -> MetricRecord:
+        """The clients' metrics, averaged, and ours."""
+        metrics = MetricRecord()
+        if kept:
+            metrics.update(self.train_metrics_aggr_fn(common_metrics(kept), self.weighted_by_key))
+            row.update(history.numbers(metrics))
+        metrics["llpf-clients"] = len(kept)
+        metrics["llpf-left-out"] = len(row["left_out"])
+        metrics["llpf-left-out-nodes"] = sorted(row["left_out"])
+        for name in ("consensus", "variance kept", "barrier", "share"):
+            if name in row:
+                metrics[f"llpf-{name.replace(' ', '-')}"] = float(row[name])
+        metrics.update({f"llpf-variance/{layer}": kept for layer, kept in row.get("variance", {}).items()})
+        return metrics
+
+    def _noting(
+        self, evaluate: Callable[[int, ArrayRecord], MetricRecord | None]
+    ) -> Callable[[int, ArrayRecord], MetricRecord | None]:
+        """The user's evaluation, with its numbers noted in the round's row."""
+
+        def noting(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
+            metrics = evaluate(server_round + self.first_round, arrays)
+            if metrics is not None and self.rows and server_round > 0:
+                self.rows[-1].update(history.numbers(metrics, "server "))
+            return metrics
+
+        return noting
+
+    def table(self) -> str:
+        """A Markdown table of all rounds."""
+        return history.table(self.rows)
+
+    def draw(self, place: str | Path) -> Path:
+        """A picture of all rounds.
+
+        Raises:
+            LLPFError: matplotlib is not installed.
+        """
+        return history.draw(self.rows, place)
+
+    def _report(self, folder: Path) -> None:
+        try:
+            log(INFO, "\tPicture: %s", self.draw(folder / "rounds.png"))
+        except LLPFError as error:
+            log(WARNING, "\tNo picture: %s", error)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a later run needs to go on: round, rows, and models (tensors by name, by part)."""
+        models = {} if self.arrays is None else {"arrays": to_weights(self.arrays)}
+        return {"round": self.rows[-1]["round"] if self.rows else self.first_round, "rows": self.rows, "models": models}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`: the round offset, the rows and the global model, which `start` is to be given.
+
+        Raises:
+            MismatchError: the state is no strategy's.
+        """
+        try:
+            rows = [{**row, "left_out": {int(k): v for k, v in row["left_out"].items()}} for row in state["rows"]]
+            self.first_round, self.rows = int(state["round"]), rows
+            models = state["models"]
+        except (KeyError, TypeError) as error:
+            raise MismatchError(
+                f"this is no state of a strategy: {error!r}; give what state_dict() returned"
+            ) from error
+        self.arrays = to_arrays(models["arrays"]) if "arrays" in models else None
+
+    def resume(self, place: str | Path) -> ArrayRecord:
+        """Load a checkpoint, or the newest one of a folder, and return the model to give to `start`.
+
+        Raises:
+            CheckpointError: there is none, or it cannot be read.
+        """
+        self.load_state_dict(checkpoint.load(checkpoint.newest(place)))
+        if self.arrays is None:
+            raise MismatchError(f"{place} was written before the first round and holds no model")
+        return self.arrays
+
+
+def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise LLPFError(f"{name} = {value!r}: it must be one of {', '.join(allowed)}")
+
+
+def _dtype(name: str | None) -> torch.dtype | None:
+    if name is None:
+        return None
+    known = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
+    _check_choice("dtype", name, list(known))
+    return known[name]

@@ -1,0 +1,81 @@
+"""Clients and replies that the tests of the Flower adapter stand on."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from torch import Tensor
+
+from llpf_flower.inprocess import InProcessGrid
+from llpf_flower.replies import RECORD
+
+Answer = Callable[[Message, Context], dict[str, Any]]
+
+
+def record(**tensors: Any) -> ArrayRecord:
+    """Arrays by name; lists are float32."""
+    made = {k: np.asarray(v, np.float32) if isinstance(v, list) else np.asarray(v) for k, v in tensors.items()}
+    return ArrayRecord({k: Array(v) for k, v in made.items()})
+
+
+def values(arrays: ArrayRecord) -> dict[str, Any]:
+    """Arrays as nested lists."""
+    return {k: a.numpy().tolist() for k, a in arrays.items()}
+
+
+class Reply(Message):
+    """A reply that was never sent anywhere."""
+
+    def __init__(self, content: RecordDict | None, node: int, error: Error | None = None) -> None:
+        self.__dict__.update(_content=content, _error=error)
+        self.__dict__["_metadata"] = type("Metadata", (), {"src_node_id": node})()
+
+
+def reply(arrays: ArrayRecord, examples: float = 1, node: int = 1, client: str = "", **metrics: float) -> Message:
+    """A good reply, unless its arguments are bad."""
+    content = RecordDict({"arrays": arrays, "metrics": MetricRecord({"num-examples": examples, **metrics})})
+    if client:
+        content[RECORD] = ConfigRecord({"client": client})
+    return Reply(content, node)
+
+
+def app(train: Answer, evaluate: Answer | None = None) -> ClientApp:
+    """A ClientApp from functions that return the records of a reply."""
+    made = ClientApp()
+
+    @made.train()
+    def _train(message: Message, context: Context) -> Message:
+        return Message(RecordDict(train(message, context)), reply_to=message)
+
+    @made.evaluate()
+    def _evaluate(message: Message, context: Context) -> Message:
+        answer = evaluate(message, context) if evaluate else {"metrics": MetricRecord({"num-examples": 1, "x": 1.0})}
+        return Message(RecordDict(answer), reply_to=message)
+
+    return made
+
+
+def number(context: Context) -> int:
+    """The client's partition id."""
+    return int(context.node_config["partition-id"])
+
+
+def fixed(models: Mapping[int, ArrayRecord], examples: Mapping[int, float] | None = None) -> ClientApp:
+    """Clients that answer with fixed models."""
+
+    def train(message: Message, context: Context) -> dict[str, Any]:
+        i = number(context)
+        return {"arrays": models[i], "metrics": MetricRecord({"num-examples": (examples or {}).get(i, 1), "loss": i})}
+
+    return app(train)
+
+
+def grid(client_app: ClientApp, nodes: int, **options: Any) -> InProcessGrid:
+    return InProcessGrid(client_app, nodes, **options)
+
+
+def state(arrays: ArrayRecord) -> dict[str, Tensor]:
+    return {k: torch.from_numpy(a.numpy()) for k, a in arrays.items()}
