@@ -3,14 +3,12 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
-from llpf_plugin import moves
 from llpf_plugin.errors import LLPFError, MismatchError
 from llpf_plugin.evaluate import Score, evaluate, reestimate
 from llpf_plugin.finders.base import Leg
-from llpf_plugin.finders.low_loss import LowLoss, PhaseRule, Walk
+from llpf_plugin.finders.low_loss import LowLoss, PhaseRule
 from llpf_plugin.finders.pace import AdaptivePace
 from llpf_plugin.finders.plan import BARRIER, THRESHOLD
 from llpf_plugin.goal import batch_loss
@@ -53,7 +51,7 @@ class Merged:
         weights: the complete state dict, on the CPU, running statistics re-estimated.
         pace: for the next round.
         moved: the part of the distance to the incoming model that was covered; negative if it grew.
-        arrived: whether the walk reached what this round asked for.
+        low: whether the client ends at a low loss: the last settling came down to its threshold.
         own_loss: training loss of the model before.
         incoming_loss: that of the incoming model on the client's spheres.
         settled_loss: mini-batch loss of the last tick that stood; NaN if none did.
@@ -63,7 +61,7 @@ class Merged:
     weights: Weights
     pace: Pace
     moved: float
-    arrived: bool
+    low: bool
     own_loss: float
     incoming_loss: float
     settled_loss: float
@@ -114,20 +112,19 @@ def merge_into_local(
     finder = _finder(task, level, room, limit, pace, active, correct)
     walk, state = finder.init(Leg(gradient, start, target))
     state = replace(state, lr=pace.lr)
-    settled, ticks = float("nan"), 0
+    settled, low, ticks = float("nan"), False, 0
     while state.outcome is None and gradient.remaining:
         step = finder.step(walk, state)
         state = step.state
         if step.knot:
-            settled, ticks = step.report["settled_loss"], ticks + 1
-    arrived = _arrived(walk, finder.phases[0])
+            settled, low, ticks = step.report["settled_loss"], bool(step.report["low"]), ticks + 1
     gradient.budget = None
     reestimate(gradient, SAMPLE)
     before, after = (distance(w, select(end, names)) for w in (begin, clone(walk.weights, "cpu")))
     return Merged(
         clone(gradient.model.state_dict(), "cpu"),
         Pace(max(state.share, finder.phases[0].pace.least), state.lr, level, gradient.steps),
-        1 - after / before if before > 0 else 0.0, arrived, own_loss.loss, incoming_loss.loss, settled, ticks,
+        1 - after / before if before > 0 else 0.0, low, own_loss.loss, incoming_loss.loss, settled, ticks,
     )  # fmt: skip
 
 
@@ -162,9 +159,3 @@ def _finder(
     )  # fmt: skip
     walking = AdaptivePace(level + BARRIER * room, share=pace.share)
     return LowLoss((PhaseRule("round", None if active is None else frozenset(active), walking, settle),), correct)
-
-
-def _arrived(walk: Walk, phase: PhaseRule) -> bool:
-    """Whether nothing that moves is farther than a tenth of its way from where this round should end."""
-    left, whole = moves.gaps(*walk.active(phase)), walk.start_gaps
-    return float(torch.linalg.vector_norm(left)) <= 0.1 * float(torch.linalg.vector_norm(whole))

@@ -167,7 +167,7 @@ def llpf_merge_mod(
 def told(merged: Merged) -> dict[str, Any]:
     """What the server is told of a walk."""
     return {
-        "mode": "walk", "moved": merged.moved, "arrived": merged.arrived, "own_loss": merged.own_loss,
+        "mode": "walk", "moved": merged.moved, "low": merged.low, "own_loss": merged.own_loss,
         "incoming_loss": merged.incoming_loss, "settled_loss": merged.settled_loss, "ticks": merged.ticks,
     }  # fmt: skip
 

@@ -34,8 +34,8 @@ class LLPFWalk(LLPFStrategy):
 
     Args:
         *arguments: as in `LLPFStrategy`, whose rules hold for the averaging.
-        share: the part of the way to the mean that clients walk in the first round; it grows while they all get
-            there, and shrinks while fewer than half do.
+        share: the part of the way to the mean that clients walk in the first round; it grows while all of
+            them end at a low loss, and shrinks while fewer than half do.
         most: the largest share.
         steps: gradient steps of a client in a round, None for the client's own choice.
         tolerance: the mean is good if its training loss, as the clients measure it on their data, is on average at most
@@ -143,11 +143,11 @@ class LLPFWalk(LLPFStrategy):
         self._least = min(self._least, row["consensus"])
 
     def _pace(self, walked: Sequence[Reply]) -> None:
-        """Grow the share if all got where they were asked to go, shrink it if fewer than half did."""
-        arrived = sum(bool(r.told.get("arrived")) for r in walked)
-        if walked and arrived == len(walked):
+        """Grow the share if all clients ended at a low loss, shrink it if fewer than half did."""
+        low = sum(bool(r.told.get("low")) for r in walked)
+        if walked and low == len(walked):
             self.share = min(self.most, self.share * GROW)
-        elif arrived < len(walked) / 2:
+        elif low < len(walked) / 2:
             self.share = max(min(LEAST, self.share), self.share / GROW)
 
     def _why_average(self, row: history.Row, replies: Sequence[Reply]) -> str:

@@ -38,7 +38,8 @@ def shard(context_or_number: Context | int) -> Task:
     task = tiny.mlp()
     data = task.train
     assert isinstance(data, TensorData)
-    return replace(task, train=TensorData(data.inputs[i::CLIENTS], data.targets[i::CLIENTS]))
+    mine = torch.arange(len(data)) // 6 % CLIENTS == i  # every client has examples of every cluster
+    return replace(task, train=TensorData(data.inputs[mine], data.targets[mine]))
 
 
 @cache
@@ -92,10 +93,10 @@ def _client(mods: list[Any], steps: int = 10) -> ClientApp:
 
 def test_the_local_half_comes_closer_on_its_spheres_and_stays_good() -> None:
     task, before, incoming = shard(0), _start(0), _start(1)
-    merged = merge_into_local(before, incoming, task, share=0.5, steps=200)
+    merged = merge_into_local(before, incoming, task, share=0.4, steps=100)
     names = list(coordinates(task.model))
     gap = [distance(select(w, names), select(incoming, names)) for w in (before, merged.weights)]
-    assert merged.arrived and gap[1] < 0.75 * gap[0] and merged.moved == pytest.approx(1 - gap[1] / gap[0])
+    assert merged.low and gap[1] < 0.8 * gap[0] and merged.moved == pytest.approx(1 - gap[1] / gap[0])
     assert spheres(select(merged.weights, names)) == pytest.approx(spheres(select(before, names)), rel=1e-4)
     assert accuracy(merged.weights, task) >= accuracy(before, task) - 0.02
     assert merged.incoming_loss > merged.own_loss and merged.ticks > 0
@@ -124,9 +125,9 @@ def test_inactive_layers_only_settle() -> None:
 def test_the_local_half_refuses_what_does_not_fit() -> None:
     with pytest.raises(LLPFError, match="share = 0"):
         merge_into_local(_start(0), _start(1), shard(0), share=0)
-    with pytest.raises(MismatchError, match="NaN or infinity in 0.bias"):
+    with pytest.raises(MismatchError, match=r"NaN or infinity in 0\.bias"):
         merge_into_local(_start(0), {**_start(1), "0.bias": torch.full((16,), torch.nan)}, shard(0))
-    with pytest.raises(MismatchError, match="0.weight"):
+    with pytest.raises(MismatchError, match=r"0\.weight"):
         merge_into_local(_start(0), {**_start(1), "0.weight": torch.ones(2, 2)}, shard(0))
 
 
@@ -160,7 +161,7 @@ def test_a_client_without_an_id_is_called_by_its_node(tmp_path: Path) -> None:
 
 def test_two_clients_with_one_state_file_are_told_so(tmp_path: Path) -> None:
     Store(context(1, **{"partition-id": 0}), tmp_path, limit=1).save(state(LIKE), {})
-    with pytest.raises(RunError, match="two clients of this run keep their model.*nodes 1 and 2"):
+    with pytest.raises(RunError, match=r"two clients of this run keep their model.*nodes 1 and 2"):
         Store(context(2, **{"partition-id": 0}), tmp_path, limit=1).load(LIKE)
     # In a later run the same client has another node id.
     assert Store(context(2, run=2, **{"partition-id": 0}), tmp_path, limit=1).load(LIKE) is not None
@@ -178,7 +179,7 @@ def test_a_state_folder_that_cannot_be_used_is_named_before_any_work(tmp_path: P
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be made"):
         Store(context(), tmp_path / "file" / "below", limit=1).load(LIKE)
-    with pytest.raises(RunError, match="too large for Flower's context.*state-dir"):
+    with pytest.raises(RunError, match=r"too large for Flower's context.*state-dir"):
         Store(context(), limit=1).load(LIKE)
 
 
@@ -248,7 +249,7 @@ def walk(rounds: int, strategy: LLPFWalk | None = None, nodes: Any = None, **opt
 
 
 def test_from_independent_starts_nobody_is_worse_off_and_it_ends_in_one_good_model() -> None:
-    strategy, result, _ = walk(12)
+    strategy, result, _ = walk(8)
     starts = [accuracy(_start(i), shard(i)) for i in range(CLIENTS)]
     collapsed = accuracy({k: sum(_start(i)[k] for i in range(CLIENTS)) / CLIENTS for k in _start(0)})  # type: ignore[misc]
     served = [float(m["acc"]) for m in result.evaluate_metrics_clientapp.values()]  # type: ignore[arg-type]
@@ -258,7 +259,7 @@ def test_from_independent_starts_nobody_is_worse_off_and_it_ends_in_one_good_mod
     gaps = [row["consensus"] for row in strategy.rows]
     assert gaps[-1] < 0.3 * gaps[0]
     barriers = [row["barrier"] for row in strategy.rows if "barrier" in row]
-    assert barriers[0] > strategy.tolerance and barriers[-1] < barriers[0]
+    assert barriers and barriers[-1] <= strategy.tolerance
 
 
 def test_a_clients_model_serves_until_the_mean_is_good() -> None:
@@ -305,7 +306,7 @@ def test_close_clients_that_come_no_closer_are_averaged() -> None:
 
     def told(arrays: ArrayRecord, node: int, loss: float) -> Message:
         made = reply(arrays, 1, node)
-        made.content[RECORD] = ConfigRecord({"mode": "walk", "own_loss": 0.0, "incoming_loss": loss, "arrived": True})
+        made.content[RECORD] = ConfigRecord({"mode": "walk", "own_loss": 0.0, "incoming_loss": loss, "low": True})
         return made
 
     for number_of_round in (1, 2):
@@ -314,13 +315,13 @@ def test_close_clients_that_come_no_closer_are_averaged() -> None:
     assert [row["serving"] for row in strategy.rows] == ["client 0", "mean"]
 
 
-@pytest.mark.parametrize(("arrived", "wanted"), [([True, True], 0.75), ([True, False], 0.5), ([False, False], 1 / 3)])
-def test_the_share_grows_and_shrinks_by_who_got_there(arrived: list[bool], wanted: float) -> None:
+@pytest.mark.parametrize(("low", "wanted"), [([True, True], 0.75), ([True, False], 0.5), ([False, False], 1 / 3)])
+def test_the_share_grows_and_shrinks_by_who_ends_at_a_low_loss(low: list[bool], wanted: float) -> None:
     strategy = LLPFWalk(share=0.5)
     strategy.arrays = LIKE
     replies = [reply(LIKE, 1, i) for i in range(2)]
-    for message, there in zip(replies, arrived, strict=True):
-        words = {"mode": "walk", "own_loss": 0.0, "incoming_loss": 9.0, "arrived": there}
+    for message, there in zip(replies, low, strict=True):
+        words = {"mode": "walk", "own_loss": 0.0, "incoming_loss": 9.0, "low": there}
         message.content[RECORD] = ConfigRecord(words)
     strategy.aggregate_train(1, replies)
     assert strategy.share == pytest.approx(wanted)
@@ -334,7 +335,7 @@ def test_the_server_names_share_steps_and_active_layers() -> None:
         return {
             "arrays": message.content["arrays"],
             "metrics": MetricRecord({"num-examples": 1}),
-            RECORD: ConfigRecord({"mode": "walk", "own_loss": 0.0, "incoming_loss": 9.0, "arrived": True}),
+            RECORD: ConfigRecord({"mode": "walk", "own_loss": 0.0, "incoming_loss": 9.0, "low": True}),
         }
 
     task = tiny.mlp()

@@ -1,0 +1,69 @@
+"""The clients. Only the mod knows of LLPF; everything else is a client as it would be without it."""
+
+import torch
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from digits_app import dataset
+from digits_app.model import Net, evaluate, train
+from llpf_flower import llpf_merge_mod
+from llpf_plugin import Defaults, Task, TensorData
+
+
+def client_data(context: Context):
+    """This client's images and digits."""
+    number, clients = int(context.node_config["partition-id"]), int(context.node_config["num-partitions"])
+    return dataset.client_set(number, clients, float(context.run_config["alpha"]), int(context.run_config["seed"]))
+
+
+def own_start(context: Context):
+    """The network that this client begins with, or None if all begin with the server's."""
+    if not context.run_config["independent-starts"]:
+        return None
+    seed = 1000 * int(context.run_config["seed"]) + int(context.node_config["partition-id"]) + 1
+    torch.manual_seed(seed)
+    net = Net()
+    train(net, client_data(context), int(context.run_config["start-epochs"]), float(context.run_config["lr"]), seed)
+    return net.state_dict()
+
+
+def task(context: Context) -> Task:
+    """What the walk needs to know: network and data (the objective is cross-entropy)."""
+    return Task(Net(), TensorData(*client_data(context)), defaults=Defaults(batch_size=32, lr=0.05))
+
+
+merge = llpf_merge_mod(task, own=own_start)
+
+
+def only_while_walking(message, context, call_next):
+    """The mod, where the run's strategy walks."""
+    mod = merge if context.run_config["strategy"] == "llpf-walk" else None
+    return mod(message, context, call_next) if mod else call_next(message, context)
+
+
+app = ClientApp(mods=[only_while_walking])
+
+
+@app.train()
+def train_client(message: Message, context: Context) -> Message:
+    """Train what the server sent; in the first round from this client's own start, if it has one."""
+    config, net = message.content["config"], Net()
+    first = config["server-round"] == 1 and context.run_config["strategy"] != "llpf-walk"
+    start = own_start(context) if first else None
+    net.load_state_dict(start or message.content["arrays"].to_torch_state_dict())
+    data = client_data(context)
+    epochs, lr = int(context.run_config["local-epochs"]), float(context.run_config["lr"])
+    loss = train(net, data, epochs, lr, int(config["server-round"]), float(config.get("proximal-mu", 0.0)))
+    metrics = MetricRecord({"num-examples": len(data[1]), "train-loss": loss})
+    return Message(RecordDict({"arrays": ArrayRecord(net.state_dict()), "metrics": metrics}), reply_to=message)
+
+
+@app.evaluate()
+def evaluate_client(message: Message, context: Context) -> Message:
+    """Evaluate the model that serves this client on the test images."""
+    net = Net()
+    net.load_state_dict(message.content["arrays"].to_torch_state_dict())
+    loss, accuracy = evaluate(net, dataset.test_set())
+    examples = len(client_data(context)[1])
+    metrics = MetricRecord({"num-examples": examples, "loss": loss, "accuracy": accuracy})
+    return Message(RecordDict({"metrics": metrics}), reply_to=message)

@@ -1,0 +1,40 @@
+"""The server: a strategy, rounds, and what came out."""
+
+import json
+from pathlib import Path
+
+import torch
+from flwr.app import ArrayRecord, Context, MetricRecord
+from flwr.serverapp import Grid, ServerApp
+
+from digits_app import dataset
+from digits_app.model import Net, evaluate
+from digits_app.strategy import make_strategy
+
+app = ServerApp()
+
+
+def evaluate_fn(server_round: int, arrays: ArrayRecord) -> MetricRecord:
+    """Loss and accuracy of the model that serves, on the test images."""
+    net = Net()
+    net.load_state_dict(arrays.to_torch_state_dict())
+    loss, accuracy = evaluate(net, dataset.test_set())
+    return MetricRecord({"loss": loss, "accuracy": accuracy})
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """One run."""
+    config = context.run_config
+    name, out = str(config["strategy"]), str(config["out-dir"])
+    rounds = 1 if name == "oneshot" else int(config["num-server-rounds"])
+    torch.manual_seed(int(config["seed"]))
+    strategy = make_strategy(name, out)
+    result = strategy.start(grid, ArrayRecord(Net().state_dict()), rounds, timeout=600, evaluate_fn=evaluate_fn)
+    if out:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        accuracy = {k: m["accuracy"] for k, m in result.evaluate_metrics_serverapp.items()}
+        clients = {k: m["accuracy"] for k, m in result.evaluate_metrics_clientapp.items()}
+        found = {"strategy": name, "server": accuracy, "clients": clients}
+        Path(out, "results.json").write_text(json.dumps(found, indent=1))
+        torch.save(result.arrays.to_torch_state_dict(), Path(out, "final.pt"))
