@@ -1,0 +1,69 @@
+"""One-shot merging: pairwise along low-loss paths, on a small set of the server's own."""
+
+import pytest
+
+pytest.importorskip("flwr", reason="the Flower adapter needs flwr: pip install 'llpf-plugin[flower]'")
+
+import tiny
+import torch
+from flower_apps import fixed, grid, values
+
+from llpf_flower import OneShotLLPF, join_models, to_arrays, to_weights
+from llpf_flower.oneshot import finetune
+from llpf_plugin import Settings
+from llpf_plugin.errors import LLPFError
+from llpf_plugin.evaluate import evaluate
+from llpf_plugin.gradient import Gradient
+from llpf_plugin.training import train
+from llpf_plugin.weights import Weights
+
+
+def accuracy(weights: Weights) -> float:
+    gradient = Gradient(tiny.mlp())
+    found = evaluate(gradient, weights, {"test": gradient.task.test})[0]["test"]
+    assert found is not None and found.accuracy is not None
+    return found.accuracy
+
+
+def models() -> list[Weights]:
+    return [*tiny.pair("mlp"), train(tiny.mlp(), 3)]
+
+
+def test_three_models_are_joined_within_the_budget() -> None:
+    found = join_models(models(), tiny.mlp(), budget=400)
+    assert (found.pairs, found.joined) == (2, 2) and 0 < found.steps <= 400
+    assert accuracy(found.weights) > 0.95
+    assert all(not torch.equal(found.weights["0.weight"], m["0.weight"]) for m in models())
+
+
+def test_one_model_is_settled_and_that_is_all() -> None:
+    found = join_models(models()[:1], tiny.mlp(), budget=50)
+    assert found.pairs == 0 and found.steps <= 10 and accuracy(found.weights) > 0.95
+
+
+def test_a_pair_that_cannot_be_joined_leaves_the_first_of_it() -> None:
+    found = join_models(models()[:2], tiny.mlp(), budget=20, settings=Settings(repairs=0))
+    assert found.joined == 0 and accuracy(found.weights) > 0.95
+
+
+def test_without_models_or_steps_there_is_nothing_to_join() -> None:
+    with pytest.raises(LLPFError, match="no model to join"):
+        join_models([], tiny.mlp())
+    with pytest.raises(LLPFError, match="budget = 20 for 3 models"):
+        join_models(models(), tiny.mlp(), budget=20)
+
+
+def test_finetuning_takes_the_steps_that_it_is_given() -> None:
+    before = models()[0]
+    assert torch.equal(finetune(before, tiny.mlp(), 0)["0.weight"], before["0.weight"])
+    assert not torch.equal(finetune(before, tiny.mlp(), 3)["0.weight"], before["0.weight"])
+
+
+def test_the_strategy_joins_what_the_clients_send() -> None:
+    sent = {i: to_arrays(m) for i, m in enumerate(models()[:2])}
+    strategy = OneShotLLPF(task=tiny.mlp(), budget=300)
+    result = strategy.start(grid(fixed(sent, {0: 5, 1: 9}), 2), sent[0], num_rounds=1)
+    assert accuracy(to_weights(result.arrays)) > 0.95
+    assert strategy.joined is not None and strategy.rows[0]["joined"] == "1 of 1"
+    again = OneShotLLPF(task=tiny.mlp(), budget=300).start(grid(fixed(sent, {0: 5, 1: 9}), 2), sent[0], num_rounds=1)
+    assert values(again.arrays) == values(result.arrays)
