@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
 from llpf_plugin.errors import LLPFError, MismatchError
 from llpf_plugin.evaluate import Score, evaluate, reestimate
 from llpf_plugin.finders.base import Leg
-from llpf_plugin.finders.low_loss import LowLoss, PhaseRule
+from llpf_plugin.finders.low_loss import LowLoss, PhaseRule, WalkState
 from llpf_plugin.finders.pace import AdaptivePace
 from llpf_plugin.finders.plan import BARRIER, THRESHOLD
 from llpf_plugin.goal import batch_loss
@@ -110,22 +111,29 @@ def merge_into_local(
     names = list(coordinates(gradient.model))
     begin, target = select(start, names), lerp(select(start, names), select(end, names), share)
     finder = _finder(task, level, room, limit, pace, active, correct)
-    walk, state = finder.init(Leg(gradient, start, target))
-    state = replace(state, lr=pace.lr)
-    settled, low, ticks = float("nan"), False, 0
-    while state.outcome is None and gradient.remaining:
+    state, knots = _walk(finder, Leg(gradient, start, target), pace)
+    gradient.budget = None
+    reestimate(gradient, SAMPLE)
+    weights = clone(gradient.model.state_dict(), "cpu")
+    before, after = (distance(w, select(end, names)) for w in (begin, select(weights, names)))
+    last = knots[-1] if knots else {"settled_loss": float("nan"), "low": False}
+    return Merged(
+        weights, Pace(max(state.share, finder.phases[0].pace.least), state.lr, level, gradient.steps),
+        1 - after / before if before > 0 else 0.0, bool(last["low"]), own_loss.loss, incoming_loss.loss,
+        last["settled_loss"], len(knots),
+    )  # fmt: skip
+
+
+def _walk(finder: LowLoss, leg: Leg, pace: Pace) -> tuple[WalkState, list[Mapping[str, Any]]]:
+    """Tick until the end of the leg, or of the budget; the last state, and the reports of ticks that stood."""
+    walk, state = finder.init(leg)
+    state, knots = replace(state, lr=pace.lr), []
+    while state.outcome is None and leg.gradient.remaining:
         step = finder.step(walk, state)
         state = step.state
         if step.knot:
-            settled, low, ticks = step.report["settled_loss"], bool(step.report["low"]), ticks + 1
-    gradient.budget = None
-    reestimate(gradient, SAMPLE)
-    before, after = (distance(w, select(end, names)) for w in (begin, clone(walk.weights, "cpu")))
-    return Merged(
-        clone(gradient.model.state_dict(), "cpu"),
-        Pace(max(state.share, finder.phases[0].pace.least), state.lr, level, gradient.steps),
-        1 - after / before if before > 0 else 0.0, low, own_loss.loss, incoming_loss.loss, settled, ticks,
-    )  # fmt: skip
+            knots.append(step.report)
+    return state, knots
 
 
 def _fitted(weights: Mapping[str, Tensor], task: Task) -> Weights:

@@ -54,27 +54,20 @@ class LLPFMergeMod:
         if kind == "evaluate":
             return self._evaluate(message, context, call_next, config, arrays, store)
         mode = str(config.get("llpf-mode", "merge"))
-        own = store.load(arrays) if mode != "average" else None
-        own = own or (self._first(context) if mode != "average" else None)
-        if mode == "walk" and own is None:
-            raise LLPFError(
-                "this client has no model of its own any more and cannot walk; the server will send it the serving one"
-            )
-        if own is not None and mode == "join":
-            task = self.task(context)
+        own = None if mode == "average" else store.load(arrays) or self._first(context)
+        if own is None:
+            if mode == "walk":
+                raise LLPFError("this client has lost its own model and cannot walk; the server will let it join again")
+            return self._train(message, context, call_next, store, Own({}), {"mode": "train"})
+        task = self.task(context)
+        if mode == "join":
             return self._answer(message, context, store, own, {"mode": "join"}, len(task.train))
-        if own is not None and mode == "walk":
-            task = self.task(context)
-            merged = self._merge(own, arrays, config, context, task)
-            kept = Own(merged.weights, {"pace": asdict(merged.pace)})
-            return self._answer(message, context, store, kept, told(merged), len(task.train))
-        words: dict[str, Any] = {"mode": "train"}
-        if own is not None:
-            merged = self._merge(own, arrays, config, context, self.task(context))
-            message.content[self.arrays_key] = to_arrays(merged.weights)
-            words = told(merged) | {"mode": "merge"}
-            own = Own(merged.weights, {"pace": asdict(merged.pace)})
-        return self._train(message, context, call_next, store, own, words)
+        merged = self._merge(own, arrays, config, context, task)
+        own = Own(merged.weights, {"pace": asdict(merged.pace)})
+        if mode == "walk":
+            return self._answer(message, context, store, own, told(merged), len(task.train))
+        message.content[self.arrays_key] = to_arrays(own.weights)
+        return self._train(message, context, call_next, store, own, told(merged) | {"mode": "merge"})
 
     def _first(self, context: Context) -> Own | None:
         """The model that the client begins with."""
@@ -104,14 +97,14 @@ class LLPFMergeMod:
         return Message(RecordDict(content), reply_to=message)  # type: ignore[arg-type]
 
     def _train(
-        self, message: Message, context: Context, call_next: ClientAppCallable, store: Store, own: Own | None,
+        self, message: Message, context: Context, call_next: ClientAppCallable, store: Store, own: Own,
         words: Mapping[str, Any],
     ) -> Message:  # fmt: skip
         """Let the client's own train function do its work, and keep what it returns."""
         reply = call_next(message, context)
         if reply.has_content() and len(reply.content.array_records) == 1:
             trained = to_weights(next(iter(reply.content.array_records.values())))
-            store.save(trained, {} if own is None else own.notes)
+            store.save(trained, own.notes)
             reply.content[RECORD] = _record(context, words)
         return reply
 
@@ -147,8 +140,8 @@ def llpf_merge_mod(
         steps: gradient steps of a round's walk, where the server does not say (default: an epoch, at least 20).
         tolerance: training loss above that of the client's first model that counts as low.
         correct: which tensors are held on their spheres.
-        state_dir: folder of models above ``state_limit`` (default: ``state-dir`` of the node config).
-        state_limit: bytes up to which the client's model is kept in Flower's context.
+        state_dir: folder of the client's model (default: ``state-dir`` of the node config); it outlasts the run there.
+        state_limit: bytes up to which the model is kept in Flower's context where no folder is named.
         seed: of batches and dropout; the client's number is added.
         compute: device and precision.
         arrays_key: name of the incoming ArrayRecord.

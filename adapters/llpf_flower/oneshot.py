@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from logging import INFO
+from logging import INFO, WARNING
 from typing import Any
 
 import torch
@@ -75,9 +75,15 @@ def join_models(
         following = []
         for a, b in zip(going[::2], going[1::2], strict=False):
             share = (budget - steps) // (pairs - walked)
-            path = find_path(a, b, task, _with_budget(settings, max(1, share)), compute=compute)
+            walked += 1
+            try:
+                path = find_path(a, b, task, _with_budget(settings, max(1, share)), compute=compute)
+            except LLPFError as error:  # twice the same model, for instance
+                log(WARNING, "pair %d of %d cannot be joined, the first of it goes on: %s", walked, pairs, error)
+                following.append(a)
+                continue
             arrived = path.outcome in (Outcome.ARRIVED, Outcome.SHORT)
-            steps, walked, joined = steps + path.cost["gradient_steps"], walked + 1, joined + arrived
+            steps, joined = steps + path.cost["gradient_steps"], joined + arrived
             worst = max(worst, path.quality.maximum)
             log(INFO, "pair %d of %d: %s", walked, pairs, path.outcome.value if path.outcome else "")
             following.append(path.quality.pick("best").weights if arrived else a)

@@ -1,4 +1,4 @@
-"""A client's own model between rounds: in Flower's context while it is small, else in a folder."""
+"""A client's own model between rounds: in a folder where one is named, else in Flower's context while it is small."""
 
 import json
 import os
@@ -49,8 +49,8 @@ class Store:
 
     Args:
         context: the client's.
-        folder: where large models go (default: ``state-dir`` of the node config).
-        limit: bytes up to which a model stays in the context.
+        folder: where the model lies (default: ``state-dir`` of the node config); what lies there outlasts the run.
+        limit: bytes up to which a model may stay in the context, where no folder is named.
     """
 
     def __init__(self, context: Context, folder: str | Path | None = None, limit: int = LIMIT) -> None:
@@ -76,7 +76,7 @@ class Store:
             MismatchError: it holds another model.
         """
         self._check_room(like)
-        if OWN in self.context.state:
+        if self.folder is None and OWN in self.context.state:
             notes = json.loads(str(self.context.state.config_records[NOTES]["json"]))
             own, place = Own(to_weights(self.context.state.array_records[OWN]), notes), "the context"
         elif self.folder is not None and self.file.is_file():
@@ -99,7 +99,7 @@ class Store:
             RunError: the file cannot be written; the one before is untouched.
         """
         arrays = to_arrays(weights)
-        if not self._large(arrays):
+        if self.folder is None:
             self.context.state[OWN] = arrays
             self.context.state[NOTES] = ConfigRecord({"json": json.dumps(dict(notes))})
             return
@@ -107,14 +107,11 @@ class Store:
         tensors = {k: t.detach().cpu().contiguous().clone() for k, t in weights.items()}
         atomic_write(self.file, lambda target: save_file(tensors, target, metadata={OWN: json.dumps(values)}))
 
-    def _large(self, arrays: ArrayRecord) -> bool:
-        return arrays.count_bytes() > self.limit
-
     def _check_room(self, like: ArrayRecord) -> None:
         """Refuse before any work what would fail after it."""
-        if not self._large(like):
-            return
         if self.folder is None:
+            if like.count_bytes() <= self.limit:
+                return
             raise RunError(
                 f"the client's own model ({like.count_bytes() / 1e6:.0f} MB) is too large for Flower's context "
                 f"(above {self.limit / 1e6:.0f} MB it may be lost without a word): name a folder for it with "

@@ -46,6 +46,12 @@ def test_a_pair_that_cannot_be_joined_leaves_the_first_of_it() -> None:
     assert found.joined == 0 and accuracy(found.weights) > 0.95
 
 
+def test_the_same_model_twice_is_that_model() -> None:
+    twice = [models()[0], models()[0]]
+    found = join_models(twice, tiny.mlp(), budget=100)
+    assert found.joined == 0 and accuracy(found.weights) > 0.95
+
+
 def test_without_models_or_steps_there_is_nothing_to_join() -> None:
     with pytest.raises(LLPFError, match="no model to join"):
         join_models([], tiny.mlp())
