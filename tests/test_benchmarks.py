@@ -113,7 +113,15 @@ def test_federated_curves_are_run_once_and_reported(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(federated, "load_task", lambda *_: tiny.mlp())
     place, figure = tmp_path / "curves.json", tmp_path / "curves.png"
-    shared = ["--json", str(place), *"--seeds 0 --alphas 0.3 --epochs 1 --rounds 2 --clients 3".split()]
+    options = {
+        "--json": str(place),
+        "--seeds": "0",
+        "--alphas": "0.3",
+        "--epochs": "1",
+        "--rounds": "2",
+        "--clients": "3",
+    }
+    shared = [word for pair in options.items() for word in pair]
     strategies = ["--starts", "independent", "--strategies", "FedAvg", "LLPFWalk"]
     monkeypatch.setattr("sys.argv", ["federated.py", "curves", *shared, *strategies])
     federated.main()

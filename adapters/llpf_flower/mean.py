@@ -1,5 +1,6 @@
 """The weighted mean of the clients' models, layer by layer on their variance spheres."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -126,12 +127,22 @@ def _put_on_sphere(
     own, clients, total = variance(mean), 0.0, 0.0
     for tensor, weight in tensors:
         total += weight
-        clients += (variance(tensor) - clients) * (weight / total)
+        clients += (_variance(tensor) - clients) * (weight / total)
     if clients > 0:
         kept[name] = own / clients
     target = clients if rule.sphere == "clients" else variance(view(old))
     if target > 0:
         project_([mean], [target])
+
+
+def _variance(tensor: Tensor) -> float:
+    """`llpf_plugin.sphere.variance` in two passes, where the mean is small beside the deviation, as in weights."""
+    if tensor.dtype in (torch.float32, torch.float64):
+        flat = tensor.reshape(-1)
+        square, mean = float(torch.dot(flat, flat)) / flat.numel(), float(flat.mean())
+        if mean**2 < 0.1 * square < math.inf:
+            return square - mean**2
+    return variance(tensor)
 
 
 def _like(mean: Tensor, old: Array, rule: Rule, buffer: bool) -> Array:

@@ -42,7 +42,7 @@ def test_one_model_is_settled_and_that_is_all() -> None:
 
 
 def test_a_pair_that_cannot_be_joined_leaves_the_first_of_it() -> None:
-    found = join_models(models()[:2], tiny.mlp(), budget=20, settings=Settings(repairs=0))
+    found = join_models(models()[:2], tiny.mlp(), budget=20, settings=Settings(share=0.01, repairs=0))
     assert found.joined == 0 and accuracy(found.weights) > 0.95
 
 
