@@ -18,7 +18,7 @@ from llpf_plugin.preflight import complete, fits, raise_errors
 from llpf_plugin.settle import SettleRule
 from llpf_plugin.sphere import Correct, project_, spheres
 from llpf_plugin.task import Task
-from llpf_plugin.weights import Weights, clone, coordinates, distance, lerp, select
+from llpf_plugin.weights import NEAR, Weights, clone, coordinates, distance, lerp, select
 
 SAMPLE = 512
 """Training examples that statistics are re-estimated on and that the incoming model is judged by."""
@@ -165,5 +165,6 @@ def _finder(
         level + THRESHOLD * room, max_steps=min(limit, MOST_STEPS), min_steps=min(2, limit),
         lr=task.defaults.lr, momentum=task.defaults.momentum,
     )  # fmt: skip
-    walking = AdaptivePace(level + BARRIER * room, share=pace.share)
+    # Where a round ends is no destination, so that the learning rate need not fall on the way there.
+    walking = AdaptivePace(level + BARRIER * room, share=pace.share, slow=NEAR)
     return LowLoss((PhaseRule("round", None if active is None else frozenset(active), walking, settle),), correct)
