@@ -116,7 +116,7 @@ def merge_into_local(
     reestimate(gradient, SAMPLE)
     weights = clone(gradient.model.state_dict(), "cpu")
     before, after = (distance(w, select(end, names)) for w in (begin, select(weights, names)))
-    last = knots[-1] if knots else {"settled_loss": float("nan"), "low": False}
+    last: Mapping[str, Any] = knots[-1] if knots else {"settled_loss": float("nan"), "low": False}
     return Merged(
         weights, Pace(max(state.share, finder.phases[0].pace.least), state.lr, level, gradient.steps),
         1 - after / before if before > 0 else 0.0, bool(last["low"]), own_loss.loss, incoming_loss.loss,
@@ -127,7 +127,8 @@ def merge_into_local(
 def _walk(finder: LowLoss, leg: Leg, pace: Pace) -> tuple[WalkState, list[Mapping[str, Any]]]:
     """Tick until the end of the leg, or of the budget; the last state, and the reports of ticks that stood."""
     walk, state = finder.init(leg)
-    state, knots = replace(state, lr=pace.lr), []
+    state = replace(state, lr=pace.lr)
+    knots: list[Mapping[str, Any]] = []
     while state.outcome is None and leg.gradient.remaining:
         step = finder.step(walk, state)
         state = step.state
