@@ -90,8 +90,8 @@ def command(
         raise typer.BadParameter("two checkpoints and --task are needed (or --demo)")
     settings = Settings(
         max_loss, tolerance, budget, phases, order, pace, lr, momentum, batch_size, threshold, barrier, share,
-        sides=_one_of("--sides", sides, Sides), correct=_one_of("--correct", correct, Correct), points=points, sample=sample, repairs=repairs, thin=thin,
-        seed=seed,
+        sides=_one_of("--sides", sides, Sides), correct=_one_of("--correct", correct, Correct), points=points,
+        sample=sample, repairs=repairs, thin=thin, seed=seed,
     )  # fmt: skip
     compute = Compute(device, _one_of("--precision", precision, Precision), compile_, channels_last)
     arguments = dict(_pair(text) for text in task_argument or [])
