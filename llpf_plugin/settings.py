@@ -7,6 +7,9 @@ from typing import Any, Literal, get_args
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.sphere import Correct
 
+Sides = Literal["one", "both"]
+"""Walk from A to B, or from both ends until they meet."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -17,8 +20,8 @@ class Settings:
         tolerance: the goal as a distance above the worse end's training loss, used where ``max_loss`` is None.
         budget: gradient steps, repairs included.
         phases: ``all`` moves every layer at once; ``layer``, ``block``, ``stage``, a number, or a YAML file of patterns
-            walk in the layer order, cumulatively; ``auto`` moves all at once and goes over to stages where the pace
-            collapses.
+            walk in the layer order, cumulatively; ``auto`` moves all at once, and goes over to the stages, shallow to
+            deep, once its moves have become small.
         order: ``fdf``, ``levels``, or a file that ``llpf-order -o order.json`` wrote; phases are slices of it.
         pace: ``adaptive``, or the path of a schedule file, or the name of a shipped one.
         lr, momentum, batch_size: of settling.
@@ -38,7 +41,7 @@ class Settings:
     max_loss: float | None = None
     tolerance: float | None = None
     budget: int = 20_000
-    phases: str = "all"
+    phases: str = "auto"
     order: str = "fdf"
     pace: str = "adaptive"
     lr: float | None = None
@@ -47,7 +50,7 @@ class Settings:
     threshold: float | None = None
     barrier: float | None = None
     share: float = 0.1
-    sides: Literal["one", "both"] = "one"
+    sides: Sides = "one"
     min_steps: int = 2
     max_steps: int = 60
     correct: Correct = "matrices"
@@ -88,7 +91,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise LLPFError(f"{name} = {value}: it must not be below 0")
-        if self.sides not in ("one", "both"):
+        if self.sides not in get_args(Sides):
             raise LLPFError(f"sides = {self.sides!r}: it must be one or both")
         if self.sides == "both" and self.pace != "adaptive":
             raise LLPFError("sides = 'both': a schedule walks from A to B; only the adaptive pace walks from both ends")
