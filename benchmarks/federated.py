@@ -467,7 +467,9 @@ def throughput(options: argparse.Namespace) -> None:
          f"{base / min(s for s, _ in runs):.2f}", f"{min(m for _, m in runs) / size:.2f}")
         for name, runs in found.items()
     ]  # fmt: skip
-    print(table(("strategy", "seconds (best)", "GB/s", "× FedAvg", "peak memory above the replies, in models"), rows))
+    print(
+        table(("strategy", "CPU seconds (best)", "GB/s", "× FedAvg", "peak memory above the replies, in models"), rows)
+    )
 
 
 def resnet18_bytes() -> int:
@@ -483,7 +485,7 @@ def load_resnet18() -> Weights:
 
 
 def aggregate(options: argparse.Namespace) -> None:
-    """One aggregation: its seconds, and the bytes that the process grew by at its peak."""
+    """One aggregation: its CPU seconds, and the bytes that the process grew by at its peak."""
     logging.getLogger("flwr").setLevel(logging.ERROR)
     InProcessGrid(ClientApp(), 0)  # makes Message work in this process
     reference = load_resnet18()
@@ -508,9 +510,9 @@ def aggregate(options: argparse.Namespace) -> None:
     strategy = STRATEGIES[options.strategy]()
     if isinstance(strategy, LLPFStrategy):
         strategy.arrays = to_arrays(reference)
-    before, begin = resident(), time.perf_counter()
+    before, begin = resident(), time.process_time()
     arrays_out, _ = strategy.aggregate_train(1, replies)
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
     assert arrays_out is not None
     print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
 
