@@ -19,6 +19,10 @@ Buffers = Literal["mean", "keep", "reestimate"]
 """What becomes of buffers: the weighted mean, the previous model's, or re-estimated on the server's own data."""
 
 
+BLOCK = 1 << 16
+"""Numbers that are averaged at a time: few enough to stay in the processor's cache."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """How a mean is taken.
@@ -102,15 +106,18 @@ def average(
 
 def _mean(tensors: Sequence[tuple[Tensor, float]]) -> tuple[Tensor, float]:
     """The running weighted mean and the weighted mean square distance to it (Welford, 1962)."""
-    first, total = tensors[0]
-    mean, spread = first.to(_wide(first), copy=True), 0.0
-    for tensor, weight in tensors[1:]:
-        before, total = total, total + weight
-        gap = tensor - mean
-        flat = gap.reshape(-1)
-        spread += weight * before / total * float(torch.dot(flat, flat))
-        mean.add_(gap, alpha=weight / total)
-    return mean, spread / total
+    first = tensors[0][0]
+    mean, spread = first.to(_wide(first), copy=True).contiguous(), 0.0
+    flat = mean.view(-1)
+    others = [(tensor.reshape(-1), weight) for tensor, weight in tensors[1:]]
+    for start in range(0, flat.numel(), BLOCK):
+        part, total = flat[start : start + BLOCK], tensors[0][1]
+        for tensor, weight in others:
+            before, total = total, total + weight
+            gap = tensor[start : start + BLOCK] - part
+            spread += weight * before / total * float(torch.dot(gap, gap))
+            part.add_(gap, alpha=weight / total)
+    return mean, spread / sum(weight for _, weight in tensors)
 
 
 def _wide(tensor: Tensor) -> torch.dtype:
