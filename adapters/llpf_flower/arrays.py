@@ -1,6 +1,6 @@
 """Between Flower's records and tensors: matched by name, never by position."""
 
-import io
+import math
 import warnings
 from collections.abc import Mapping
 
@@ -11,6 +11,9 @@ from torch import Tensor
 
 from llpf_plugin.errors import MismatchError
 from llpf_plugin.weights import Weights
+
+# What `view` returns is only read; torch would say once that it must not be written to.
+warnings.filterwarnings("ignore", message="The given (NumPy array|buffer) is not writable")
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """Last part of the names of a normalization's buffers."""
@@ -44,16 +47,13 @@ def view(array: Array) -> Tensor:
         MismatchError: the array holds no numbers, or was not made by NumPy.
     """
     try:
-        stream = io.BytesIO(array.data)
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, column_major, dtype = read(stream)
-        if column_major:
+        dtype, count = np.dtype(array.dtype), math.prod(array.shape)
+        offset = len(array.data) - count * dtype.itemsize
+        if not array.data.startswith(b"\x93NUMPY") or offset <= 0:
+            raise ValueError("its bytes are no NumPy array of its shape")
+        if b"'fortran_order': True" in array.data[:offset]:
             return torch.from_numpy(array.numpy())
-        numbers = np.frombuffer(array.data, dtype, count=int(np.prod(shape)), offset=stream.tell()).reshape(shape)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # torch warns that the bytes cannot be written to
-            return torch.from_numpy(numbers)
+        return torch.from_numpy(np.frombuffer(array.data, dtype, count, offset).reshape(array.shape))
     except (TypeError, ValueError) as error:
         raise MismatchError(f"an array of dtype {array.dtype} cannot be read: {error}") from error
 
