@@ -256,7 +256,7 @@ def test_the_plane_through_three_points() -> None:
     # On the plane w₀ = 0.6·x + 0.8·y, and the loss is w₀².
     grid_x, grid_y = np.meshgrid(found.x, found.y)
     assert found.loss == pytest.approx((0.6 * grid_x + 0.8 * grid_y) ** 2, rel=1e-5, abs=1e-6)
-    assert found.x[0] == pytest.approx(-0.2 * 5) and found.y[-1] == pytest.approx(1.2 * 2.4)
+    assert found.x[0] == pytest.approx(-0.2 * 5) and found.y[-1] == pytest.approx(2.4 + 0.2 * 5)
 
 
 def test_no_plane_through_a_straight_line() -> None:

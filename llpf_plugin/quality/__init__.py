@@ -12,11 +12,12 @@ from llpf_plugin.quality.metrics import DEFINITIONS, Definition, Metric
 from llpf_plugin.quality.plane import LossPlane, loss_plane
 from llpf_plugin.quality.saddle import saddle
 from llpf_plugin.quality.sharpness import Sharpness, sharpness
-from llpf_plugin.quality.verdict import INNER, TEST_SLACK, Criterion, Picked, Quality, judge, measure
+from llpf_plugin.quality.verdict import INNER, METRIC_SPLITS, TEST_SLACK, Criterion, Picked, Quality, judge, measure
 
 __all__ = [
     "DEFINITIONS",
     "INNER",
+    "METRIC_SPLITS",
     "TEST_SLACK",
     "Criterion",
     "Definition",

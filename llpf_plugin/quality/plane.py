@@ -10,7 +10,7 @@ from llpf_plugin.quality.verdict import Quality
 from llpf_plugin.weights import Weights, norm
 
 MARGIN = 0.2
-"""How far the plane reaches beyond what is on it, in units of its width and height."""
+"""How far the plane reaches beyond what is on it on every side, in units of the distance from A to B."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class LossPlane:
 
 def loss_plane(
     quality: Quality,
-    columns: int = 15,
-    rows: int = 13,
+    columns: int = 13,
+    rows: int = 9,
     sample: int | None = 500,
     progress: Callable[[int, int], None] | None = None,
 ) -> LossPlane:
@@ -66,7 +66,7 @@ def loss_plane(
     marks = {"A": (0.0, 0.0), "B": (width, 0.0), "middle": (_dot(_minus(middle, a), along), height)}
     points = np.concatenate([knots, list(marks.values())])
     low, high = points.min(0), points.max(0)
-    low, high = low - MARGIN * (high - low), high + MARGIN * (high - low)
+    low, high = low - MARGIN * width, high + MARGIN * width
     x, y = np.linspace(low[0], high[0], columns), np.linspace(low[1], high[1], rows)
     loss = np.zeros((rows, columns))
     for i, j in np.ndindex(rows, columns):
