@@ -280,7 +280,7 @@ def _score_rows(one: Examined) -> list[tuple[str, list[tuple[str, str]]]]:
     worst = []
     for split in SPLITS:
         if split == "test":
-            worst.append(("", "only ends and the merged model are tested"))
+            worst.append(("", "not tested"))
             continue
         loss, accuracy = quality.column(split), quality.column(f"{split}_accuracy")
         known = not np.isnan(loss).all()

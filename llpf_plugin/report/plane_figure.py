@@ -22,7 +22,7 @@ def plane_figure(plane: LossPlane) -> "Figure":
     from matplotlib.ticker import FuncFormatter
     from scipy.interpolate import RectBivariateSpline
 
-    figure = new_figure((4.6, 3.7))
+    figure = new_figure((4.2, 3.5))
     axes = figure.subplots()
     finite = np.nan_to_num(plane.loss, nan=np.nanmax(plane.loss[np.isfinite(plane.loss)]), posinf=1e9)
     logs = np.log10(np.maximum(finite, 1e-6))
@@ -42,7 +42,9 @@ def plane_figure(plane: LossPlane) -> "Figure":
     axes.set_aspect("equal")
     axes.grid(False)
     axes.set_xlabel("along A → B, Euclidean length in weight space")
-    bar = figure.colorbar(filled, ax=axes, aspect=30, pad=0.02, format=FuncFormatter(lambda v, _: f"{10**v:.2g}"))
+    bar = figure.colorbar(
+        filled, ax=axes, location="bottom", aspect=34, pad=0.02, format=FuncFormatter(lambda v, _: f"{10**v:.2g}")
+    )
     bar.set_label("training loss")
     bar.outline.set_visible(False)
     return figure

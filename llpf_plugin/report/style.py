@@ -25,7 +25,7 @@ VARIABLES = {
 }  # fmt: skip
 """The page's name for every colour, which it defines anew for dark windows."""
 
-CARD, WIDE, NARROW = (4.6, 3.1), (9.4, 4.2), (4.6, 4.7)
+CARD, WIDE, NARROW = (4.2, 2.95), (9.2, 4.2), (4.2, 4.5)
 """Sizes in inches: half a page's width (and a phone's), all of it, and the narrow form of a wide figure."""
 
 FORMATS = ("png", "svg", "pdf")
