@@ -131,8 +131,9 @@ class RunFolder(Callback):
         if document.get("format") != FORMAT or document.get("version") != VERSION:
             found = f"{document.get('format')} {document.get('version')}"
             raise RunError(f"{self.folder / 'run.json'} is of {found}, this program reads {FORMAT} {VERSION}")
-        asked = document["asked"]
-        assert isinstance(asked, dict)
+        asked = document.get("asked")
+        if not isinstance(asked, dict):
+            raise RunError(f"{self.folder / 'run.json'} does not say what was asked: it was edited or damaged")
         return asked
 
     def check_same(self, asked: Mapping[str, Any]) -> None:
