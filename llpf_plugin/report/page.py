@@ -134,7 +134,7 @@ def run_figures(one: Examined, prefix: str = "") -> Iterator[Drawn]:
     if one.trace.tensors:
         words = "Variance of every tensor about its own mean, over that in A: at 1 it lies on A's variance sphere."
         yield drawn("variance", "Variance of each layer", words, layer_figures.variance_figure(one.trace, found))
-    if one.plane is not None and not one.plane.why:
+    if one.plane is not None and np.isfinite(one.plane.loss).any():
         away = f"knots lie up to {one.plane.away.max():.3g} away from it"
         words = f"The path is projected on the plane; {away}. Loss on {one.plane.sample} training examples."
         yield drawn("plane", "The plane through A, B and the middle", words, plane_figure(one.plane))
