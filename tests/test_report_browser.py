@@ -54,6 +54,7 @@ def browser() -> Iterator[Any]:
 def opened(browser: Any, page: Path, width: int, scheme: str) -> tuple[Any, list[str]]:
     """The page in a window, and what the console or the network said."""
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True)
+    context.set_default_timeout(120_000)  # a busy machine starts a window slowly
     window, said = context.new_page(), []
     window.on("console", lambda message: said.append(message.text))
     window.on("pageerror", lambda error: said.append(str(error)))
@@ -77,7 +78,8 @@ def test_nothing_overflows_and_nothing_is_missing(browser: Any, pages: dict[str,
     assert all(left >= 0 and right <= WINDOWS[window][0] and height > 80 for left, right, height in boxes)
     smallest = page.evaluate(
         "Math.min(...[...document.querySelectorAll('svg.figure text')].filter(t => t.getClientRects().length)"
-        ".map(t => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a))"
+        ".map(t => [parseFloat(getComputedStyle(t).fontSize), t.getScreenCTM()])"
+        ".map(([size, m]) => size * Math.hypot(m.a, m.b)))"
     )
     assert smallest >= 5
     page.context.close()
