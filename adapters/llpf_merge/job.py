@@ -11,6 +11,7 @@ from rich.console import Console
 
 from llpf_merge import show
 from llpf_merge.live import LiveView, StopOnCtrlC
+from llpf_merge.page import write_page
 from llpf_plugin import Path as LossPath
 from llpf_plugin import Quality, find_path, load_task
 from llpf_plugin.checkpoint import Checkpoint, fingerprint, read, write
@@ -20,6 +21,7 @@ from llpf_plugin.files import write_json
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.preflight import check_pair, look
 from llpf_plugin.quality import Picked
+from llpf_plugin.report.board import TensorBoard
 from llpf_plugin.report.figure import draw_path
 from llpf_plugin.settings import Settings
 from llpf_plugin.store import RunFolder
@@ -45,6 +47,8 @@ class Request:
     pick: str = "best"
     resume: bool = False
     dry_run: bool = False
+    report: bool = True
+    tensorboard: bool = False
 
     def command(self, resume: bool = False) -> str:
         """The line that asks for the same again."""
@@ -54,6 +58,8 @@ class Request:
         given = {**_changed(self.settings, Settings()), **_changed(self.compute, Compute())}
         if self.pick != "best":
             given["pick"] = self.pick
+        words += [f"--no-{name}" for name in ("report",) if not getattr(self, name)]
+        words += ["--tensorboard"] if self.tensorboard else []
         for key, value in given.items():
             option = "--" + key.replace("_", "-")
             words += [option] if value is True else [option, str(value)]
@@ -98,6 +104,8 @@ def merge(request: Request, console: Console) -> bool:
     _write_verdict(run, quality, picked, merged)
     picture = _draw(quality, run, picked, console)
     show.closing(console, quality, picked, line, merged, picture, a)
+    if request.report:
+        write_page(quality, run, console)
     return quality.connected
 
 
@@ -105,11 +113,12 @@ def _walk(request: Request, task: Task, start: Weights, end: Weights, run: RunFo
     saved = run.load() if request.resume else None
     if request.resume and not task.train.repeatable:
         console.print(f"[yellow]{NOT_REPEATABLE}[/]")
+    watchers = [TensorBoard(request.out / "tensorboard")] if request.tensorboard else []
     with StopOnCtrlC() as stopper, LiveView(console, request.settings.budget) as view:
         try:
             return find_path(
                 start, end, task, request.settings, compute=request.compute, knots=run.knots,
-                callbacks=(run, view, stopper), resume=saved,
+                callbacks=(run, view, stopper, *watchers), resume=saved,
             )  # fmt: skip
         except InterruptedRun as stop:
             line = request.command(resume=True)
