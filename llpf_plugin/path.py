@@ -17,8 +17,9 @@ class Path:
         knots: coordinates of the knots in order, A's first and B's last; may be read lazily from disk.
         start: A's complete state dict, buffers included.
         end: B's complete state dict.
-        labels: what led to each knot, one mapping a knot: its ``kind`` (``start``, ``settled``, ``closing``, ``end``),
-            and for settled ones ``phase`` and ``tick``.
+        labels: what led to each knot, one mapping a knot: its ``kind`` (``start``, ``settled``, ``closing``, ``reversed``
+            on a leg that was walked from B, ``end``), for settled ones ``phase`` and ``tick``, and the ``leg`` of a path
+            across variance spheres.
         ties: further names of a coordinate (tied parameters): name to the coordinate's own.
         outcome: how the search ended.
         record: what the search did, one mapping a tick.
@@ -100,6 +101,14 @@ class Path:
     def destination(self) -> int:
         """The index of the knot that the search walked to: the end on A's spheres, or the end itself."""
         return self.last_settled + 1
+
+    @property
+    def closing_length(self) -> float:
+        """The length of what lies between the last settled knot and the end, or the leg that was walked from there."""
+        stop = self.destination
+        while stop < len(self.labels) - 1 and self.labels[stop].get("kind") == "closing":
+            stop += 1
+        return float(self.segment_lengths[self.last_settled : stop].sum())
 
 
 def simplify(knots: Sequence[int], keeps_loss: Callable[[int, int], bool]) -> list[int]:

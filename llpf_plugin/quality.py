@@ -110,10 +110,9 @@ class Quality:
     def _arrived(self) -> Criterion:
         layer = max(self.arrival, key=lambda k: self.arrival[k])
         far = self.arrival[layer]
-        closing = float(self.path.segment_lengths[self.path.last_settled :].sum())
         words = (
             f"the last settled knot is within {far:.3%} of its destination in every layer (farthest: {layer}); "
-            f"the closing segment is {closing / max(self.path.length, 1e-300):.2%} of the path"
+            f"the closing segment is {self.path.closing_length / max(self.path.length, 1e-300):.2%} of the path"
         )
         return Criterion("arrival", far <= NEAR, words)
 

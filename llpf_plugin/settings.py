@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.sphere import Correct
+
+Across = Literal["auto", "never", "always"]
+"""Whether a walk goes by common variance spheres."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,9 @@ class Settings:
         share: the first tick's share of the whole distance.
         min_steps, max_steps: of one settling.
         correct: which tensors are held on their variance spheres: ``matrices``, ``all`` or ``none``.
+        across: whether ends on different variance spheres are first walked down to common ones: ``auto`` where the spheres
+            of a layer differ by more than `llpf_plugin.legs.APART`, ``never`` or ``always``.
+        angle_conformal: scale the learning rate of such a leg with the variance, layer by layer.
         points: points a segment at which the path is measured.
         sample: training examples that the path is measured on, None for all.
         repairs: rounds of walking stretches above the goal again, with smaller steps.
@@ -49,6 +55,8 @@ class Settings:
     min_steps: int = 2
     max_steps: int = 60
     correct: Correct = "matrices"
+    across: Across = "auto"
+    angle_conformal: bool = True
     points: int = 4
     sample: int | None = None
     repairs: int = 3
@@ -86,8 +94,10 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise LLPFError(f"{name} = {value}: it must not be below 0")
-        if self.correct not in get_args(Correct):
-            raise LLPFError(f"correct = {self.correct!r}: it must be one of {', '.join(get_args(Correct))}")
+        for name, choices in (("correct", Correct), ("across", Across)):
+            if getattr(self, name) not in get_args(choices):
+                value, known = getattr(self, name), ", ".join(get_args(choices))
+                raise LLPFError(f"{name} = {value!r}: it must be one of {known}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values by name."""

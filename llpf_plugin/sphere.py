@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from llpf_plugin.weights import is_magnitude
+
 Correct = Literal["matrices", "all", "none"]
 """Which tensors are held on their spheres: those of ≥ 2 dimensions (default), all of them, or none."""
 
@@ -44,12 +46,14 @@ def spheres(weights: Mapping[str, Tensor], correct: Correct = "matrices") -> dic
 
     Args:
         weights: the reference weights, model A's in Algorithm 1.
-        correct: ``matrices`` for tensors of ≥ 2 dimensions, ``all`` for every tensor, ``none`` for an empty result.
+        correct: ``matrices`` for tensors of ≥ 2 dimensions, ``all`` for every tensor, ``none`` for an empty result. The
+            magnitudes of weight-normalised layers are scales, and have none.
     """
     if correct == "none":
         return {}
     least = 2 if correct == "matrices" else 0
-    return {k: variance(t) for k, t in weights.items() if t.dim() >= least and has_sphere(t)}
+    held = {k: t for k, t in weights.items() if t.dim() >= least and not is_magnitude(k, weights)}
+    return {k: variance(t) for k, t in held.items() if has_sphere(t)}
 
 
 def project(tensor: Tensor, target: float) -> Tensor:
