@@ -91,7 +91,8 @@ class Search:
         if self._resumed is None:
             self.progress.chain, self.progress.todo = list(self.route.chain), list(self.route.todo)
             self.progress.next_knot = max(self.route.chain) + 1
-        make_finder(self.settings, self.task, self.levels, self.slices)  # what is asked for is refused here, before anything is written
+        # What is asked for is refused here, before anything is written.
+        make_finder(self.settings, self.task, self.levels, self.slices)
         self._tell("on_start")
         while True:
             while self.progress.todo:
@@ -109,7 +110,7 @@ class Search:
         """The path as it stands: the line from A to B before the first stretch is done."""
         p = self.progress
         outcome = Outcome[p.outcome] if p.outcome else None
-        cost = {
+        cost: dict[str, Any] = {
             "gradient_steps": self.gradient.steps, "seconds": p.seconds + time.monotonic() - self._clock,
             "dropped": p.dropped, "repairs": p.round, "goal": self.levels.goal,
         }  # fmt: skip
@@ -128,13 +129,15 @@ class Search:
         if stretch.open:
             start = self.knots.get(stretch.start)
             return legs.descent(self.settings, self.gradient, self.levels, self.route, start, stretch.leg)
-        return make_finder(legs.repair(self.settings, stretch)[0], self.task, self.levels, self.slices, stretch.strictness)
+        settings, _ = legs.repair(self.settings, stretch)
+        return make_finder(settings, self.task, self.levels, self.slices, stretch.strictness)
 
     def _walk(self, stretch: Stretch) -> None:
         """One stretch: ticks until the finder's outcome, the budget's end, or a stop; then its knots join the path."""
         p, gradient = self.progress, self.gradient
         finder = self._finder(stretch)
-        leg = Leg(gradient, *(self.knots.get(i) for i in (stretch.start, stretch.start if stretch.open else stretch.end)))
+        end = stretch.start if stretch.open else stretch.end
+        leg = Leg(gradient, self.knots.get(stretch.start), self.knots.get(end))
         work, state = finder.init(leg)
         if self._resumed is not None and p.state is not None:
             finder.load(work, self._resumed)
@@ -228,7 +231,8 @@ class Search:
         p = self.progress
         last = p.fresh[-1] if p.fresh else stretch.start
         self.knots.put(stretch.end, self.knots.get(last))
-        p.labels[str(stretch.end)] = {**self._label(stretch, {}), **(p.labels[str(last)] if p.fresh else {})}
+        label = {**self._label(stretch, {}), **(p.labels[str(last)] if p.fresh else {})}
+        p.labels[str(stretch.end)] = {**label, "kind": "end"} if stretch.end == 1 else label
         self._discard(p.fresh[-1:], superfluous=False)
         p.fresh = p.fresh[:-1]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from llpf_plugin import sphere
 from llpf_plugin.finders.low_loss import PhaseRule
-from llpf_plugin.finders.origin import SHARE, Origin
+from llpf_plugin.finders.origin import ON_SPHERE, SHARE, Origin
 from llpf_plugin.finders.pace import AdaptivePace
 from llpf_plugin.finders.plan import barrier_level, settle_rule
 from llpf_plugin.goal import Levels
@@ -24,6 +24,9 @@ from llpf_plugin.weights import Weights
 
 DOWN, JOIN, UP = "A → A′", "A′ → B′", "B′ → B"
 """Names of the legs, in the order of the path."""
+
+ORIGIN = "A → origin"
+"""The name of the only leg of a walk to the origin."""
 
 LEAST = 1.02
 """Ratio of two variances under which a layer needs no leg: the projection bridges it."""
@@ -74,7 +77,7 @@ def route(settings: Settings, gradient: Gradient, a: Weights, b: Weights) -> Rou
     legs = [Stretch(i, own, 0, leg, True) for i, own, leg in ((0, start, DOWN), (1, end, UP)) if own is not None]
     join = Stretch(start or 0, end or 1, 0, JOIN)
     chain = tuple(i for i in (0, start, end, 1) if i is not None)
-    return Route(chain, (*legs, join), found, targets, proposed(gradient.task, found))
+    return Route(chain, (*legs, join), found, targets, proposed(gradient.task, found) if settings.exact_legs else {})
 
 
 def _ratio(one: float, other: float) -> float:
@@ -100,9 +103,8 @@ def descent(
     far = {
         k: u
         for k, u in route.proposed.items()
-        if route.targets[k] > 0
-        and _ratio(sphere.variance(start[k]), route.targets[k]) > LEAST ** 0.1
-    }  # fmt: skip
+        if route.targets[k] > 0 and _ratio(sphere.variance(start[k]), route.targets[k]) > 1 + ON_SPHERE
+    }
     exact = confirmed(gradient, start, far, route.targets, EXACT_SLACK * levels.room)
     rule = settle_rule(settings, gradient.task, levels)
     own = PhaseRule(leg, None, AdaptivePace(barrier_level(settings, levels), SHARE), rule)
@@ -116,10 +118,9 @@ def descent(
 def leg_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """The leg of the segment between two neighbouring knots, from their labels; empty where the path has one leg."""
     names = (before.get("leg", ""), after.get("leg", ""))
-    if names[1] == DOWN:
-        return DOWN
-    if names[0] == UP:
-        return UP
+    for name, place in ((DOWN, 1), (UP, 0), (ORIGIN, 1)):
+        if names[place] == name:
+            return name
     return JOIN if any(names) else ""
 
 
@@ -127,7 +128,7 @@ def repair(settings: Settings, stretch: Stretch) -> tuple[Settings, Stretch]:
     """How a stretch above the goal is walked again: within a leg between spheres, on no sphere and always downwards."""
     if stretch.leg == UP:
         stretch = replace(stretch, start=stretch.end, end=stretch.start)
-    return (replace(settings, correct="none") if stretch.leg in (DOWN, UP) else settings), stretch
+    return (replace(settings, correct="none") if stretch.leg in (DOWN, UP, ORIGIN) else settings), stretch
 
 
 def summary(path: Any, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -141,7 +142,7 @@ def summary(path: Any, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     lengths = path.segment_lengths
     walked = path.cost.get("legs", {})
     found = []
-    for name in (n for n in (DOWN, JOIN, UP) if n in names):
+    for name in filter(None, dict.fromkeys(names)):
         own = [i for i, n in enumerate(names) if n == name]
         row = {"leg": name, **walked.get(name, {}), "knots": len(own) + 1}
         row["length"] = float(lengths[own].sum() / max(lengths.sum(), 1e-300))

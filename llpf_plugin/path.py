@@ -17,9 +17,9 @@ class Path:
         knots: coordinates of the knots in order, A's first and B's last; may be read lazily from disk.
         start: A's complete state dict, buffers included.
         end: B's complete state dict.
-        labels: what led to each knot, one mapping a knot: its ``kind`` (``start``, ``settled``, ``closing``, ``reversed``
-            on a leg that was walked from B, ``end``), for settled ones ``phase`` and ``tick``, and the ``leg`` of a path
-            across variance spheres.
+        labels: what led to each knot, one mapping a knot: its ``kind`` (``start``, ``settled``, ``closing``, ``end``,
+            ``reversed`` on a leg that was walked from B), for settled ones ``phase`` and ``tick``, and the ``leg`` of a
+            path across variance spheres.
         ties: further names of a coordinate (tied parameters): name to the coordinate's own.
         outcome: how the search ended.
         record: what the search did, one mapping a tick.

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 class Stretch:
     """A piece of the path that is to be walked: from knot to knot, and how strictly (0: the walk itself).
 
-    One whose end comes before its start on the path is walked backwards, and its knots are reversed. One that is ``open``
-    walks towards the origin, and its end is the last knot that it reaches.
+    One whose end comes before its start on the path is walked backwards, and its knots are reversed. One that is
+    ``open`` walks towards the origin, and its end is the last knot that it reaches.
     """
 
     start: int

@@ -30,9 +30,10 @@ class Settings:
         share: the first tick's share of the whole distance.
         min_steps, max_steps: of one settling.
         correct: which tensors are held on their variance spheres: ``matrices``, ``all`` or ``none``.
-        across: whether ends on different variance spheres are first walked down to common ones: ``auto`` where the spheres
-            of a layer differ by more than `llpf_plugin.legs.APART`, ``never`` or ``always``.
+        across: whether ends on different variance spheres are first walked down to common ones: ``auto`` where the
+            variances of a layer differ by more than a factor of 1.25, ``never`` or ``always``.
         angle_conformal: scale the learning rate of such a leg with the variance, layer by layer.
+        exact_legs: layers that may be scaled for nothing go to their common spheres in one step.
         points: points a segment at which the path is measured.
         sample: training examples that the path is measured on, None for all.
         repairs: rounds of walking stretches above the goal again, with smaller steps.
@@ -57,6 +58,7 @@ class Settings:
     correct: Correct = "matrices"
     across: Across = "auto"
     angle_conformal: bool = True
+    exact_legs: bool = True
     points: int = 4
     sample: int | None = None
     repairs: int = 3

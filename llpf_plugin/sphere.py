@@ -5,13 +5,11 @@ without Bessel's correction (only ratios enter the projection, so the choice cha
 A tensor of one element, or of variance 0, has no sphere and is left as it is.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
-
-from llpf_plugin.weights import is_magnitude
 
 Correct = Literal["matrices", "all", "none"]
 """Which tensors are held on their spheres: those of ≥ 2 dimensions (default), all of them, or none."""
@@ -39,6 +37,13 @@ def variance(tensor: Tensor) -> float:
 def has_sphere(tensor: Tensor) -> bool:
     """Whether ``tensor`` is floating point with more than one element and a variance above 0."""
     return tensor.is_floating_point() and tensor.numel() > 1 and float(moments(tensor)[1]) > 0
+
+
+def is_magnitude(name: str, names: Container[str]) -> bool:
+    """Whether a tensor is the magnitude of `torch.nn.utils.weight_norm`, of either kind: a scale, not a matrix."""
+    if name.endswith("weight_g"):
+        return f"{name[:-1]}v" in names
+    return name.endswith("weight.original0") and f"{name[:-1]}1" in names
 
 
 def spheres(weights: Mapping[str, Tensor], correct: Correct = "matrices") -> dict[str, float]:

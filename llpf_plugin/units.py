@@ -5,7 +5,7 @@ The rules, layer by layer:
 - a matrix (any tensor of ≥ 2 dimensions that has a variance sphere) is a unit, with its layer's vectors (biases);
 - a normalization is none, whatever the shape of its scale: it rescales what it normalizes;
 - the magnitude of a weight-normalised layer is its scale, so it is none either; the direction is a unit of its own;
-- spectrally normalised weights are units like any other, and scale-invariant ones, which `llpf_plugin.invariance` finds;
+- spectrally normalised weights are units like any other; `llpf_plugin.invariance` finds that they are scale-invariant;
 - tied weights are one tensor: one unit, one sphere, one leg;
 - vectors of layers without a matrix (a class token of one dimension, PReLU) are none.
 """
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from llpf_plugin.order import owners
-from llpf_plugin.sphere import has_sphere, variance
-from llpf_plugin.weights import coordinates, is_magnitude
+from llpf_plugin.sphere import has_sphere, is_magnitude, variance
+from llpf_plugin.weights import coordinates
 
 
 @dataclass(frozen=True)
@@ -60,4 +60,3 @@ def units(model: nn.Module, weights: Mapping[str, Tensor] | None = None) -> list
         vectors = () if directed else tuple(k for k in names if weights[k].dim() < 2)
         found += [Unit(k, vectors if i == 0 else ()) for i, k in enumerate(matrices)]
     return found
-

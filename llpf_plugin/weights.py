@@ -4,7 +4,7 @@ A *coordinate* is a floating-point parameter: what a path moves. Buffers (runnin
 are never coordinates. Distances are Euclidean, accumulated in float64 on the tensors' own device.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -73,13 +73,6 @@ def layers_of(names: Sequence[str]) -> dict[str, list[str]]:
     for name in names:
         layers.setdefault(name.rpartition(".")[0] or name, []).append(name)
     return layers
-
-
-def is_magnitude(name: str, names: Container[str]) -> bool:
-    """Whether a tensor is the magnitude of `torch.nn.utils.weight_norm`, of either kind: a scale, not a matrix."""
-    if name.endswith("weight_g"):
-        return f"{name[:-1]}v" in names
-    return name.endswith("weight.original0") and f"{name[:-1]}1" in names
 
 
 def lerp(a: Mapping[str, Tensor], b: Mapping[str, Tensor], t: float) -> Weights:

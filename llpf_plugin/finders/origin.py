@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
 
 from llpf_plugin import sphere
 from llpf_plugin.finders.base import Leg, Outcome, Step
@@ -58,7 +57,7 @@ class Origin(LowLoss):
     ticks: int | None = None
 
     def init(self, leg: Leg) -> tuple[Descent, WalkState]:
-        """Place the model at the start; the destination is the origin, and every parameter has its own learning rate."""
+        """Place the model at the start; the destination is the origin, every parameter has a learning rate."""
         assign(leg.gradient.model, leg.start)
         weights = coordinates(leg.gradient.model)
         origin = {k: torch.zeros((), dtype=p.dtype, device=p.device).expand_as(p) for k, p in weights.items()}
@@ -188,7 +187,9 @@ class Origin(LowLoss):
     def _next_state(
         self, state: WalkState, phase: PhaseRule, variances: Mapping[str, float], settled: Settled, good: bool
     ) -> WalkState:
-        cold = state.lr <= phase.pace.coldest and state.stalled > self.patience * STALL
+        # Towards the origin itself no sphere waits that a gentler walk might still reach.
+        endless = not any(self.targets.values()) and state.stalled >= STALL
+        cold = endless or (state.lr <= phase.pace.coldest and state.stalled > self.patience * STALL)
         if not math.isfinite(settled.mean) and state.share < phase.pace.least:
             return replace(state, outcome=Outcome.DIVERGED.name)
         if state.stuck > self.patience or cold:

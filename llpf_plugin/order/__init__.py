@@ -8,4 +8,15 @@ from llpf_plugin.order.phases import read_phases
 from llpf_plugin.order.result import Layer, LayerOrder, Phase
 from llpf_plugin.order.scaling import scale_free
 
-__all__ = ["Layer", "LayerOrder", "Phase", "layer_order", "owners", "picture", "read_phases", "render", "scale_free", "select"]
+__all__ = [
+    "Layer",
+    "LayerOrder",
+    "Phase",
+    "layer_order",
+    "owners",
+    "picture",
+    "read_phases",
+    "render",
+    "scale_free",
+    "select",
+]

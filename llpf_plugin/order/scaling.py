@@ -2,7 +2,7 @@
 
 Scale some weights by c > 0; every value in the graph then goes with some power of c, its *degree*, or with none. A
 normalization brings any degree back to 0. If all results have degree 0, the scaling changes nothing, up to the small
-constants that normalizations add. What the graph cannot tell counts as a change, so that it proposes and never promises.
+constants that normalizations add. What the graph cannot tell counts as a change: it proposes and never promises.
 """
 
 from __future__ import annotations
@@ -21,21 +21,109 @@ EPS = 1e-3
 """Constants up to this size are taken for those that keep a normalization from dividing by 0."""
 
 _KEEPS = frozenset(
-    "view reshape _unsafe_view _reshape_alias t transpose permute expand expand_as slice select split split_with_sizes "
-    "unbind chunk getitem clone contiguous detach alias to _to_copy lift_fresh unsqueeze squeeze flatten unflatten "
-    "as_strided repeat roll flip index index_select gather embedding narrow diagonal im2col unfold pixel_shuffle "
-    "relu leaky_relu abs neg sum mean amax amin max min topk sort cumsum constant_pad_nd reflection_pad1d "
-    "reflection_pad2d replication_pad2d max_pool1d max_pool2d max_pool2d_with_indices avg_pool1d avg_pool2d avg_pool3d "
-    "adaptive_avg_pool1d adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d adaptive_max_pool1d "
-    "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d dropout native_dropout norm linalg_vector_norm "
-    "std std_mean cat stack copy".split()
+    [
+        "view",
+        "reshape",
+        "_unsafe_view",
+        "_reshape_alias",
+        "t",
+        "transpose",
+        "permute",
+        "expand",
+        "expand_as",
+        "slice",
+        "select",
+        "split",
+        "split_with_sizes",
+        "unbind",
+        "chunk",
+        "getitem",
+        "clone",
+        "contiguous",
+        "detach",
+        "alias",
+        "to",
+        "_to_copy",
+        "lift_fresh",
+        "unsqueeze",
+        "squeeze",
+        "flatten",
+        "unflatten",
+        "as_strided",
+        "repeat",
+        "roll",
+        "flip",
+        "index",
+        "index_select",
+        "gather",
+        "embedding",
+        "narrow",
+        "diagonal",
+        "im2col",
+        "unfold",
+        "pixel_shuffle",
+        "relu",
+        "leaky_relu",
+        "abs",
+        "neg",
+        "sum",
+        "mean",
+        "amax",
+        "amin",
+        "max",
+        "min",
+        "topk",
+        "sort",
+        "cumsum",
+        "constant_pad_nd",
+        "reflection_pad1d",
+        "reflection_pad2d",
+        "replication_pad2d",
+        "max_pool1d",
+        "max_pool2d",
+        "max_pool2d_with_indices",
+        "avg_pool1d",
+        "avg_pool2d",
+        "avg_pool3d",
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "_adaptive_avg_pool2d",
+        "adaptive_max_pool2d",
+        "adaptive_max_pool1d",
+        "upsample_nearest2d",
+        "upsample_bilinear2d",
+        "upsample_bicubic2d",
+        "dropout",
+        "native_dropout",
+        "norm",
+        "linalg_vector_norm",
+        "std",
+        "std_mean",
+        "cat",
+        "stack",
+        "copy",
+    ]
 )
-_PRODUCTS = frozenset("mul mm bmm mv dot vdot vecdot matmul convolution conv2d einsum linear".split())
-_SUMS = frozenset("add sub rsub maximum minimum where".split())
+_PRODUCTS = frozenset(
+    ["mul", "mm", "bmm", "mv", "dot", "vdot", "vecdot", "matmul", "convolution", "conv2d", "einsum", "linear"]
+)
+_SUMS = frozenset(["add", "sub", "rsub", "maximum", "minimum", "where"])
 _NORMS = frozenset(
-    "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training batch_norm cudnn_batch_norm "
-    "miopen_batch_norm instance_norm native_layer_norm layer_norm native_group_norm group_norm rms_norm "
-    "_fused_rms_norm".split()
+    [
+        "native_batch_norm",
+        "_native_batch_norm_legit",
+        "_native_batch_norm_legit_no_training",
+        "batch_norm",
+        "cudnn_batch_norm",
+        "miopen_batch_norm",
+        "instance_norm",
+        "native_layer_norm",
+        "layer_norm",
+        "native_group_norm",
+        "group_norm",
+        "rms_norm",
+        "_fused_rms_norm",
+    ]
 )
 _POWERS = {"square": 2.0, "sqrt": 0.5, "rsqrt": -0.5, "reciprocal": -1.0}
 _WITH_BIAS = ("addmm", "addmv", "baddbmm")

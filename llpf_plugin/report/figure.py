@@ -81,7 +81,7 @@ def _shade_phases(axes: "Axes", quality: Quality) -> None:
     positions, labels = quality.path.positions, quality.path.labels
     if not labels:
         return
-    names = [label.get("phase") or "" for label in labels]
+    names = [label.get("leg") or label.get("phase") or "" for label in labels]
     begin, bands = 1, []
     for i in range(2, len(names) + 1):
         if i == len(names) or names[i] != names[begin]:
