@@ -6,8 +6,7 @@ on the whole training set. The goal is twice the maximum of the same-sphere pair
 
     python benchmarks/spheres.py pairs --task digits/resnet
     python benchmarks/spheres.py pairs --task digits/transformer
-    python benchmarks/spheres.py origin --task digits/resnet --figure docs/spheres.png
-    python benchmarks/spheres.py sharp
+    python benchmarks/spheres.py limits --figure docs/spheres.png
 """
 
 import argparse
@@ -17,8 +16,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from connect import yes
+from limits import limits
+from modes import mode
 from shared import machine, table
 
 from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, legs, load_task
@@ -26,7 +26,6 @@ from llpf_plugin.dense import linear_losses
 from llpf_plugin.files import write_json
 from llpf_plugin.gradient import Gradient
 from llpf_plugin.preflight import layer_statistics
-from llpf_plugin.training import train
 from llpf_plugin.weights import NEAR, Weights, coordinates, select
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
@@ -89,22 +88,6 @@ class Result:
     outcome: str
 
 
-def mode(
-    task: Task, seed: int, cache: Path, compute: Compute, decay: float, lr: float | None = None, sharp: bool = False
-) -> Weights:
-    """A trained network, from the cache if it is there."""
-    own = decay == task.recipe["weight_decay"] and not sharp
-    kind = "" if own else f"_wd{decay:g}{'_sharp' if sharp else ''}{f'_lr{lr:g}' if lr else ''}"
-    place = cache / f"{task.name.replace('/', '_')}{kind}_{seed}.pt"
-    if not place.is_file():
-        print(f"training {place.name}", flush=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_suffix(f".{seed}.partial")
-        torch.save(train(task, seed, compute, lr=lr, weight_decay=decay, constant=sharp), partial)
-        partial.replace(place)
-    return torch.load(place, weights_only=True)
-
-
 def connect(task: Task, a: Weights, b: Weights, goal: float, budget: int, kind: str, method: str, pair: int) -> Result:
     """One path, and what became of it."""
     compute = Compute("cpu")
@@ -158,7 +141,7 @@ def summary(results: Sequence[Result], goals: Mapping[str, float]) -> str:
 
 def pairs(asked: argparse.Namespace) -> None:
     """Pairs of other weight decay, after the same-sphere pairs that their goal is taken from."""
-    bench, compute = BENCHES[asked.task], Compute("cpu")
+    bench = BENCHES[asked.task]
     task = load_task(asked.task, bench.arguments)
     budget = asked.budget or bench.budget
     results: list[Result] = []
@@ -167,7 +150,7 @@ def pairs(asked: argparse.Namespace) -> None:
         if kind != SAME:
             goals[kind] = 2 * max(r.maximum for r in results if r.kind == SAME)
         for pair in range(asked.pairs):
-            a, b = (mode(task, 2 * pair + i, asked.cache, compute, KINDS[kind][i]) for i in (0, 1))
+            a, b = (mode(task, 2 * pair + i, asked.cache, KINDS[kind][i]) for i in (0, 1))
             for method in ["plain M2M"] if kind == SAME else asked.methods:
                 try:
                     results.append(connect(task, a, b, goals[kind], budget, kind, method, pair))
@@ -184,20 +167,21 @@ def pairs(asked: argparse.Namespace) -> None:
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["pairs"])
+    parser.add_argument("what", choices=["pairs", "limits"])
     parser.add_argument("--task", choices=sorted(BENCHES), default="digits/resnet")
     parser.add_argument("--pairs", type=int, default=3, help="of each kind")
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=[k for k in KINDS if k != SAME])
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--budget", type=int, help="gradient steps of one search at most")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
+    parser.add_argument("--figure", type=Path, default=Path("spheres.png"), help="of limits: where to draw it")
     parser.add_argument("--json", type=Path, help="also write the results here, after each path")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     asked = options(arguments)
-    pairs(asked)
+    pairs(asked) if asked.what == "pairs" else limits(asked.cache, asked.pairs, asked.figure, asked.json)
 
 
 if __name__ == "__main__":

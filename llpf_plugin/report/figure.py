@@ -8,6 +8,7 @@ import numpy as np
 
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.files import atomic_write
+from llpf_plugin.legs import ORIGIN, UP
 from llpf_plugin.quality import Quality
 from llpf_plugin.weights import relative_distance, select
 
@@ -121,7 +122,8 @@ def _draw_distances(axes: "Axes", quality: Quality, parts: Mapping[str, Sequence
     for i, name in enumerate(parts):
         color = colormaps["viridis"](i / max(1, len(parts) - 1) * 0.9)
         axes.plot(path.positions, [row[i] for row in distances], color=color, lw=1.2, label=None if many else name)
-    axes.set_ylabel("relative distance to B")
+    walked = {label.get("leg") for label in path.labels}
+    axes.set_ylabel(f"relative distance to {'B′' if UP in walked else 'the end' if ORIGIN in walked else 'B'}")
     axes.set_ylim(bottom=0)
     if not many:
         axes.legend(loc="upper right", fontsize=7, ncols=2 if len(parts) > 5 else 1, framealpha=0.9)
