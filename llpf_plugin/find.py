@@ -10,32 +10,29 @@ from typing import Any
 from torch import Tensor
 
 from llpf_plugin import checkpoint, legs, preflight
-from llpf_plugin.dense import Row, linear_losses, measure_segment
+from llpf_plugin.dense import Row, measure_segment
 from llpf_plugin.errors import InterruptedRun, LLPFError
-from llpf_plugin.evaluate import borrowed
+from llpf_plugin.evaluate import borrowed, evaluate
 from llpf_plugin.finders.base import Finder, Leg, Outcome
 from llpf_plugin.finders.plan import Slices, cut_slices, make_finder
 from llpf_plugin.goal import Levels, levels, measure_ends
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.knots import Chain, Knots, MemoryKnots
-from llpf_plugin.path import Path, simplify
-from llpf_plugin.progress import Callback, Progress, Stretch
+from llpf_plugin.path import Path
+from llpf_plugin.progress import Callback, Progress, Stretch, trails
 from llpf_plugin.quality import Quality, judge
 from llpf_plugin.settings import Settings
 from llpf_plugin.task import Task, load_task
-from llpf_plugin.weights import Weights, clone, coordinates, select, ties
+from llpf_plugin.weights import Weights, clone, coordinates, lerp, select, ties
 
 ENDED = (Outcome.ARRIVED.name, Outcome.SHORT.name)
 """Outcomes of a stretch that was walked to its end."""
 
-BLOCK = 32
-"""Knots that are looked at together when superfluous ones are dropped; shorter walks keep every knot."""
-
 REPAIR = 200
 """Gradient steps that every repair may take, even where the walk itself took fewer."""
 
-SAMPLE = 1000
-"""Training examples that decide which knots are superfluous; the verdict does not rest on them."""
+SAMPLE, INNER = 500, (0.5, 0.25, 0.75)
+"""Training examples, and places on a chord, that decide which knots are superfluous; the verdict rests on neither."""
 
 
 class Search:
@@ -153,7 +150,7 @@ class Search:
             report = {"stretch": p.round, "leg": stretch.leg, "gradient_steps": gradient.steps, **step.report}
             p.record.append(report)
             if step.knot:
-                self._keep(finder.knot(work), self._label(stretch, report))
+                self._keep(finder.knot(work), str(report.get("side", "A")), self._label(stretch, report))
             self._tell("on_tick", report)
             if self.stop:
                 raise InterruptedRun("stopped after a tick; everything so far is kept")
@@ -172,34 +169,41 @@ class Search:
             return False
         return stretch.strictness == 0 or self.gradient.steps - self.progress.begun < max(REPAIR, self.progress.walked)
 
-    def _keep(self, knot: Weights, label: dict[str, Any]) -> None:
-        """Add a settled knot, and drop superfluous ones once a block is full."""
-        p = self.progress
-        self._add(knot, label)
-        waiting = len(p.fresh) - p.settled_from
-        # The last knot of a block stays: one with a low loss, if one comes.
-        if waiting >= BLOCK and (label["low"] or waiting >= 2 * BLOCK):
-            before = p.todo[0].start if p.settled_from == 0 else p.fresh[p.settled_from - 1]
-            block = p.fresh[p.settled_from :]
+    def _keep(self, knot: Weights, side: str, label: dict[str, Any]) -> None:
+        """Add a settled knot to its walker's trail, and drop superfluous ones once a block is full."""
+        stretch, trail = self.progress.todo[0], self.progress.fresh[side]
+        trail.knots.append(self._add(knot, {**label, "side": self._side(stretch, side)}))
+        if trail.full(label["low"]):
             with borrowed(self.gradient):
-                kept = simplify([before, *block], self._keeps_loss)[1:]
-            self._discard(set(block) - set(kept))
-            p.fresh[p.settled_from :] = kept
-            p.settled_from = len(p.fresh)
+                dropped = trail.thin(stretch.start if side == "A" else stretch.end, self._keeps_loss)
+            self._discard(dropped)
 
-    def _add(self, knot: Weights, label: dict[str, Any]) -> None:
+    def _side(self, stretch: Stretch, walker: str) -> str:
+        """On which side of the path's meeting place a knot lies: a repair may lie on one side altogether."""
+        if stretch.leg == legs.UP:
+            return "B"
+        start, end = (self.progress.labels.get(str(i), {}).get("side", "A") for i in (stretch.start, stretch.end))
+        return start if start == end and stretch.strictness > 0 else walker
+
+    def _add(self, knot: Weights, label: dict[str, Any]) -> int:
         p = self.progress
         self.knots.put(p.next_knot, knot)
-        p.fresh.append(p.next_knot)
         p.labels[str(p.next_knot)] = label
         p.next_knot += 1
+        return p.next_knot - 1
 
     def _keeps_loss(self, i: int, j: int) -> bool:
         """Whether the chord between two knots is nowhere worse than its ends by more than the setting ``thin``."""
         slack = self.levels.room / 20 if self.settings.thin is None else self.settings.thin
         p, q = self.knots.get(i), self.knots.get(j)
-        losses = linear_losses(self.gradient, p, q, self.settings.points, min(SAMPLE, self.settings.sample or SAMPLE))
-        return all(loss <= max(losses[0], losses[-1]) + slack for loss in losses)
+        limit = max(self._sampled(p), self._sampled(q)) + slack
+        return all(self._sampled(lerp(p, q, u)) <= limit for u in INNER)
+
+    def _sampled(self, weights: Weights) -> float:
+        limit = min(SAMPLE, self.settings.sample or SAMPLE)
+        score = evaluate(self.gradient, weights, {"train": self.task.train}, limit)[0]["train"]
+        assert score is not None
+        return score.loss
 
     def _join(self, stretch: Stretch, closing: Sequence[Weights], outcome: str | None) -> None:
         """Put the fresh knots in place of what lay between the stretch's ends; a failed repair changes nothing."""
@@ -212,29 +216,27 @@ class Search:
             p.legs[stretch.leg] = {"outcome": outcome, "steps": self.gradient.steps - p.begun}
         if stretch.open:
             self._reach(stretch)
+        fresh = [*p.fresh["A"].knots, *reversed(p.fresh["B"].knots)]
         if arrived or stretch.strictness == 0:
-            for weights in closing[:-1]:
-                last = {"kind": "closing"} if stretch.end == self.route.todo[-1].end else {}
-                self._add(weights, {**self._label(stretch, {"phase": "closing"}), **last})
+            last = {"kind": "closing", "side": "B"} if stretch.end == self.route.todo[-1].end else {}
+            label = {**self._label(stretch, {"phase": "closing"}), "side": self._side(stretch, "B"), **last}
+            fresh += [self._add(weights, label) for weights in closing[:-1]]
             i, j = sorted((p.chain.index(stretch.start), p.chain.index(stretch.end)))
-            fresh = p.fresh if p.chain[i] == stretch.start else p.fresh[::-1]
-            gone, p.chain[i + 1 : j] = p.chain[i + 1 : j], fresh
-            self._discard(gone, superfluous=False)
-        else:
-            self._discard(p.fresh, superfluous=False)
+            fresh = fresh if p.chain[i] == stretch.start else fresh[::-1]
+            fresh, p.chain[i + 1 : j] = p.chain[i + 1 : j], fresh
+        self._discard(fresh, superfluous=False)
         p.todo.pop(0)
-        p.fresh, p.settled_from, p.state = [], 0, None
+        p.fresh, p.state = trails(), None
         self.finder = self.work = None
 
     def _reach(self, stretch: Stretch) -> None:
         """The last knot of an open stretch becomes its end; one that reached nothing ends where it began."""
-        p = self.progress
-        last = p.fresh[-1] if p.fresh else stretch.start
-        self.knots.put(stretch.end, self.knots.get(last))
-        label = {**self._label(stretch, {}), **(p.labels[str(last)] if p.fresh else {})}
+        p, trail = self.progress, self.progress.fresh["A"]
+        last = trail.knots.pop() if trail.knots else None
+        self.knots.put(stretch.end, self.knots.get(stretch.start if last is None else last))
+        label = {**self._label(stretch, {}), "side": self._side(stretch, "A"), **p.labels.get(str(last), {})}
         p.labels[str(stretch.end)] = {**label, "kind": "end"} if stretch.end == 1 else label
-        self._discard(p.fresh[-1:], superfluous=False)
-        p.fresh = p.fresh[:-1]
+        self._discard([] if last is None else [last], superfluous=False)
 
     def _discard(self, knots: Any, superfluous: bool = True) -> None:
         self.knots.discard(sorted(knots))

@@ -16,7 +16,7 @@ from llpf_plugin.finders.plan import barrier_level, settle_rule
 from llpf_plugin.goal import Levels
 from llpf_plugin.gradient import Gradient
 from llpf_plugin.invariance import confirmed, proposed
-from llpf_plugin.preflight import SPHERE_RATIO
+from llpf_plugin.preflight import apart
 from llpf_plugin.progress import Stretch
 from llpf_plugin.settings import Settings
 from llpf_plugin.units import Unit, units
@@ -66,8 +66,10 @@ def route(settings: Settings, gradient: Gradient, a: Weights, b: Weights) -> Rou
     found = tuple(units(gradient.model, a)) if settings.across != "never" and settings.correct != "none" else ()
     here, there = ({u.matrix: sphere.variance(w[u.matrix]) for u in found} for w in (a, b))
     found = tuple(u for u in found if there[u.matrix] > 0)
-    ratio = max((_ratio(here[u.matrix], there[u.matrix]) for u in found), default=1.0)
-    if ratio <= (SPHERE_RATIO if settings.across == "auto" else LEAST):
+    ratios = {u.matrix: _ratio(here[u.matrix], there[u.matrix]) for u in found}
+    if settings.across == "auto":
+        ratios = {k: ratio for k, ratio in ratios.items() if apart(ratio, a[k].numel())}
+    if max(ratios.values(), default=1.0) <= LEAST:
         return Route()
     targets = {u.matrix: min(here[u.matrix], there[u.matrix]) for u in found}
     start, end = (

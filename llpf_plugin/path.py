@@ -18,8 +18,8 @@ class Path:
         start: A's complete state dict, buffers included.
         end: B's complete state dict.
         labels: what led to each knot, one mapping a knot: its ``kind`` (``start``, ``settled``, ``closing``, ``end``,
-            ``reversed`` on a leg that was walked from B), for settled ones ``phase`` and ``tick``, and the ``leg`` of a
-            path across variance spheres.
+            ``reversed`` on a leg between spheres that was walked from B); for settled ones ``phase``, ``tick`` and
+            ``side``, the end that their walker set out from (A or B); the ``leg`` of a path across variance spheres.
         ties: further names of a coordinate (tied parameters): name to the coordinate's own.
         outcome: how the search ended.
         record: what the search did, one mapping a tick.
@@ -93,22 +93,34 @@ class Path:
 
     @property
     def last_settled(self) -> int:
-        """The index of the last knot that the search settled on; the one before the end if knots carry no labels."""
-        settled = [i for i, label in enumerate(self.labels) if label.get("kind") in ("start", "settled")]
+        """The index of the last knot that the walk from A settled on; the one before the end without labels."""
+        kinds = ("start", "settled")
+        settled = [i for i, k in enumerate(self.labels) if k.get("kind") in kinds and k.get("side", "A") == "A"]
         return settled[-1] if settled else len(self.knots) - 2
 
     @property
     def destination(self) -> int:
-        """The index of the knot that the search walked to: the end on A's spheres, or the end itself."""
+        """The index of the knot that the walk from A walked to.
+
+        The end on A's spheres, or the end itself; in a two-sided walk the last knot of the walk from B.
+        """
         return self.last_settled + 1
 
     @property
+    def two_sided(self) -> bool:
+        """Whether walks from both ends met."""
+        return any(k.get("kind") == "settled" and k.get("side") == "B" for k in self.labels)
+
+    @property
     def closing_length(self) -> float:
-        """The length of what lies between the last settled knot and the end, or the leg that was walked from there."""
-        stop = self.destination
-        while stop < len(self.labels) - 1 and self.labels[stop].get("kind") == "closing":
-            stop += 1
-        return float(self.segment_lengths[self.last_settled : stop].sum())
+        """The length that was not walked: from the last settled knot to the end, or to the leg that was walked from it.
+
+        In a two-sided walk it is the gap at which the walks met, and the segment to the end.
+        """
+        after = range(self.destination, len(self.labels))
+        stop = next((i for i in after if self.labels[i].get("kind") == "reversed"), len(self.knots) - 1)
+        lengths = self.segment_lengths[self.last_settled : stop]
+        return float(lengths[0] + lengths[-1] if self.two_sided and stop > self.destination else lengths.sum())
 
 
 def simplify(knots: Sequence[int], keeps_loss: Callable[[int, int], bool]) -> list[int]:

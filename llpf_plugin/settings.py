@@ -28,10 +28,11 @@ class Settings:
         threshold: mini-batch loss at which settling ends (default: half as far above the ends' as the goal).
         barrier: mini-batch loss at which a move is undone (default: three times as far above the ends' as the goal).
         share: the first tick's share of the whole distance.
+        sides: ``one`` walks from A to B; ``both`` from both ends in turns, until they meet.
         min_steps, max_steps: of one settling.
         correct: which tensors are held on their variance spheres: ``matrices``, ``all`` or ``none``.
         across: whether ends on different variance spheres are first walked down to common ones: ``auto`` where the
-            variances of a layer differ by more than a factor of 1.25, ``never`` or ``always``.
+            variances of a layer differ by more than a factor of 1.25 and chance, ``never`` or ``always``.
         angle_conformal: scale the learning rate of such a leg with the variance, layer by layer.
         exact_legs: layers that may be scaled for nothing go to their common spheres in one step.
         points: points a segment at which the path is measured.
@@ -53,6 +54,7 @@ class Settings:
     threshold: float | None = None
     barrier: float | None = None
     share: float = 0.1
+    sides: Literal["one", "both"] = "one"
     min_steps: int = 2
     max_steps: int = 60
     correct: Correct = "matrices"
@@ -100,6 +102,10 @@ class Settings:
             if getattr(self, name) not in get_args(choices):
                 value, known = getattr(self, name), ", ".join(get_args(choices))
                 raise LLPFError(f"{name} = {value!r}: it must be one of {known}")
+        if self.sides not in ("one", "both"):
+            raise LLPFError(f"sides = {self.sides!r}: it must be one or both")
+        if self.sides == "both" and self.pace != "adaptive":
+            raise LLPFError("sides = 'both': a schedule walks from A to B; only the adaptive pace walks from both ends")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values by name."""

@@ -87,7 +87,7 @@ class Origin(LowLoss):
         settled = tick(work, active, fractions, resting)
         after = self._variances(work)
         good = settled.stood and settled.mean <= self.limit
-        follows = self._after(work, state, phase, settled, good, resting, self._gap(work, after))
+        follows = self._ticked(work, state, phase, settled, good, resting, self._gap(work, after))
         report = {
             "phase": phase.name, "tick": state.tick, "share": state.share, "lr": state.lr * phase.settle.lr,
             "gap": state.gap, "first_loss": settled.first, "settled_loss": settled.mean,
@@ -167,7 +167,7 @@ class Origin(LowLoss):
         ]
         return sum(squares) ** 0.5
 
-    def _after(
+    def _ticked(
         self, work: Walk, state: WalkState, phase: PhaseRule, settled: Settled, good: bool, resting: bool, gap: float
     ) -> WalkState:
         """The next state, before it is known whether the walk is over."""
