@@ -10,6 +10,9 @@ from llpf_plugin.sphere import Correct
 Across = Literal["auto", "never", "always"]
 """Whether a walk goes by common variance spheres."""
 
+Sides = Literal["one", "both"]
+"""Walk from A to B, or from both ends until they meet."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -20,8 +23,8 @@ class Settings:
         tolerance: the goal as a distance above the worse end's training loss, used where ``max_loss`` is None.
         budget: gradient steps, repairs included.
         phases: ``all`` moves every layer at once; ``layer``, ``block``, ``stage``, a number, or a YAML file of patterns
-            walk in the layer order, cumulatively; ``auto`` moves all at once and goes over to stages where the pace
-            collapses.
+            walk in the layer order, cumulatively; ``auto`` moves all at once, and goes over to the stages, shallow to
+            deep, once its moves have become small.
         order: ``fdf``, ``levels``, or a file that ``llpf-order -o order.json`` wrote; phases are slices of it.
         pace: ``adaptive``, or the path of a schedule file, or the name of a shipped one.
         lr, momentum, batch_size: of settling.
@@ -45,7 +48,7 @@ class Settings:
     max_loss: float | None = None
     tolerance: float | None = None
     budget: int = 20_000
-    phases: str = "all"
+    phases: str = "auto"
     order: str = "fdf"
     pace: str = "adaptive"
     lr: float | None = None
@@ -54,7 +57,7 @@ class Settings:
     threshold: float | None = None
     barrier: float | None = None
     share: float = 0.1
-    sides: Literal["one", "both"] = "one"
+    sides: Sides = "one"
     min_steps: int = 2
     max_steps: int = 60
     correct: Correct = "matrices"
@@ -102,7 +105,7 @@ class Settings:
             if getattr(self, name) not in get_args(choices):
                 value, known = getattr(self, name), ", ".join(get_args(choices))
                 raise LLPFError(f"{name} = {value!r}: it must be one of {known}")
-        if self.sides not in ("one", "both"):
+        if self.sides not in get_args(Sides):
             raise LLPFError(f"sides = {self.sides!r}: it must be one or both")
         if self.sides == "both" and self.pace != "adaptive":
             raise LLPFError("sides = 'both': a schedule walks from A to B; only the adaptive pace walks from both ends")

@@ -37,7 +37,17 @@ def phased(name: str) -> Finder:
     return LowLoss((first, PhaseRule("all", None, AdaptivePace(1.0, share=0.2), MOMENTUM)))
 
 
-FINDERS = {"low loss, fixed": fixed, "low loss, adaptive": adaptive, "low loss, phases": phased}
+def two_sided(name: str) -> Finder:
+    first = PhaseRule("first", frozenset(FIRST[name]), AdaptivePace(1.0, share=0.2), MOMENTUM)
+    return LowLoss((first, PhaseRule("all", None, AdaptivePace(1.0, share=0.2), MOMENTUM)), two_sided=True)
+
+
+FINDERS = {
+    "low loss, fixed": fixed,
+    "low loss, adaptive": adaptive,
+    "low loss, phases": phased,
+    "low loss, two-sided": two_sided,
+}
 
 every_finder = pytest.mark.parametrize("make", FINDERS.values(), ids=FINDERS)
 every_task = pytest.mark.parametrize("name", tiny.TASKS)

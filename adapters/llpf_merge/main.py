@@ -12,7 +12,7 @@ from llpf_merge.job import Request, merge
 from llpf_merge.origin import ORIGIN, descend
 from llpf_plugin import Compute, Settings
 from llpf_plugin.gradient import Precision
-from llpf_plugin.settings import Across
+from llpf_plugin.settings import Across, Sides
 from llpf_plugin.sphere import Correct
 
 RUN = Path("run")
@@ -30,6 +30,8 @@ EXAMPLES = """
 - `llpf-merge a.pt b.pt --task cifar10/resnet18 --pace resnet18-cifar10-fdf` walks the paper's schedule.
 
 - `llpf-merge a.pt origin --task digits/resnet --to b.pt` walks A down to the variance spheres of B.
+
+- `llpf-merge a.pt b.pt --task cifar10/resnet8 --phases stage --sides both` for networks that are hard to connect.
 
 - `llpf-merge a.pt b.pt --task cifar10/resnet8 --dry-run` only checks, and says what it would cost.
 
@@ -56,6 +58,9 @@ def command(
         str, typer.Option(help="all, auto, layer, block, stage, a number, a YAML file.")
     ] = DEFAULTS.phases,
     order: Annotated[str, typer.Option(help="fdf, levels, or a file that llpf-order wrote.")] = DEFAULTS.order,
+    sides: Annotated[
+        str, typer.Option(help="one: walk from A to B; both: from both ends until they meet.")
+    ] = DEFAULTS.sides,
     lr: Annotated[float | None, typer.Option(help="Learning rate of settling [the task's].")] = None,
     momentum: Annotated[float | None, typer.Option(help="Momentum of settling [the task's].")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples of a gradient step [the task's].")] = None,
@@ -93,7 +98,8 @@ def command(
         raise typer.BadParameter("two checkpoints and --task are needed (or --demo)")
     settings = Settings(
         max_loss, tolerance, budget, phases, order, pace, lr, momentum, batch_size, threshold, barrier, share,
-        correct=_one_of("--correct", correct, Correct), across=_one_of("--across", across, Across), points=points,
+        sides=_one_of("--sides", sides, Sides), correct=_one_of("--correct", correct, Correct),
+        across=_one_of("--across", across, Across), points=points,
         sample=sample, repairs=repairs, thin=thin, seed=seed,
     )  # fmt: skip
     compute = Compute(device, _one_of("--precision", precision, Precision), compile_, channels_last)

@@ -1,5 +1,6 @@
 """From settings to a finder: phases, pace and settling, with the losses that the ends have taken into account."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,13 @@ def cut_slices(settings: Settings, gradient: Gradient) -> Slices:
     task, mode = gradient.task, str(settings.phases)
     if mode == "all" or settings.pace != "adaptive":
         return all_at_once(task)
-    order = read_order(settings.order, task)
+    try:
+        order = read_order(settings.order, task)
+    except OrderError as error:
+        if mode != "auto" or settings.order != Settings.order:
+            raise
+        warnings.warn(f"no layer order, so all layers move at once: {error}", stacklevel=2)
+        return all_at_once(task)
     number = int(mode) if mode.isdigit() else None
     if Path(mode).is_file():
         phases = read_phases(order, mode)
