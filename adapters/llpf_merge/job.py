@@ -11,6 +11,7 @@ from rich.console import Console
 
 from llpf_merge import show
 from llpf_merge.live import LiveView, StopOnCtrlC
+from llpf_merge.page import write_page
 from llpf_plugin import Path as LossPath
 from llpf_plugin import Quality, find_path, legs, load_task
 from llpf_plugin.checkpoint import Checkpoint, fingerprint, read, write
@@ -20,6 +21,7 @@ from llpf_plugin.files import write_json
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.preflight import check_pair, look
 from llpf_plugin.quality import Picked
+from llpf_plugin.report.board import TensorBoard
 from llpf_plugin.report.figure import draw_path
 from llpf_plugin.settings import Settings
 from llpf_plugin.store import RunFolder
@@ -45,6 +47,8 @@ class Request:
     pick: str = "best"
     resume: bool = False
     dry_run: bool = False
+    report: bool = True
+    tensorboard: bool = False
     to: str | None = None
     ticks: int | None = None
 
@@ -57,6 +61,8 @@ class Request:
         if self.pick != "best":
             given["pick"] = self.pick
         given |= {k: v for k, v in (("to", self.to), ("ticks", self.ticks)) if v is not None}
+        words += [f"--no-{name}" for name in ("report",) if not getattr(self, name)]
+        words += ["--tensorboard"] if self.tensorboard else []
         for key, value in given.items():
             option = "--" + key.replace("_", "-")
             words += [option] if value is True else [option, str(value)]
@@ -107,6 +113,8 @@ def finish(
     _write_verdict(run, quality, picked, merged)
     picture = _draw(quality, run, picked, console)
     show.closing(console, quality, picked, line, merged, picture, a)
+    if request.report:
+        write_page(quality, run, console)
     return quality.connected
 
 
@@ -118,11 +126,12 @@ def walk(
     saved = run.load() if request.resume else None
     if request.resume and not task.train.repeatable:
         console.print(f"[yellow]{NOT_REPEATABLE}[/]")
+    watchers = [TensorBoard(request.out / "tensorboard")] if request.tensorboard else []
     with StopOnCtrlC() as stopper, LiveView(console, request.settings.budget) as view:
         try:
             return search(
                 *ends, task, request.settings, compute=request.compute, knots=run.knots,
-                callbacks=(run, view, stopper), resume=saved,
+                callbacks=(run, view, stopper, *watchers), resume=saved,
             )  # fmt: skip
         except InterruptedRun as stop:
             line = request.command(resume=True)
