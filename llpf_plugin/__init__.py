@@ -9,6 +9,7 @@ from llpf_plugin.path import Path
 from llpf_plugin.quality import Quality, measure
 from llpf_plugin.settings import Settings
 from llpf_plugin.task import Defaults, Task, classification, load_task
+from llpf_plugin.to_origin import walk_to_origin
 
 __all__ = [
     "Compute",
@@ -26,4 +27,5 @@ __all__ = [
     "layer_order",
     "load_task",
     "measure",
+    "walk_to_origin",
 ]

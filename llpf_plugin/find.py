@@ -3,12 +3,13 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path as FilePath
 from typing import Any
 
 from torch import Tensor
 
-from llpf_plugin import checkpoint, preflight
+from llpf_plugin import checkpoint, legs, preflight
 from llpf_plugin.dense import Row, measure_segment
 from llpf_plugin.errors import InterruptedRun, LLPFError
 from llpf_plugin.evaluate import borrowed, evaluate
@@ -55,6 +56,7 @@ class Search:
         self._clock = time.monotonic()
         self.slices: Slices = {}
         self.levels: Levels
+        self.route = legs.Route()
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """All that a resumed search needs: JSON values, and the tensors of the finder."""
@@ -82,7 +84,12 @@ class Search:
         )
         self.levels = levels(self.settings, self.progress.ends, self.task.defaults.tolerance)
         self.slices = cut_slices(self.settings, self.gradient)
-        self._finder()  # what is asked for is refused here, before anything is written
+        self.route = self._route()
+        if self._resumed is None:
+            self.progress.chain, self.progress.todo = list(self.route.chain), list(self.route.todo)
+            self.progress.next_knot = max(self.route.chain) + 1
+        # What is asked for is refused here, before anything is written.
+        make_finder(self.settings, self.task, self.levels, self.slices)
         self._tell("on_start")
         while True:
             while self.progress.todo:
@@ -100,22 +107,34 @@ class Search:
         """The path as it stands: the line from A to B before the first stretch is done."""
         p = self.progress
         outcome = Outcome[p.outcome] if p.outcome else None
-        cost = {
+        cost: dict[str, Any] = {
             "gradient_steps": self.gradient.steps, "seconds": p.seconds + time.monotonic() - self._clock,
             "dropped": p.dropped, "repairs": p.round, "goal": self.levels.goal,
         }  # fmt: skip
-        labels = [p.labels[str(i)] for i in p.chain]
-        knots = Chain(self.knots, p.chain)
+        if p.legs:
+            cost["legs"] = p.legs
+        chain = [i for i in p.chain if str(i) in p.labels]  # A′ and B′ are known once they are reached
+        labels = [p.labels[str(i)] for i in chain]
+        knots = Chain(self.knots, chain)
         return Path(knots, self.start, self.end, labels, ties(self.gradient.model), outcome, p.record, cost)
 
-    def _finder(self, strictness: int = 0) -> Finder:
-        return make_finder(self.settings, self.task, self.levels, self.slices, strictness)
+    def _route(self) -> legs.Route:
+        """What there is to walk at first."""
+        return legs.route(self.settings, self.gradient, self.knots.get(0), self.knots.get(1))
+
+    def _finder(self, stretch: Stretch) -> Finder:
+        if stretch.open:
+            start = self.knots.get(stretch.start)
+            return legs.descent(self.settings, self.gradient, self.levels, self.route, start, stretch.leg)
+        settings, _ = legs.repair(self.settings, stretch)
+        return make_finder(settings, self.task, self.levels, self.slices, stretch.strictness)
 
     def _walk(self, stretch: Stretch) -> None:
         """One stretch: ticks until the finder's outcome, the budget's end, or a stop; then its knots join the path."""
         p, gradient = self.progress, self.gradient
-        finder = self._finder(stretch.strictness)
-        leg = Leg(gradient, self.knots.get(stretch.start), self.knots.get(stretch.end))
+        finder = self._finder(stretch)
+        end = stretch.start if stretch.open else stretch.end
+        leg = Leg(gradient, self.knots.get(stretch.start), self.knots.get(end))
         work, state = finder.init(leg)
         if self._resumed is not None and p.state is not None:
             finder.load(work, self._resumed)
@@ -128,15 +147,21 @@ class Search:
             step = finder.step(work, state)
             state = step.state
             p.state = asdict(state)
-            report = {"stretch": p.round, "gradient_steps": gradient.steps, **step.report}
+            report = {"stretch": p.round, "leg": stretch.leg, "gradient_steps": gradient.steps, **step.report}
             p.record.append(report)
             if step.knot:
-                words = {k: report.get(k) for k in ("phase", "tick", "low")}
-                self._keep(finder.knot(work), str(report.get("side", "A")), {"kind": "settled", **words})
+                self._keep(finder.knot(work), str(report.get("side", "A")), self._label(stretch, report))
             self._tell("on_tick", report)
             if self.stop:
                 raise InterruptedRun("stopped after a tick; everything so far is kept")
         self._join(stretch, finder.closing(work, state), state.outcome)
+
+    def _label(self, stretch: Stretch, report: Mapping[str, Any]) -> dict[str, Any]:
+        """What a knot of a stretch is called; one that was walked backwards has not settled on the way to B."""
+        backwards = self.progress.chain.index(stretch.start) > self.progress.chain.index(stretch.end)
+        leg = {"leg": stretch.leg} if stretch.leg else {}
+        words = {k: report.get(k) for k in ("phase", "tick", "low")}
+        return {"kind": "reversed" if backwards else "settled", **words, **leg}
 
     def _may_go_on(self, stretch: Stretch) -> bool:
         """Whether budget is left; a repair may take as many steps as the walk itself, and at least `REPAIR`."""
@@ -155,7 +180,9 @@ class Search:
 
     def _side(self, stretch: Stretch, walker: str) -> str:
         """On which side of the path's meeting place a knot lies: a repair may lie on one side altogether."""
-        start, end = (self.progress.labels[str(i)].get("side", "A") for i in (stretch.start, stretch.end))
+        if stretch.leg == legs.UP:
+            return "B"
+        start, end = (self.progress.labels.get(str(i), {}).get("side", "A") for i in (stretch.start, stretch.end))
         return start if start == end and stretch.strictness > 0 else walker
 
     def _add(self, knot: Weights, label: dict[str, Any]) -> int:
@@ -185,16 +212,31 @@ class Search:
         arrived = outcome in ENDED
         if stretch.strictness == 0:
             p.outcome, p.walked = outcome, self.gradient.steps
+        if stretch.leg and stretch.strictness == 0:
+            p.legs[stretch.leg] = {"outcome": outcome, "steps": self.gradient.steps - p.begun}
+        if stretch.open:
+            self._reach(stretch)
         fresh = [*p.fresh["A"].knots, *reversed(p.fresh["B"].knots)]
         if arrived or stretch.strictness == 0:
-            kind, side = ("closing", "B") if stretch.end == 1 else ("settled", self._side(stretch, "B"))
-            fresh += [self._add(weights, {"kind": kind, "phase": "closing", "side": side}) for weights in closing[:-1]]
-            i, j = p.chain.index(stretch.start), p.chain.index(stretch.end)
+            last = {"kind": "closing", "side": "B"} if stretch.end == self.route.todo[-1].end else {}
+            label = {**self._label(stretch, {"phase": "closing"}), "side": self._side(stretch, "B"), **last}
+            fresh += [self._add(weights, label) for weights in closing[:-1]]
+            i, j = sorted((p.chain.index(stretch.start), p.chain.index(stretch.end)))
+            fresh = fresh if p.chain[i] == stretch.start else fresh[::-1]
             fresh, p.chain[i + 1 : j] = p.chain[i + 1 : j], fresh
         self._discard(fresh, superfluous=False)
         p.todo.pop(0)
         p.fresh, p.state = trails(), None
         self.finder = self.work = None
+
+    def _reach(self, stretch: Stretch) -> None:
+        """The last knot of an open stretch becomes its end; one that reached nothing ends where it began."""
+        p, trail = self.progress, self.progress.fresh["A"]
+        last = trail.knots.pop() if trail.knots else None
+        self.knots.put(stretch.end, self.knots.get(stretch.start if last is None else last))
+        label = {**self._label(stretch, {}), "side": self._side(stretch, "A"), **p.labels.get(str(last), {})}
+        p.labels[str(stretch.end)] = {**label, "kind": "end"} if stretch.end == 1 else label
+        self._discard([] if last is None else [last], superfluous=False)
 
     def _discard(self, knots: Any, superfluous: bool = True) -> None:
         self.knots.discard(sorted(knots))
@@ -225,15 +267,17 @@ class Search:
         p = self.progress
         if p.outcome not in ENDED or p.round >= self.settings.repairs or self.gradient.remaining == 0:
             return []
-        bad = [any(not row["train"] <= self.levels.goal for row in rows) for rows in segments]
-        stretches, first = [], None
-        for i, is_bad in enumerate([*bad, False]):
-            if is_bad and first is None:
-                first = i
-            elif not is_bad and first is not None:
-                if p.labels[str(p.chain[first])]["kind"] != "closing":  # the closing segment has no knots to move
-                    stretches.append(Stretch(p.chain[first], p.chain[i], p.round + 1))
-                first = None
+        labels = [p.labels[str(i)] for i in p.chain]
+        bad = [
+            legs.leg_of(labels[i], labels[i + 1]) if any(not row["train"] <= self.levels.goal for row in rows) else None
+            for i, rows in enumerate(segments)
+        ]
+        stretches = []
+        for leg, run in groupby(range(len(bad)), key=lambda i: bad[i]):
+            first, *_, last = [*run] * 2
+            if leg is not None and labels[first]["kind"] != "closing":  # the closing segment has no knots to move
+                stretch = Stretch(p.chain[first], p.chain[last + 1], p.round + 1, leg)
+                stretches.append(legs.repair(self.settings, stretch)[1])
         return stretches
 
     def _tell(self, event: str, *arguments: Any) -> None:

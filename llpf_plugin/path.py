@@ -17,8 +17,9 @@ class Path:
         knots: coordinates of the knots in order, A's first and B's last; may be read lazily from disk.
         start: A's complete state dict, buffers included.
         end: B's complete state dict.
-        labels: what led to each knot, one mapping a knot: its ``kind`` (``start``, ``settled``, ``closing``, ``end``),
-            and for settled ones ``phase``, ``tick`` and ``side``, the end that their walker set out from (A or B).
+        labels: what led to each knot, one mapping a knot: its ``kind`` (``start``, ``settled``, ``closing``, ``end``,
+            ``reversed`` on a leg between spheres that was walked from B); for settled ones ``phase``, ``tick`` and
+            ``side``, the end that their walker set out from (A or B); the ``leg`` of a path across variance spheres.
         ties: further names of a coordinate (tied parameters): name to the coordinate's own.
         outcome: how the search ended.
         record: what the search did, one mapping a tick.
@@ -109,6 +110,17 @@ class Path:
     def two_sided(self) -> bool:
         """Whether walks from both ends met."""
         return any(k.get("kind") == "settled" and k.get("side") == "B" for k in self.labels)
+
+    @property
+    def closing_length(self) -> float:
+        """The length that was not walked: from the last settled knot to the end, or to the leg that was walked from it.
+
+        In a two-sided walk it is the gap at which the walks met, and the segment to the end.
+        """
+        after = range(self.destination, len(self.labels))
+        stop = next((i for i in after if self.labels[i].get("kind") == "reversed"), len(self.knots) - 1)
+        lengths = self.segment_lengths[self.last_settled : stop]
+        return float(lengths[0] + lengths[-1] if self.two_sided and stop > self.destination else lengths.sum())
 
 
 def simplify(knots: Sequence[int], keeps_loss: Callable[[int, int], bool]) -> list[int]:

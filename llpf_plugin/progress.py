@@ -1,7 +1,7 @@
 """What a running search consists of, and what a caller may hang into it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llpf_plugin.trail import Trail
@@ -12,11 +12,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A piece of the path that is to be walked: from knot to knot, and how strictly (0: the walk itself)."""
+    """A piece of the path that is to be walked: from knot to knot, and how strictly (0: the walk itself).
+
+    One whose end comes before its start on the path is walked backwards, and its knots are reversed. One that is
+    ``open`` walks towards the origin, and its end is the last knot that it reaches.
+    """
 
     start: int
     end: int
     strictness: int = 0
+    leg: str = ""
+    open: bool = False
 
 
 class Callback:
@@ -56,6 +62,7 @@ class Progress:
         dropped: knots dropped as superfluous.
         outcome: of the first walk.
         seconds: spent so far, earlier sessions included.
+        legs: what the walk of each leg came to, by the leg's name: its outcome and its gradient steps.
     """
 
     chain: list[int]
@@ -74,6 +81,7 @@ class Progress:
     dropped: int
     outcome: str | None
     seconds: float
+    legs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def new(cls) -> "Progress":

@@ -7,6 +7,9 @@ from typing import Any, Literal, get_args
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.sphere import Correct
 
+Across = Literal["auto", "never", "always"]
+"""Whether a walk goes by common variance spheres."""
+
 Sides = Literal["one", "both"]
 """Walk from A to B, or from both ends until they meet."""
 
@@ -31,6 +34,10 @@ class Settings:
         sides: ``one`` walks from A to B; ``both`` from both ends in turns, until they meet.
         min_steps, max_steps: of one settling.
         correct: which tensors are held on their variance spheres: ``matrices``, ``all`` or ``none``.
+        across: whether ends on different variance spheres are first walked down to common ones: ``auto`` where the
+            variances of a layer differ by more than a factor of 1.25 and chance, ``never`` or ``always``.
+        angle_conformal: scale the learning rate of such a leg with the variance, layer by layer.
+        exact_legs: layers that may be scaled for nothing go to their common spheres in one step.
         points: points a segment at which the path is measured.
         sample: training examples that the path is measured on, None for all.
         repairs: rounds of walking stretches above the goal again, with smaller steps.
@@ -54,6 +61,9 @@ class Settings:
     min_steps: int = 2
     max_steps: int = 60
     correct: Correct = "matrices"
+    across: Across = "auto"
+    angle_conformal: bool = True
+    exact_legs: bool = True
     points: int = 4
     sample: int | None = None
     repairs: int = 3
@@ -91,12 +101,14 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise LLPFError(f"{name} = {value}: it must not be below 0")
+        for name, choices in (("correct", Correct), ("across", Across)):
+            if getattr(self, name) not in get_args(choices):
+                value, known = getattr(self, name), ", ".join(get_args(choices))
+                raise LLPFError(f"{name} = {value!r}: it must be one of {known}")
         if self.sides not in get_args(Sides):
             raise LLPFError(f"sides = {self.sides!r}: it must be one or both")
         if self.sides == "both" and self.pace != "adaptive":
             raise LLPFError("sides = 'both': a schedule walks from A to B; only the adaptive pace walks from both ends")
-        if self.correct not in get_args(Correct):
-            raise LLPFError(f"correct = {self.correct!r}: it must be one of {', '.join(get_args(Correct))}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values by name."""

@@ -5,7 +5,7 @@ without Bessel's correction (only ratios enter the projection, so the choice cha
 A tensor of one element, or of variance 0, has no sphere and is left as it is.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -39,17 +39,26 @@ def has_sphere(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and tensor.numel() > 1 and float(moments(tensor)[1]) > 0
 
 
+def is_magnitude(name: str, names: Container[str]) -> bool:
+    """Whether a tensor is the magnitude of `torch.nn.utils.weight_norm`, of either kind: a scale, not a matrix."""
+    if name.endswith("weight_g"):
+        return f"{name[:-1]}v" in names
+    return name.endswith("weight.original0") and f"{name[:-1]}1" in names
+
+
 def spheres(weights: Mapping[str, Tensor], correct: Correct = "matrices") -> dict[str, float]:
     """The variance of every tensor that is to be held on its sphere, by name.
 
     Args:
         weights: the reference weights, model A's in Algorithm 1.
-        correct: ``matrices`` for tensors of ≥ 2 dimensions, ``all`` for every tensor, ``none`` for an empty result.
+        correct: ``matrices`` for tensors of ≥ 2 dimensions, ``all`` for every tensor, ``none`` for an empty result. The
+            magnitudes of weight-normalised layers are scales, and have none.
     """
     if correct == "none":
         return {}
     least = 2 if correct == "matrices" else 0
-    return {k: variance(t) for k, t in weights.items() if t.dim() >= least and has_sphere(t)}
+    held = {k: t for k, t in weights.items() if t.dim() >= least and not is_magnitude(k, weights)}
+    return {k: variance(t) for k, t in held.items() if has_sphere(t)}
 
 
 def project(tensor: Tensor, target: float) -> Tensor:

@@ -15,7 +15,8 @@ def initialise(model: nn.Module, seed: int) -> None:
     """Fresh initial weights from ``seed``: every module's own ``reset_parameters``, in registration order."""
     torch.manual_seed(seed)
     for module in model.modules():
-        reset = getattr(module, "reset_parameters", None)
+        # Attention has a private one; what it sets of its children they then set themselves.
+        reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
         if callable(reset):
             reset()
 
@@ -27,9 +28,10 @@ def train(
     epochs: float | None = None,
     lr: float | None = None,
     weight_decay: float | None = None,
+    constant: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Weights:
-    """Train the task's model from scratch: SGD with momentum 0.9 and a one-cycle learning rate.
+    """Train the task's model from scratch: SGD with momentum 0.9 and a one-cycle learning rate, or a constant one.
 
     Args:
         task: what to train; its recipe gives what is not given here.
@@ -38,6 +40,7 @@ def train(
         epochs: passes over the training data.
         lr: the peak learning rate.
         weight_decay: on all parameters.
+        constant: keep the learning rate at its peak from the first step to the last, as for the paper's sharp modes.
         progress: called with the step, the number of steps and the last loss, every 20 steps.
 
     Returns:
@@ -50,12 +53,14 @@ def train(
     initialise(gradient.model, seed)
     steps = max(1, int(recipe["epochs"] * (len(task.train) // min(gradient.batch_size, len(task.train)))))
     optimizer = torch.optim.SGD(gradient.model.parameters(), recipe["lr"], 0.9, weight_decay=recipe["weight_decay"])
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe["lr"], total_steps=steps)
+    if not constant:
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe["lr"], total_steps=steps)
     for step in range(steps):
         loss = gradient.loss()
         gradient.backward(loss)
         optimizer.step()
-        schedule.step()
+        if not constant:
+            schedule.step()
         if progress and (step % 20 == 0 or step == steps - 1):
             progress(step + 1, steps, float(loss.detach()))
     reestimate(gradient)

@@ -147,3 +147,43 @@ def test_the_numbers_of_the_federated_tables_by_hand() -> None:
     parts = federated.dirichlet(torch.arange(10).repeat(40), 4, 0.0, seed=0)
     assert sorted(torch.cat(parts).tolist()) == list(range(400))
     assert min(len(p) for p in federated.dirichlet(torch.arange(10).repeat(40), 8, 0.05, seed=0)) >= federated.BATCH
+
+
+def test_pairs_across_spheres_have_twice_the_maximum_of_a_same_sphere_pair(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import spheres
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spheres, "load_task", lambda *_: tiny.mlp())
+        patch.setitem(spheres.BENCHES, "digits/resnet", spheres.Bench({}, max_loss=0.15, budget=400))
+        patch.setitem(spheres.KINDS, "5e-3 / 0", (0.02, 0.0))
+        words = ["pairs", "--pairs", "1", "--kinds", "5e-3 / 0", "--methods", "across", "plain M2M"]
+        spheres.main([*words, "--cache", str(tmp_path), "--json", str(tmp_path / "r.json")])
+    found = json.loads((tmp_path / "r.json").read_text())
+    same, across, plain = found["results"]
+    assert found["goals"]["5e-3 / 0"] == 2 * same["maximum"] and not same["legs"]
+    assert [leg["leg"] for leg in across["legs"]] == ["A′ → B′", "B′ → B"] and not plain["legs"]
+    assert across["ratios"][1] > 1.25
+    assert f"A′→B′ {across['legs'][0]['maximum']:.3f}" in capsys.readouterr().out
+
+
+def test_limits_are_tabled_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import limits
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "load_task", lambda *_: tiny.mlp())
+        for name, value in (
+            ("TASKS", {"tiny": "0.weight"}),
+            ("DECAYS", (0.0, 0.05)),
+            ("BUDGET", 60),
+            ("DIRECTIONS", 1),
+        ):
+            patch.setattr(limits, name, value)
+        limits.limits(tmp_path, 1, tmp_path / "figure.png", tmp_path / "r.json")
+    found = json.loads((tmp_path / "r.json").read_text())
+    walk, trained = found["descents"]["tiny"]["walk"], found["descents"]["tiny"]["trained"]
+    assert walk[-1][0] < walk[0][0] == pytest.approx(trained[0][1], rel=1e-5) and trained[1][1] < trained[0][1]
+    assert all(losses[-1] > losses[0] > 0 for losses in found["profiles"].values())
+    assert "sharp pair" in capsys.readouterr().out
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")

@@ -151,7 +151,8 @@ def _slow(folder: Path) -> dict[str, str]:
         "def slower(self, search, report):\n    self._next = 0\n    tick(self, search, report)\n    time.sleep(0.2)\n"
         "store.RunFolder.on_tick = slower\n"
     )
-    return {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    places = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1"}
 
 
 def _wait_for_ticks(out: Path, ticks: int, process: subprocess.Popen[bytes]) -> None:

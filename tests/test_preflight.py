@@ -176,10 +176,10 @@ def test_statistics_by_hand() -> None:
     assert (row.variance_a, row.variance_b, row.ratio) == pytest.approx((1.0, 4.0, 4.0))
     assert row.cosine == 0.0
     assert row.distance == pytest.approx((1 + 1 + 9 + 9) ** 0.5)
-    assert off_sphere([row]) == [row]
+    assert off_sphere([row]) == []  # four elements differ that much by chance
 
 
-@pytest.mark.parametrize(("scale", "differs"), [(1.0, False), (1.11, False), (1.13, True), (0.9, False), (0.88, True)])
+@pytest.mark.parametrize(("scale", "differs"), [(1.0, False), (1.13, False), (1.17, True), (0.88, False), (0.85, True)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_variance_spheres_differ_beyond_a_ratio(scale: float, differs: bool, dtype: torch.dtype) -> None:
     torch.manual_seed(0)

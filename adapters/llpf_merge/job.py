@@ -1,7 +1,7 @@
 """One merge: read, check, walk, judge, write."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from llpf_merge import show
 from llpf_merge.live import LiveView, StopOnCtrlC
 from llpf_merge.page import write_page
 from llpf_plugin import Path as LossPath
-from llpf_plugin import Quality, find_path, load_task
+from llpf_plugin import Quality, find_path, legs, load_task
 from llpf_plugin.checkpoint import Checkpoint, fingerprint, read, write
 from llpf_plugin.dense import linear_losses
 from llpf_plugin.errors import InterruptedRun, LLPFError, RunError
@@ -49,6 +49,8 @@ class Request:
     dry_run: bool = False
     report: bool = True
     tensorboard: bool = False
+    to: str | None = None
+    ticks: int | None = None
 
     def command(self, resume: bool = False) -> str:
         """The line that asks for the same again."""
@@ -58,6 +60,7 @@ class Request:
         given = {**_changed(self.settings, Settings()), **_changed(self.compute, Compute())}
         if self.pick != "best":
             given["pick"] = self.pick
+        given |= {k: v for k, v in (("to", self.to), ("ticks", self.ticks)) if v is not None}
         words += [f"--no-{name}" for name in ("report",) if not getattr(self, name)]
         words += ["--tensorboard"] if self.tensorboard else []
         for key, value in given.items():
@@ -75,13 +78,13 @@ def merge(request: Request, console: Console) -> bool:
     Raises:
         LLPFError: of any kind, before anything was overwritten.
     """
-    _check_pick(request.pick)
+    check_pick(request.pick)
     a, b = read(request.a), read(request.b)
     task = load_task(request.task, request.task_arguments)
     names = (str(request.a), str(request.b))
     start, end = check_pair(a.weights, b.weights, task.model, names)
     run = RunFolder(request.out)
-    asked = _asked(request, a, b)
+    asked = asked_for(request, a, b)
     if request.resume and run.exists:
         run.check_same(asked)
     elif not request.dry_run:
@@ -96,9 +99,15 @@ def merge(request: Request, console: Console) -> bool:
     if not run.exists:
         moving = set(coordinates(task.model))
         first, last = ({k: t for k, t in w.items() if k not in moving} for w in (start, end))
-        run.create(asked, first, last, _info(request))
-    path = _walk(request, task, start, end, run, console)
-    quality: Quality = path.quality
+        run.create(asked, first, last, info(request))
+    path = walk(request, task, (start, end), run, console)
+    return finish(request, path.quality, run, a, line, console)
+
+
+def finish(
+    request: Request, quality: Quality, run: RunFolder, a: Checkpoint, line: Sequence[float], console: Console
+) -> bool:
+    """Write the picked model, the verdict and the picture, and show them."""
     picked = quality.pick(request.pick)
     merged = write(request.out / "merged", picked.weights, like=a)
     _write_verdict(run, quality, picked, merged)
@@ -109,15 +118,19 @@ def merge(request: Request, console: Console) -> bool:
     return quality.connected
 
 
-def _walk(request: Request, task: Task, start: Weights, end: Weights, run: RunFolder, console: Console) -> LossPath:
+def walk(
+    request: Request, task: Task, ends: Sequence[Weights], run: RunFolder, console: Console,
+    search: Callable[..., LossPath] = find_path,
+) -> LossPath:  # fmt: skip
+    """Search with a live view, saving as it goes; Ctrl-C leaves a run to go on with."""
     saved = run.load() if request.resume else None
     if request.resume and not task.train.repeatable:
         console.print(f"[yellow]{NOT_REPEATABLE}[/]")
     watchers = [TensorBoard(request.out / "tensorboard")] if request.tensorboard else []
     with StopOnCtrlC() as stopper, LiveView(console, request.settings.budget) as view:
         try:
-            return find_path(
-                start, end, task, request.settings, compute=request.compute, knots=run.knots,
+            return search(
+                *ends, task, request.settings, compute=request.compute, knots=run.knots,
                 callbacks=(run, view, stopper, *watchers), resume=saved,
             )  # fmt: skip
         except InterruptedRun as stop:
@@ -133,6 +146,7 @@ def _write_verdict(run: RunFolder, quality: Quality, picked: Picked, merged: Pat
     scores = {split: None if score is None else asdict(score) for split, score in picked.scores.items()}
     document = {
         **quality.summary(),
+        **({"legs": found} if (found := legs.summary(quality.path, quality.rows)) else {}),
         "merged": {"file": merged.name, "t": picked.t, "scores": scores},
         "points": quality.rows,
     }
@@ -149,19 +163,20 @@ def _draw(quality: Quality, run: RunFolder, picked: Picked, console: Console) ->
         return None
 
 
-def _asked(request: Request, a: Checkpoint, b: Checkpoint) -> dict[str, Any]:
+def asked_for(request: Request, a: Checkpoint, b: Checkpoint | None = None) -> dict[str, Any]:
     """What a run depends on; a resumed one must ask the same."""
     return {
         "a": fingerprint(a.weights),
-        "b": fingerprint(b.weights),
+        "b": fingerprint(b.weights) if b else "origin",
         "task": request.task,
         "task_arguments": dict(request.task_arguments),
         "settings": request.settings.to_dict(),
         "compute": asdict(request.compute),
+        **{k: str(v) for k, v in (("to", request.to), ("ticks", request.ticks)) if v is not None},
     }
 
 
-def _info(request: Request) -> dict[str, Any]:
+def info(request: Request) -> dict[str, Any]:
     """What is good to know of a run, without being part of what was asked."""
     return {
         "a": str(request.a), "b": str(request.b), "command": request.command(),
@@ -169,7 +184,8 @@ def _info(request: Request) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _check_pick(pick: str) -> None:
+def check_pick(pick: str) -> None:
+    """Refuse what `Quality.pick` does not know, before any work."""
     if pick in ("best", "mid", "end"):
         return
     try:

@@ -57,7 +57,9 @@ class LiveView(Callback):
         """The distance that the phase has covered, and the numbers of the tick."""
         gap = self._gaps.setdefault((report["stretch"], report["phase"]), report["gap"])
         name = (
-            f"phase {report['phase']}" if report["stretch"] == 0 else f"repair {report['stretch']}, {report['phase']}"
+            report.get("leg") or f"phase {report['phase']}"
+            if report["stretch"] == 0
+            else f"repair {report['stretch']}, {report['phase']}"
         )
         loss = report["settled_loss"] if report["kept"] else report["first_loss"]
         words = (

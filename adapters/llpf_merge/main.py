@@ -9,9 +9,10 @@ from rich.console import Console
 from llpf_merge.demo import run_demo
 from llpf_merge.exits import CONNECTED, NOT_CONNECTED, exits
 from llpf_merge.job import Request, merge
+from llpf_merge.origin import ORIGIN, descend
 from llpf_plugin import Compute, Settings
 from llpf_plugin.gradient import Precision
-from llpf_plugin.settings import Sides
+from llpf_plugin.settings import Across, Sides
 from llpf_plugin.sphere import Correct
 
 RUN = Path("run")
@@ -28,6 +29,8 @@ EXAMPLES = """
 
 - `llpf-merge a.pt b.pt --task cifar10/resnet18 --pace resnet18-cifar10-fdf` walks the paper's schedule.
 
+- `llpf-merge a.pt origin --task digits/resnet --to b.pt` walks A down to the variance spheres of B.
+
 - `llpf-merge a.pt b.pt --task cifar10/resnet8 --phases stage --sides both` for networks that are hard to connect.
 
 - `llpf-merge a.pt b.pt --task cifar10/resnet8 --dry-run` only checks, and says what it would cost.
@@ -42,7 +45,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exce
 @exits("llpf-merge")
 def command(
     a: Annotated[Path | None, typer.Argument(help="Checkpoint A: .pt, .safetensors, or a folder of shards.")] = None,
-    b: Annotated[Path | None, typer.Argument(help="Checkpoint B, of the same architecture.")] = None,
+    b: Annotated[Path | None, typer.Argument(help="Checkpoint B, of the same architecture, or: origin.")] = None,
     task: Annotated[str | None, typer.Option(help="digits/resnet, …, file.py:function or module:function.")] = None,
     task_argument: Annotated[list[str] | None, typer.Option("--task-arg", "-t", help="key=value for the task.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for merged model, path, picture, verdict.")] = RUN,
@@ -65,6 +68,11 @@ def command(
     barrier: Annotated[float | None, typer.Option(help="Loss that undoes a move [3 × as far as the goal].")] = None,
     share: Annotated[float, typer.Option(help="Share of the distance of the first move.")] = DEFAULTS.share,
     correct: Annotated[str, typer.Option(help="On spheres: matrices, all, none.")] = DEFAULTS.correct,
+    across: Annotated[str, typer.Option(help="By common variance spheres: auto, never, always.")] = DEFAULTS.across,
+    to: Annotated[
+        str | None, typer.Option(help="With origin: end at this part of A's variances, or at B.pt's.")
+    ] = None,
+    ticks: Annotated[int | None, typer.Option(help="With origin: end after so many ticks.")] = None,
     points: Annotated[int, typer.Option(help="Measured points a segment.")] = DEFAULTS.points,
     sample: Annotated[int | None, typer.Option(help="Training examples to measure on [all].")] = None,
     repairs: Annotated[int, typer.Option(help="Rounds of repair.")] = DEFAULTS.repairs,
@@ -92,13 +100,19 @@ def command(
         raise typer.BadParameter("two checkpoints and --task are needed (or --demo)")
     settings = Settings(
         max_loss, tolerance, budget, phases, order, pace, lr, momentum, batch_size, threshold, barrier, share,
-        sides=_one_of("--sides", sides, Sides), correct=_one_of("--correct", correct, Correct), points=points,
+        sides=_one_of("--sides", sides, Sides), correct=_one_of("--correct", correct, Correct),
+        across=_one_of("--across", across, Across), points=points,
         sample=sample, repairs=repairs, thin=thin, seed=seed,
     )  # fmt: skip
     compute = Compute(device, _one_of("--precision", precision, Precision), compile_, channels_last)
     arguments = dict(pair(text) for text in task_argument or [])
-    request = Request(a, b, task, arguments, out, settings, compute, pick, resume, dry_run, report, tensorboard)
-    return CONNECTED if merge(request, Console()) else NOT_CONNECTED
+    to_origin = b == ORIGIN and not b.exists()
+    if not to_origin and (to is not None or ticks is not None):
+        raise typer.BadParameter("--to and --ticks are for a walk to the origin: llpf-merge a.pt origin …")
+    request = Request(
+        a, b, task, arguments, out, settings, compute, pick, resume, dry_run, report, tensorboard, to, ticks
+    )
+    return CONNECTED if (descend if to_origin else merge)(request, Console()) else NOT_CONNECTED
 
 
 def _one_of(option: str, value: str, choices: Any) -> Any:

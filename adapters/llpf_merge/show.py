@@ -1,9 +1,9 @@
 """Tables on the terminal: what was found before the walk, what it would cost, and what came out."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich import box
@@ -11,13 +11,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from llpf_plugin import Quality, layer_order
+from llpf_plugin import Quality, layer_order, legs
 from llpf_plugin.checkpoint import Checkpoint
 from llpf_plugin.dense import measure_point
+from llpf_plugin.finders.base import Outcome
 from llpf_plugin.gradient import Gradient
 from llpf_plugin.order import render
 from llpf_plugin.preflight import Finding, LayerStatistics, layer_statistics, off_sphere
 from llpf_plugin.quality import Picked
+from llpf_plugin.units import units
 from llpf_plugin.weights import Weights, coordinates, select
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def preflight(
     apart = [r.name for r in off_sphere(rows)]
     if apart:
         names = ", ".join(apart[:4]) + (" …" if len(apart) > 4 else "")
-        say(f"[yellow]{len(apart)} tensors lie on other variance spheres ({names}): the closing segment may be high[/]")
+        say(f"[yellow]{len(apart)} tensors lie on other variance spheres ({names}): {_across(request)}[/]")
     ends, middle = max(line[0], line[-1]), max(line[1:-1])
     say(f"the straight line has training loss {middle:.3g} at its worst, {ends:.3g} at its ends")
     if request.dry_run:
@@ -60,6 +62,35 @@ def preflight(
     goal = request.settings.max_loss or ends + (request.settings.tolerance or gradient.task.defaults.tolerance)
     if middle <= goal:
         say("[green]averaging would do: the straight line stays under the goal[/]")
+
+
+def _across(request: "Request") -> str:
+    """What is made of ends on other spheres."""
+    if request.settings.across == "never" or request.settings.correct == "none":
+        return "the closing segment may be high"
+    return "the path goes by common ones, A → A′ → B′ → B"
+
+
+def descent(console: Console, request: "Request", gradient: Gradient, a: Weights) -> None:
+    """What will walk towards the origin."""
+    found = units(gradient.model, a)
+    names = ", ".join(u.matrix for u in found[:4]) + (" …" if len(found) > 4 else "")
+    console.print(
+        f"[bold]{request.a}[/] → origin: {len(found)} layers walk ({names}), normalizations stay; "
+        f"{gradient.task.name} on {gradient.device}", highlight=False,
+    )  # fmt: skip
+
+
+def _leg_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table("leg", box=box.SIMPLE_HEAD)
+    for name in ("gradient steps", "knots", "length", "training loss, worst"):
+        table.add_column(name, justify="right")
+    table.add_column("outcome")
+    for r in rows:
+        words = Outcome[r["outcome"]].value if "outcome" in r else ""
+        steps = str(r.get("steps", ""))
+        table.add_row(r["leg"], steps, str(r["knots"]), f"{r['length']:.0%}", f"{r['maximum']:.4f}", words)
+    return table
 
 
 def _layer_table(rows: Sequence[LayerStatistics]) -> Table:
@@ -122,6 +153,8 @@ def closing(
         say(f" {mark} {criterion.name}: {criterion.sentence}")
     if path.outcome is not None:
         say(f"   {path.outcome.value}")
+    if walked := legs.summary(path, quality.rows):
+        console.print(_leg_table(walked))
     console.print(_score_table(quality, picked, line))
     say(
         f"{cost['gradient_steps']} gradient steps, {_duration(cost['seconds'])}, length ratio {path.length_ratio:.2f}, "
@@ -146,7 +179,8 @@ def _score_table(quality: Quality, picked: Picked, line: Sequence[float]) -> Tab
     scores = [picked.scores.get(s) for s in splits]
     table.add_row("merged", *(_cell(s.loss, s.accuracy) if s else "–" for s in scores), style="bold")
     table.add_row("path, worst", *(_worst(quality, s) for s in splits))
-    table.add_row("straight line, worst", _cell(max(line), None))
+    if line:
+        table.add_row("straight line, worst", _cell(max(line), None))
     return table
 
 

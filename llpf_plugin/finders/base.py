@@ -18,6 +18,7 @@ class Outcome(enum.Enum):
     SHORT = "the walk went through all of its phases and ended short of its destination"
     BUDGET = "the budget of gradient steps was spent before the walk arrived"
     COLLAPSED = "the pace collapsed: no move, however small, stayed under the barrier"
+    EDGE = "the walk towards the origin ended at the last knot whose loss could be held, short of where it was to go"
     DIVERGED = "the loss stopped being a number, also with the smallest moves"
 
 

@@ -2,8 +2,21 @@
 
 from llpf_plugin.order import picture, render
 from llpf_plugin.order.derive import layer_order
+from llpf_plugin.order.layers import owners
 from llpf_plugin.order.patterns import select
 from llpf_plugin.order.phases import read_phases
 from llpf_plugin.order.result import Layer, LayerOrder, Phase
+from llpf_plugin.order.scaling import scale_free
 
-__all__ = ["Layer", "LayerOrder", "Phase", "layer_order", "picture", "read_phases", "render", "select"]
+__all__ = [
+    "Layer",
+    "LayerOrder",
+    "Phase",
+    "layer_order",
+    "owners",
+    "picture",
+    "read_phases",
+    "render",
+    "scale_free",
+    "select",
+]

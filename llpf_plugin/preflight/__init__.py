@@ -7,13 +7,14 @@ from llpf_plugin.preflight.both import check_pair, look
 from llpf_plugin.preflight.finding import Finding, raise_errors
 from llpf_plugin.preflight.fit import complete, fits
 from llpf_plugin.preflight.pair import NEARLY_SAME, compare
-from llpf_plugin.preflight.statistics import SPHERE_RATIO, LayerStatistics, layer_statistics, off_sphere
+from llpf_plugin.preflight.statistics import SPHERE_RATIO, LayerStatistics, apart, layer_statistics, off_sphere
 
 __all__ = [
     "NEARLY_SAME",
     "SPHERE_RATIO",
     "Finding",
     "LayerStatistics",
+    "apart",
     "check_pair",
     "compare",
     "complete",

@@ -1,5 +1,6 @@
 """Variance, mean, angle and distance of two models, tensor by tensor: appendices A, B and C of the paper."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,18 @@ from llpf_plugin.weights import cosine, distance
 
 SPHERE_RATIO = 1.25
 """Two variances lie on one sphere for practical purposes if their ratio is at most this, either way round."""
+
+CHANCE = 3.0
+"""Standard deviations that the ratio of two small tensors' variances may lie off by chance."""
+
+
+def apart(ratio: float, count: int) -> bool:
+    """Whether tensors of ``count`` elements whose variances have this ratio lie on different spheres.
+
+    They do if the ratio is over `SPHERE_RATIO`, either way round, by more than chance makes of so few elements: the
+    logarithm of the ratio of two sample variances has a standard deviation of ``sqrt(4/count)``.
+    """
+    return ratio <= 0 or abs(math.log(ratio)) > math.log(SPHERE_RATIO) + CHANCE * (4 / count) ** 0.5
 
 
 @dataclass(frozen=True)
@@ -35,9 +48,9 @@ class LayerStatistics:
 
     @property
     def same_sphere(self) -> bool:
-        """Whether the two tensors lie on one variance sphere, up to `SPHERE_RATIO`; constant ones have none."""
+        """Whether the two tensors do not lie `apart`; constant ones have no sphere."""
         constant = self.variance_a == 0 or self.variance_b == 0
-        return constant or 1 / SPHERE_RATIO <= self.ratio <= SPHERE_RATIO
+        return constant or not apart(self.ratio, math.prod(self.shape))
 
 
 def layer_statistics(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> list[LayerStatistics]:

@@ -130,15 +130,13 @@ class Quality:
     def _arrived(self) -> Criterion:
         layer = max(self.arrival, key=lambda k: self.arrival[k])
         far = self.arrival[layer]
-        lengths = self.path.segment_lengths[self.path.last_settled :]
-        closing = float(lengths[0] + lengths[-1] if self.path.two_sided else lengths.sum())
         who = (
             ("the walks from both ends met: they are" if self.path.two_sided else "the last settled knot is"),
             ("of each other" if self.path.two_sided else "of its destination"),
         )
         words = (
             f"{who[0]} within {far:.3%} {who[1]} in every layer (farthest: {layer}); "
-            f"the closing segment is {closing / max(self.path.length, 1e-300):.2%} of the path"
+            f"the closing segment is {self.path.closing_length / max(self.path.length, 1e-300):.2%} of the path"
         )
         return Criterion("arrival", far <= NEAR, words)
 

@@ -8,7 +8,7 @@ from torch import nn
 from llpf_plugin.data import TensorData
 from llpf_plugin.errors import TaskError
 from llpf_plugin.task import Defaults, Task
-from llpf_plugin.tasks.models import MLP, SmallResNet
+from llpf_plugin.tasks.models import MLP, RowTransformer, SmallResNet
 
 TRAIN, VALIDATION = 1197, 300
 """Images of the first two splits; the last 300 are the test split."""
@@ -30,11 +30,9 @@ def splits() -> dict[str, Any]:
     return dict(zip(("train", "validation", "test"), (TensorData(x, y) for x, y in pairs), strict=True))
 
 
-def _task(name: str, model: nn.Module) -> Task:
-    settings = Defaults(batch_size=64)
-    return Task(
-        model=model, name=name, defaults=settings, recipe={"epochs": 25, "lr": 0.1, "weight_decay": 5e-4}, **splits()
-    )
+def _task(name: str, model: nn.Module, lr: float = 0.05, epochs: int = 25) -> Task:
+    recipe = {"epochs": epochs, "lr": 2 * lr, "weight_decay": 5e-4}
+    return Task(model=model, name=name, defaults=Defaults(batch_size=64, lr=lr), recipe=recipe, **splits())
 
 
 def mlp(width: int = 64, depth: int = 4) -> Task:
@@ -45,3 +43,8 @@ def mlp(width: int = 64, depth: int = 4) -> Task:
 def resnet(width: int = 16, blocks: int = 1) -> Task:
     """A ResNet of three stages of ``blocks`` blocks, with BatchNorm."""
     return _task("digits/resnet", SmallResNet(int(width), [int(blocks)] * 3, channels=1))
+
+
+def transformer(width: int = 32, depth: int = 2, heads: int = 4) -> Task:
+    """A pre-norm transformer of ``depth`` layers on the rows of an image, with LayerNorm."""
+    return _task("digits/transformer", RowTransformer(8, 8, int(width), int(depth), int(heads)), lr=0.02, epochs=60)

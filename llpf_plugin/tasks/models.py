@@ -72,6 +72,39 @@ class SmallResNet(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class RowTransformer(nn.Module):
+    """A pre-norm transformer that reads an image row by row: every row is a token, ``[n, 1, h, w] → [n, classes]``.
+
+    Args:
+        rows: tokens, the image's height.
+        columns: features of a token, its width.
+        width: features inside.
+        depth: encoder layers.
+        heads: of the attention.
+        classes: number of outputs.
+    """
+
+    def __init__(
+        self, rows: int = 8, columns: int = 8, width: int = 32, depth: int = 2, heads: int = 4, classes: int = 10
+    ) -> None:
+        super().__init__()
+        self.embed = nn.Linear(columns, width)
+        self.position = nn.Embedding(rows, width)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, heads, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
+            for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores, from the mean over the tokens."""
+        x = self.embed(x.squeeze(1)) + self.position.weight
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x).mean(1))
+
+
 class LeNet5(nn.Module):
     """LeNet-5 with ReLU and max pooling on 28×28 images: ``[n, 1, 28, 28] → [n, 10]``."""
 

@@ -1,0 +1,30 @@
+"""Trained networks of other weight decay, or in sharp minima, kept in a folder once they are trained."""
+
+from pathlib import Path
+
+import torch
+
+from llpf_plugin import Compute, Task
+from llpf_plugin.training import train
+from llpf_plugin.weights import Weights
+
+
+def mode(task: Task, seed: int, cache: Path, decay: float, sharp: bool = False) -> Weights:
+    """A trained network, from the cache if it is there.
+
+    Args:
+        task: what is trained, by its recipe.
+        seed: of the initial weights and the batches.
+        cache: the folder; networks of the task's own weight decay are those of ``connect.py``.
+        decay: the weight decay.
+        sharp: keep the learning rate constant, as the paper does for sharp minima (appendix L).
+    """
+    kind = "" if decay == task.recipe.get("weight_decay", 0.0) and not sharp else f"_wd{decay:g}{'_sharp' * sharp}"
+    place = cache / f"{task.name.replace('/', '_')}{kind}_{seed}.pt"
+    if not place.is_file():
+        print(f"training {place.name}", flush=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = place.with_suffix(f".{seed}.partial")
+        torch.save(train(task, seed, Compute("cpu"), weight_decay=decay, constant=sharp), partial)
+        partial.replace(place)
+    return torch.load(place, weights_only=True)
