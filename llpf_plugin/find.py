@@ -13,7 +13,9 @@ from llpf_plugin.dense import Row, linear_losses, measure_segment
 from llpf_plugin.errors import InterruptedRun, LLPFError
 from llpf_plugin.evaluate import borrowed
 from llpf_plugin.finders.base import Finder, Leg, Outcome
-from llpf_plugin.finders.plan import Slices, cut_slices, make_finder
+from llpf_plugin.finders.curve import even_knots
+from llpf_plugin.finders.methods import POLISHED, make_method
+from llpf_plugin.finders.plan import Slices, cut_slices
 from llpf_plugin.goal import Levels, levels, measure_ends
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.knots import Chain, Knots, MemoryKnots
@@ -91,10 +93,10 @@ class Search:
             while self.progress.todo:
                 self._walk(self.progress.todo[0])
             segments = self._measure()
-            self.progress.todo = self._repairs(segments)
+            self.progress.todo = self._repairs(segments) or self._polish()
             if not self.progress.todo:
                 break
-            self.progress.round += 1
+            self.progress.round += not self.progress.todo[0].polish
         quality = judge(self.path(), segments, self.gradient, self.levels.goal, self.settings.sample)
         self._tell("on_end")
         return quality
@@ -111,14 +113,15 @@ class Search:
         knots = Chain(self.knots, p.chain)
         return Path(knots, self.start, self.end, labels, ties(self.gradient.model), outcome, p.record, cost)
 
-    def _finder(self, strictness: int = 0) -> Finder:
-        return make_finder(self.settings, self.task, self.levels, self.slices, strictness)
+    def _finder(self, stretch: Stretch = Stretch(0, 1)) -> Finder:  # noqa: B008
+        return make_method(self.settings, self.task, self.levels, self.slices, stretch)
 
     def _walk(self, stretch: Stretch) -> None:
         """One stretch: ticks until the finder's outcome, the budget's end, or a stop; then its knots join the path."""
         p, gradient = self.progress, self.gradient
-        finder = self._finder(stretch.strictness)
-        leg = Leg(gradient, self.knots.get(stretch.start), self.knots.get(stretch.end))
+        finder = self._finder(stretch)
+        via = even_knots(self.path(), POLISHED) if stretch.polish else ()
+        leg = Leg(gradient, self.knots.get(stretch.start), self.knots.get(stretch.end), via)
         work, state = finder.init(leg)
         if self._resumed is not None and p.state is not None:
             finder.load(work, self._resumed)
@@ -185,7 +188,8 @@ class Search:
             p.outcome, p.walked = outcome, self.gradient.steps
         if arrived or stretch.strictness == 0:
             for weights in closing[:-1]:
-                self._add(weights, {"kind": "closing" if stretch.end == 1 else "settled", "phase": "closing"})
+                kind = self.finder.kind if stretch.end == 1 and self.finder else "settled"
+                self._add(weights, {"kind": kind, "phase": kind})
             i, j = p.chain.index(stretch.start), p.chain.index(stretch.end)
             gone, p.chain[i + 1 : j] = p.chain[i + 1 : j], p.fresh
             self._discard(gone, superfluous=False)
@@ -234,6 +238,14 @@ class Search:
                     stretches.append(Stretch(p.chain[first], p.chain[i], p.round + 1))
                 first = None
         return stretches
+
+    def _polish(self) -> list[Stretch]:
+        """The whole path, to be trained as a chain, once, if that was asked for and budget is left."""
+        p = self.progress
+        if p.polished or self.settings.polish == 0 or self.gradient.remaining == 0:
+            return []
+        p.polished = True
+        return [Stretch(p.chain[0], p.chain[-1], polish=True)]
 
     def _tell(self, event: str, *arguments: Any) -> None:
         for callback in self.callbacks:

@@ -17,8 +17,8 @@ class Path:
         knots: coordinates of the knots in order, A's first and B's last; may be read lazily from disk.
         start: A's complete state dict, buffers included.
         end: B's complete state dict.
-        labels: what led to each knot, one mapping a knot: its ``kind`` (``start``, ``settled``, ``closing``, ``end``),
-            and for settled ones ``phase`` and ``tick``.
+        labels: what led to each knot, one mapping a knot: its ``kind`` (``start``, ``settled``, ``closing``, ``curve``,
+            ``end``), and for settled ones ``phase`` and ``tick``.
         ties: further names of a coordinate (tied parameters): name to the coordinate's own.
         outcome: how the search ended.
         record: what the search did, one mapping a tick.
@@ -92,9 +92,17 @@ class Path:
 
     @property
     def last_settled(self) -> int:
-        """The index of the last knot that the search settled on; the one before the end if knots carry no labels."""
-        settled = [i for i, label in enumerate(self.labels) if label.get("kind") in ("start", "settled")]
+        """The index of the last knot that the search settled on, or of the last inner one of a curve.
+
+        The one before the end if knots carry no labels.
+        """
+        settled = [i for i, label in enumerate(self.labels) if label.get("kind") in ("start", "settled", "curve")]
         return settled[-1] if settled else len(self.knots) - 2
+
+    @property
+    def walked(self) -> bool:
+        """Whether a walk made the path, so that arriving means something; a curve ends at B by construction."""
+        return not self.labels or any(label.get("kind") in ("settled", "closing") for label in self.labels)
 
     @property
     def destination(self) -> int:

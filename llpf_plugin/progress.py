@@ -10,11 +10,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A piece of the path that is to be walked: from knot to knot, and how strictly (0: the walk itself)."""
+    """A piece of the path that is to be found: from knot to knot, and how strictly (0: the walk itself).
+
+    With ``polish`` it is the whole path, trained as a chain of knots.
+    """
 
     start: int
     end: int
     strictness: int = 0
+    polish: bool = False
 
 
 class Callback:
@@ -44,6 +48,7 @@ class Progress:
         labels: of every knot.
         todo: stretches still to be walked, the first one under way.
         round: repairs begun.
+        polished: whether polishing was begun.
         state: the finder's, None between stretches.
         steps: gradient steps.
         begun: gradient steps before the stretch under way.
@@ -74,6 +79,7 @@ class Progress:
     dropped: int
     outcome: str | None
     seconds: float
+    polished: bool = False
 
     @classmethod
     def new(cls) -> "Progress":

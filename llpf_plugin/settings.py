@@ -2,10 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.sphere import Correct
+
+Method = Literal["llpf", "sphere-curve", "bezier", "autoneb", "linear", "finetune"]
+"""How the path is found."""
+
+TRAINED = ("sphere-curve", "bezier", "autoneb", "finetune")
+"""Methods that train for a given number of gradient steps."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,7 @@ class Settings:
             walk in the layer order, cumulatively; ``auto`` moves all at once and goes over to stages where the pace
             collapses.
         order: ``fdf``, ``levels``, or a file that ``llpf-order -o order.json`` wrote; phases are slices of it.
+            ``reversed`` is the FDF order from the output to the input, for ablations.
         pace: ``adaptive``, or the path of a schedule file, or the name of a shipped one.
         lr, momentum, batch_size: of settling.
         threshold: mini-batch loss at which settling ends (default: half as far above the ends' as the goal).
@@ -32,6 +39,12 @@ class Settings:
         repairs: rounds of walking stretches above the goal again, with smaller steps.
         thin: loss that leaving out a knot may cost (default: a twentieth of the way from the ends' loss to the goal).
         seed: of batches, augmentation and dropout.
+        method: ``llpf``, or another one to compare with; all that is said above of walks is about ``llpf``.
+        steps: gradient steps of a method that trains for a given number of them (default: the budget, without polishing).
+        control: points of a curve that are trained.
+        optimizer: of a curve, ``sgd`` or ``adam``.
+        polish: gradient steps, after any method, that train random points of the path as a chain with its ends fixed.
+        settle: False leaves the settling out of a walk, for ablations.
     """
 
     max_loss: float | None = None
@@ -54,6 +67,12 @@ class Settings:
     repairs: int = 3
     thin: float | None = None
     seed: int = 0
+    method: Method = "llpf"
+    steps: int | None = None
+    control: int = 1
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    polish: int = 0
+    settle: bool = True
 
     def __post_init__(self) -> None:
         positive = (
@@ -67,6 +86,8 @@ class Settings:
             "share",
             "points",
             "sample",
+            "steps",
+            "control",
         )
         for name in positive:
             value = getattr(self, name)
@@ -82,12 +103,16 @@ class Settings:
             raise LLPFError(f"share = {self.share}: a move is at most the whole way, 1")
         if self.momentum is not None and not 0 <= self.momentum < 1:
             raise LLPFError(f"momentum = {self.momentum}: it must be at least 0 and below 1")
-        for name in ("repairs", "thin"):
+        for name in ("repairs", "thin", "polish"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise LLPFError(f"{name} = {value}: it must not be below 0")
-        if self.correct not in get_args(Correct):
-            raise LLPFError(f"correct = {self.correct!r}: it must be one of {', '.join(get_args(Correct))}")
+        for name, choices in (("correct", Correct), ("method", Method), ("optimizer", Literal["sgd", "adam"])):
+            if getattr(self, name) not in get_args(choices):
+                words = ", ".join(get_args(choices))
+                raise LLPFError(f"{name} = {getattr(self, name)!r}: it must be one of {words}")
+        if self.steps is not None and self.method not in TRAINED:
+            raise LLPFError(f"steps = {self.steps}: method {self.method} has no given number of gradient steps")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values by name."""

@@ -1,7 +1,7 @@
 """What a finder is: ``init`` and ``step`` on a state that is a small value; big buffers live in a workspace."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,9 @@ class Outcome(enum.Enum):
     BUDGET = "the budget of gradient steps was spent before the walk arrived"
     COLLAPSED = "the pace collapsed: no move, however small, stayed under the barrier"
     DIVERGED = "the loss stopped being a number, also with the smallest moves"
+    STRAIGHT = "the straight line; nothing was trained"
+    TRAINED = "the path was trained for all of its gradient steps"
+    LOW = "the path came under the goal while it was trained"
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,13 @@ class Leg:
         gradient: the counted gradient; its model is the workspace.
         start: coordinates of the first knot.
         end: coordinates of the last knot.
+        via: knots between the two, which a method that refines a path begins from.
     """
 
     gradient: Gradient
     start: Weights
     end: Weights
+    via: Sequence[Weights] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,14 @@ class Step:
 
 
 class Finder(Protocol):
-    """A method. Its own attributes are settings and never change."""
+    """A method. Its own attributes are settings and never change.
+
+    Attributes:
+        kind: what the knots of ``closing`` are labelled as: ``closing`` where they only follow a walk, ``curve`` where
+            they are points of a path that was trained as a whole.
+    """
+
+    kind: str
 
     def init(self, leg: Leg) -> tuple[Any, Any]:
         """Place the model at the leg's start; the workspace and the first state."""
