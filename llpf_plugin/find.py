@@ -1,5 +1,6 @@
 """`find_path`: the only loop. It walks, measures the dense path, walks what is above the goal again, measures again."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -92,8 +93,8 @@ class Search:
         while True:
             while self.progress.todo:
                 self._walk(self.progress.todo[0])
-            segments = self._measure()
-            self.progress.todo = self._repairs(segments) or self._polish()
+            segments = self._lower(self._measure())
+            self.progress.todo = self._repairs(segments) or self._polish(segments)
             if not self.progress.todo:
                 break
             self.progress.round += not self.progress.todo[0].polish
@@ -192,7 +193,7 @@ class Search:
                 self._add(weights, {"kind": kind, "phase": kind})
             i, j = p.chain.index(stretch.start), p.chain.index(stretch.end)
             gone, p.chain[i + 1 : j] = p.chain[i + 1 : j], p.fresh
-            self._discard(gone, superfluous=False)
+            self._discard(() if stretch.polish else gone, superfluous=False)
         else:
             self._discard(p.fresh, superfluous=False)
         p.todo.pop(0)
@@ -239,17 +240,40 @@ class Search:
                 first = None
         return stretches
 
-    def _polish(self) -> list[Stretch]:
+    def _polish(self, segments: Sequence[Sequence[Row]]) -> list[Stretch]:
         """The whole path, to be trained as a chain, once, if that was asked for and budget is left."""
         p = self.progress
         if p.polished or self.settings.polish == 0 or self.gradient.remaining == 0:
             return []
         p.polished = True
-        return [Stretch(p.chain[0], p.chain[-1], polish=True)]
+        p.former = {"chain": list(p.chain), "segments": dict(p.segments), "outcome": p.outcome}
+        target = self.levels.goal if highest(segments) > self.levels.goal else None
+        return [Stretch(p.chain[0], p.chain[-1], polish=True, target=target)]
+
+    def _lower(self, segments: list[list[Row]]) -> list[list[Row]]:
+        """After polishing, the path of before if that one is lower; the knots of the other are dropped."""
+        p = self.progress
+        if p.former is None:
+            return segments
+        former, p.former = p.former, None
+        chain = former["chain"]
+        before = [former["segments"][f"{i}-{j}"] for i, j in zip(chain, chain[1:], strict=False)]
+        if highest(segments) <= highest(before):
+            self._discard(set(chain) - set(p.chain), superfluous=False)
+            return segments
+        self._discard(set(p.chain) - set(chain), superfluous=False)
+        p.chain, p.segments, p.outcome = chain, former["segments"], former["outcome"]
+        return before
 
     def _tell(self, event: str, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(self, *arguments)
+
+
+def highest(segments: Sequence[Sequence[Row]]) -> float:
+    """The maximum of the training loss over measured segments; what is not a number counts as infinite."""
+    losses = [row["train"] for rows in segments for row in rows]
+    return max(loss if math.isfinite(loss) else math.inf for loss in losses)
 
 
 def find_path(

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 class Stretch:
     """A piece of the path that is to be found: from knot to knot, and how strictly (0: the walk itself).
 
-    With ``polish`` it is the whole path, trained as a chain of knots.
+    With ``polish`` it is the whole path, trained as a chain of knots: until it comes under ``target``, or without one
+    for all of its steps.
     """
 
     start: int
     end: int
     strictness: int = 0
     polish: bool = False
+    target: float | None = None
 
 
 class Callback:
@@ -49,6 +51,7 @@ class Progress:
         todo: stretches still to be walked, the first one under way.
         round: repairs begun.
         polished: whether polishing was begun.
+        former: the path before polishing (chain, segments, outcome), until the polished one has been measured.
         state: the finder's, None between stretches.
         steps: gradient steps.
         begun: gradient steps before the stretch under way.
@@ -80,6 +83,7 @@ class Progress:
     outcome: str | None
     seconds: float
     polished: bool = False
+    former: dict[str, Any] | None = None
 
     @classmethod
     def new(cls) -> "Progress":

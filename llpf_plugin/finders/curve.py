@@ -29,11 +29,8 @@ from llpf_plugin.weights import Weights, assign, clone, coordinates, lerp
 Shape = Literal["bezier", "chain"]
 """How control points make a curve: as a Bezier curve, or as knots of a piecewise linear one."""
 
-CHECK = 5
-"""Ticks between two looks at the goal."""
-
-SAMPLE = 500
-"""Training examples of such a look."""
+CHECK, SAMPLE = 5, 2000
+"""Ticks between two looks at the target, and training examples of such a look."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ from llpf_plugin.progress import Stretch
 from llpf_plugin.settings import Settings
 from llpf_plugin.task import Task
 
-CURVE_LR, ADAM_LR = 2.0, 0.05
+CURVE_LR, ADAM_LR = 4.0, 0.05
 """Learning rates of curves, in units of the task's own: of SGD, whose steps on a control point are 2t(1−t) as long, and
 of Adam."""
 
@@ -32,7 +32,7 @@ def make_method(
     if stretch.polish:
         return Curve(
             "polish", settings.polish, "chain", POLISHED, lr=CURVE_LR * lr, momentum=momentum, pieces=POLISHED + 1,
-            target=levels.goal,
+            target=stretch.target,
         )  # fmt: skip
     if settings.method == "linear":
         return Linear()

@@ -47,7 +47,7 @@ class Place:
         """The tensor as ``[units, all the rest]``."""
         shape = tensor.shape
         split = tensor.reshape(*shape[: self.axis], *self.sizes, *shape[self.axis + 1 :])
-        return split.movedim(self.axis + self.factor, 0).flatten(1)
+        return split.movedim(self.axis + self.factor, 0).reshape(self.sizes[self.factor], -1)
 
 
 @dataclass(frozen=True)
