@@ -1,10 +1,10 @@
 """The frontier: gradient steps that each method needs until the dense path lies under 0.2, 0.1, 0.05, 0.02.
 
-Pair ``i`` are the networks trained from seeds ``2i`` and ``2i + 1``, as in ``connect.py``. Every path is measured in the
-same way: at 41 places at least, between knots too, on the whole training set, BatchNorm statistics re-estimated at each
-place. LLPF walks once for every level, with the level as its goal, and takes the steps that it takes. The others run with
-32, 45, 64, 91, … gradient steps, afresh each time, until a run is under the lowest level; a level's number is the least
-steps of a run that is under it, so that a method on this grid may need up to 1.4 times fewer than its number says.
+Pair ``i`` are the networks trained from seeds ``2i`` and ``2i + 1``, as in ``connect.py``. Every path is measured in
+the same way: densely, between knots too, on the whole training set, BatchNorm statistics re-estimated at each place. LLPF
+walks once for every level, with the level as its goal, and takes the steps that it takes. The others run with 32, 45,
+64, 91, … gradient steps, afresh each time, until a run is under the lowest level; a level's number is the least steps of
+a run that is under it, so that a method on this grid may need up to 1.4 times fewer than its number says.
 
     python benchmarks/peers.py --task digits/resnet --json digits.json
     python benchmarks/peers.py --task digits/resnet --tune
@@ -129,7 +129,8 @@ def frontier(task: Task, a: Weights, b: Weights, pair: int, method: str, most: i
         except LLPFError as error:  # a level below the loss of an end
             print(f"pair {pair}, {method}, {asked}: {error}", flush=True)
             continue
-        print(f"pair {pair}, {method}, {asked:g}: {one.steps} steps, {one.maximum:.4f}, {one.seconds:.0f} s", flush=True)
+        words = f"{one.steps} steps, {one.maximum:.4f}, {one.seconds:.0f} s"
+        print(f"pair {pair}, {method}, {asked:g}: {words}", flush=True)
         yield one
         if one.maximum <= LEVELS[-1]:
             return

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -257,7 +258,7 @@ class Search:
             return segments
         former, p.former = p.former, None
         chain = former["chain"]
-        before = [former["segments"][f"{i}-{j}"] for i, j in zip(chain, chain[1:], strict=False)]
+        before = [former["segments"][f"{i}-{j}"] for i, j in pairwise(chain)]
         if highest(segments) <= highest(before):
             self._discard(set(chain) - set(p.chain), superfluous=False)
             return segments

@@ -1,7 +1,7 @@
-"""Weight matching (Git Re-Basin, Ainsworth et al., 2023, algorithm 1): B's units in the order that brings it nearest to A.
+"""Weight matching (Git Re-Basin, Ainsworth et al., 2023, algorithm 1): B's units in the order that is nearest to A.
 
-The aligned B computes the same as B; only its weights are renamed. Alone it makes averaging work where networks are wide;
-before any finder it shortens the way.
+The aligned B computes the same as B; only its weights change places. Alone it makes averaging work where networks are
+wide; before any finder it shortens the way.
 """
 
 from collections.abc import Iterable, Mapping

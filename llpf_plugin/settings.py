@@ -10,6 +10,9 @@ from llpf_plugin.sphere import Correct
 Method = Literal["llpf", "sphere-curve", "bezier", "autoneb", "linear", "finetune"]
 """How the path is found."""
 
+Optimizer = Literal["sgd", "adam"]
+"""What trains a curve."""
+
 TRAINED = ("sphere-curve", "bezier", "autoneb", "finetune")
 """Methods that train for a given number of gradient steps."""
 
@@ -40,7 +43,7 @@ class Settings:
         thin: loss that leaving out a knot may cost (default: a twentieth of the way from the ends' loss to the goal).
         seed: of batches, augmentation and dropout.
         method: ``llpf``, or another one to compare with; all that is said above of walks is about ``llpf``.
-        steps: gradient steps of a method that trains for a given number of them (default: the budget, without polishing).
+        steps: gradient steps of a method that trains for a given number of them (default: the budget less polishing).
         control: points of a curve that are trained.
         optimizer: of a curve, ``sgd`` or ``adam``.
         polish: gradient steps, after any method, that train random points of the path as a chain with its ends fixed.
@@ -70,7 +73,7 @@ class Settings:
     method: Method = "llpf"
     steps: int | None = None
     control: int = 1
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Optimizer = "sgd"
     polish: int = 0
     settle: bool = True
 
@@ -107,7 +110,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise LLPFError(f"{name} = {value}: it must not be below 0")
-        for name, choices in (("correct", Correct), ("method", Method), ("optimizer", Literal["sgd", "adam"])):
+        for name, choices in (("correct", Correct), ("method", Method), ("optimizer", Optimizer)):
             if getattr(self, name) not in get_args(choices):
                 words = ", ".join(get_args(choices))
                 raise LLPFError(f"{name} = {getattr(self, name)!r}: it must be one of {words}")

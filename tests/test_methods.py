@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from llpf_plugin.gradient import Gradient
 from llpf_plugin.knots import MemoryKnots
 from llpf_plugin.progress import Callback
 from llpf_plugin.sphere import project, variance
-from llpf_plugin.weights import Weights, clone, coordinates, distance, lerp, select
+from llpf_plugin.weights import Weights, clone, coordinates, lerp, select
 
 
 def found(name: str = "conv", **options: Any) -> Path:
@@ -66,7 +65,7 @@ def test_a_bezier_point_and_its_gradient_by_hand() -> None:
 
 def test_a_chain_is_linear_between_its_knots() -> None:
     curve = Curve("chain", 1, "chain", 3)
-    work, a, b = bent(curve)
+    work, a, _ = bent(curve)
     with torch.no_grad():
         work.points[0]["0.bias"].add_(1.0)
     point = curve.at(work, 0.125)  # half-way from A to the first knot
@@ -203,7 +202,9 @@ class StopAfter(Callback):
 
 
 @pytest.mark.parametrize("ticks", [2, 8])
-@pytest.mark.parametrize("options", [{"method": "sphere-curve", "steps": 50, "polish": 40}, {"method": "autoneb", "steps": 60}])
+@pytest.mark.parametrize(
+    "options", [{"method": "sphere-curve", "steps": 50, "polish": 40}, {"method": "autoneb", "steps": 60}]
+)
 def test_a_stopped_search_ends_with_the_same_bits(options: dict[str, Any], ticks: int) -> None:
     whole = found(**options)
     (a, b), knots = tiny.pair("conv"), MemoryKnots()
@@ -232,11 +233,7 @@ def test_without_settling_a_walk_is_the_projected_line() -> None:
 
 
 def test_the_reversed_order_walks_from_the_output() -> None:
-    path = found("mlp", phases="layer", order="reversed", max_loss=0.3)
-    assert [r["phase"] for r in path.record][0] != [r["phase"] for r in found("mlp", phases="layer").record][0]
-
-
-def test_distance_is_shorter_after_a_curve_than_before(tmp_path: FilePath) -> None:
-    path = found("mlp", method="bezier", steps=20)
-    steps = [distance(p, q) for p, q in zip(path.knots[:-1], path.knots[1:], strict=True)]
-    assert len(steps) == 20 and max(steps) < 4 * min(steps)
+    reversed_order = found("mlp", phases="layer", order="reversed", max_loss=0.3)
+    forward = found("mlp", phases="layer", max_loss=0.3)
+    names = [list(dict.fromkeys(r["phase"] for r in p.record)) for p in (forward, reversed_order)]
+    assert len(names[0]) == 2 and names[1] == names[0][::-1]

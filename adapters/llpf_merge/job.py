@@ -18,6 +18,7 @@ from llpf_plugin.dense import linear_losses
 from llpf_plugin.errors import InterruptedRun, LLPFError, RunError
 from llpf_plugin.files import write_json
 from llpf_plugin.gradient import Compute, Gradient
+from llpf_plugin.matching import align
 from llpf_plugin.preflight import check_pair, look
 from llpf_plugin.quality import Picked
 from llpf_plugin.report.figure import draw_path
@@ -45,6 +46,10 @@ class Request:
     pick: str = "best"
     resume: bool = False
     dry_run: bool = False
+    align: bool = False
+    compare: bool = False
+    ablate: str = ""
+    brief: bool = False
 
     def command(self, resume: bool = False) -> str:
         """The line that asks for the same again."""
@@ -54,9 +59,10 @@ class Request:
         given = {**_changed(self.settings, Settings()), **_changed(self.compute, Compute())}
         if self.pick != "best":
             given["pick"] = self.pick
+        given.update({k: v for k in ("align", "compare", "ablate") if (v := getattr(self, k))})
         for key, value in given.items():
             option = "--" + key.replace("_", "-")
-            words += [option] if value is True else [option, str(value)]
+            words += {True: [option], False: ["--no-" + key]}.get(value, [option, str(value)])
         return shlex.join(words + (["--resume"] if resume else []))
 
 
@@ -74,6 +80,10 @@ def merge(request: Request, console: Console) -> bool:
     task = load_task(request.task, request.task_arguments)
     names = (str(request.a), str(request.b))
     start, end = check_pair(a.weights, b.weights, task.model, names)
+    if request.align:
+        matching = align(start, end, task)
+        end = matching.weights
+        show.alignment(console, matching)
     run = RunFolder(request.out)
     asked = _asked(request, a, b)
     if request.resume and run.exists:
@@ -83,7 +93,8 @@ def merge(request: Request, console: Console) -> bool:
     gradient = Gradient(task, request.compute, request.settings.seed, request.settings.batch_size)
     findings = look(a.weights, b.weights, task.model, names)
     line = linear_losses(gradient, start, end)
-    show.preflight(console, request, gradient, findings, start, end, line)
+    if not request.brief:
+        show.preflight(console, request, gradient, findings, start, end, line)
     if request.dry_run:
         show.estimate(console, request, gradient)
         return True
@@ -97,7 +108,8 @@ def merge(request: Request, console: Console) -> bool:
     merged = write(request.out / "merged", picked.weights, like=a)
     _write_verdict(run, quality, picked, merged)
     picture = _draw(quality, run, picked, console)
-    show.closing(console, quality, picked, line, merged, picture, a)
+    if not request.brief:
+        show.closing(console, quality, picked, line, merged, picture, a)
     return quality.connected
 
 
@@ -148,6 +160,7 @@ def _asked(request: Request, a: Checkpoint, b: Checkpoint) -> dict[str, Any]:
         "task": request.task,
         "task_arguments": dict(request.task_arguments),
         "settings": request.settings.to_dict(),
+        "align": request.align,
         "compute": asdict(request.compute),
     }
 

@@ -15,6 +15,7 @@ from llpf_plugin import Quality, layer_order
 from llpf_plugin.checkpoint import Checkpoint
 from llpf_plugin.dense import measure_point
 from llpf_plugin.gradient import Gradient
+from llpf_plugin.matching import Matching
 from llpf_plugin.order import render
 from llpf_plugin.preflight import Finding, LayerStatistics, layer_statistics, off_sphere
 from llpf_plugin.quality import Picked
@@ -60,6 +61,21 @@ def preflight(
     goal = request.settings.max_loss or ends + (request.settings.tolerance or gradient.task.defaults.tolerance)
     if middle <= goal:
         say("[green]averaging would do: the straight line stays under the goal[/]")
+
+
+def alignment(console: Console, matching: Matching) -> None:
+    """What weight matching came to, and what it left alone."""
+    found = matching.symmetry
+    before, after = matching.distance
+    units = sum(group.size for group in found.groups)
+    console.print(
+        f"B aligned to A: {units:,} units in {len(found.groups)} groups, distance {before:.4g} → {after:.4g}",
+        highlight=False,
+    )
+    alone = [*found.rejected, *found.left]
+    if alone:
+        names = ", ".join(alone[:4]) + (f" and {len(alone) - 4} more" if len(alone) > 4 else "")
+        console.print(f"left alone: {names}", highlight=False, markup=False)
 
 
 def _layer_table(rows: Sequence[LayerStatistics]) -> Table:

@@ -5,6 +5,7 @@ Only floating-point parameters are coordinates; the authors' code also moves Bat
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -195,7 +196,7 @@ def respace(chain: Sequence[Weights]) -> None:
     """Move the inner points of a chain along it, in place, until all segments are equally long."""
     before = [clone(point) for point in chain]
     reached = [0.0]
-    for p, q in zip(before, before[1:], strict=False):
+    for p, q in pairwise(before):
         reached.append(reached[-1] + distance(p, q))
     for i in range(1, len(chain) - 1):
         want = reached[-1] * i / (len(chain) - 1)
@@ -212,7 +213,7 @@ def highest(gradient: Gradient, chain: Sequence[Weights]) -> list[tuple[int, flo
     A place counts if it is more than `HIGH` of the range of all losses above that line; at most one a segment, and
     at most `LATER` in all.
     """
-    rows = [linear_losses(gradient, p, q, POINTS, SAMPLE) for p, q in zip(chain, chain[1:], strict=False)]
+    rows = [linear_losses(gradient, p, q, POINTS, SAMPLE) for p, q in pairwise(chain)]
     every = [loss for row in rows for loss in row]
     extent = max(every) - min(every)
     found = []

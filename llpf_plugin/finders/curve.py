@@ -8,6 +8,7 @@ projection. What is stored is the piecewise linear path through evenly spaced po
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import comb
 from typing import Any, ClassVar, Literal
 
@@ -19,11 +20,10 @@ from llpf_plugin.data import generator
 from llpf_plugin.dense import linear_losses
 from llpf_plugin.evaluate import borrowed
 from llpf_plugin.finders.base import Leg, Step
-from llpf_plugin.finders.trained import (
-    TICK, TrainState, allowed, cooled, load_optimizer, optimizer_tensors, report,
-)  # fmt: skip
+from llpf_plugin.finders.trained import TICK, TrainState, allowed, cooled, load_optimizer, optimizer_tensors, report
 from llpf_plugin.gradient import Gradient
 from llpf_plugin.path import Path
+from llpf_plugin.settings import Optimizer
 from llpf_plugin.weights import Weights, assign, clone, coordinates, lerp
 
 Shape = Literal["bezier", "chain"]
@@ -82,7 +82,7 @@ class Curve:
     shape: Shape = "bezier"
     control: int = 1
     correct: sphere.Correct = "none"
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Optimizer = "sgd"
     lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 0.0
@@ -154,8 +154,7 @@ class Curve:
             return False
         with borrowed(work.gradient):
             knots = [work.leg.start, *self.sampled(work), work.leg.end]
-            pairs = zip(knots, knots[1:], strict=False)
-            return all(max(linear_losses(work.gradient, *pair, 2, SAMPLE)) <= self.target for pair in pairs)
+            return all(max(linear_losses(work.gradient, *pair, 2, SAMPLE)) <= self.target for pair in pairwise(knots))
 
     def knot(self, work: Bent) -> Weights:
         """The start: no single point of a curve is the one that the search stands on."""

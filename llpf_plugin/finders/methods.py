@@ -23,7 +23,11 @@ POLISHED = 5
 
 
 def make_method(
-    settings: Settings, task: Task, levels: Levels, slices: Slices, stretch: Stretch = Stretch(0, 1)  # noqa: B008
+    settings: Settings,
+    task: Task,
+    levels: Levels,
+    slices: Slices,
+    stretch: Stretch = Stretch(0, 1),  # noqa: B008
 ) -> Finder:
     """The finder for a stretch of the path: the method that the settings name, a repair's walk, or polishing."""
     lr = task.defaults.lr if settings.lr is None else settings.lr

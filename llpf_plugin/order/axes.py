@@ -1,7 +1,7 @@
 """Labels of axes: which units of a network are the same units seen by several tensors.
 
-An axis is a tuple of labels whose sizes multiply to its length, the slowest-running one first: after flattening, an axis
-of 512 · 7 · 7 elements is (channel, row, column). A label is one set of units. Labels that meet in an operation become
+An axis is a tuple of labels whose sizes multiply to its length, the slowest one first: after flattening, an axis of
+512 · 7 · 7 elements is (channel, row, column). A label is one set of units. Labels that meet in an operation become
 one; a label that turns out to be a product is split; a label that must not be permuted is fixed.
 """
 

@@ -45,8 +45,9 @@ class Recorder(TorchDispatchMode):
       attribute of a module: what another thread computed looks like that);
     - `call_function`: an ATen operation, views included. An operation with several results is one node.
 
-    `meta["calls"]` of an operation holds the module calls around it, outermost first, as `(name, number)`. `meta["shapes"]`
-    holds the shapes of a node's results, `meta["seen"]` those of an operation's positional arguments as it met them.
+    `meta["calls"]` of an operation holds the module calls around it, outermost first, as `(name, number)`.
+    `meta["shapes"]` holds the shapes of a node's results, `meta["seen"]` an operation's positional arguments with the
+    shapes that it met in place of tensors.
     The graph shows how data flows. It is not meant to be run again.
 
     A tensor on `meta` has no value. Where the model asks for one it gets 1, and `guessed` says that this happened.

@@ -1,7 +1,7 @@
 """How operations pass axis labels on; an operation without a rule fixes every label that it meets.
 
 A rule gets the axes of the positional arguments (None for what is no tensor), the arguments and the shape of the first
-result, and returns the result's axes. It unites labels of axes that are multiplied and summed, or added, with each other.
+result, and returns the result's axes. It unites the labels of axes that are summed over together, or added.
 """
 
 from __future__ import annotations
@@ -155,7 +155,9 @@ def unsqueezed(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: 
 def expanded(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
     """Axes of length 1 repeated: what is repeated is one unit many times over, whose order must stay."""
     own = [*[() for _ in range(len(shape) - len(axes[0]))], *axes[0]]
-    return [axis if labels.length(axis) == n else labels.axis(n, fixed=True) for axis, n in zip(own, shape, strict=True)]
+    return [
+        axis if labels.length(axis) == n else labels.axis(n, fixed=True) for axis, n in zip(own, shape, strict=True)
+    ]
 
 
 def selected(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:

@@ -1,9 +1,9 @@
-"""Permutation symmetries of a network, derived from its trace: which units may be exchanged without changing what it does.
+"""Permutation symmetries of a network, from its trace: which units may change places while it computes the same.
 
 Git Re-Basin (Ainsworth et al., 2023) writes these down by hand for each architecture. Here labels of axes are passed
 through every recorded operation, so residual streams, BatchNorm statistics, attention heads and tied weights fall into
-place. Each group is then tried: all of its units are permuted at random in a copy of the network with random weights, in
-float64. A group that changes the output is left alone.
+place. Each group is then tried: its units are shuffled in a copy of the network with random weights, in float64. A group
+that changes the output is left alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from llpf_plugin.errors import OrderError
-from llpf_plugin.order.axes import Axis, Labels
+from llpf_plugin.order.axes import Labels
 from llpf_plugin.order.derive import unwrap
 from llpf_plugin.order.flow import operation
 from llpf_plugin.order.rules import Axes, rule_for
@@ -113,7 +113,9 @@ def symmetry(model: nn.Module, example_inputs: Any) -> Symmetry:
         graph = record(model, call, training=False, gradients=False).graph
         trial = _randomised(model)
     except Exception as error:
-        raise OrderError(f"{type(model).__name__}: no trace for its symmetries: {type(error).__name__}: {error}") from error
+        raise OrderError(
+            f"{type(model).__name__}: no trace for its symmetries: {type(error).__name__}: {error}"
+        ) from error
     groups = _Propagation(model).groups(graph)
     before = _outputs(trial, call)
     # Together first, which is one run; one by one only where that fails.
