@@ -1,10 +1,10 @@
 """The frontier: gradient steps that each method needs until the dense path lies under 0.2, 0.1, 0.05, 0.02.
 
 Pair ``i`` are the networks trained from seeds ``2i`` and ``2i + 1``, as in ``connect.py``. Every path is measured in
-the same way: densely, between knots too, on the whole training set, BatchNorm statistics re-estimated at each place. LLPF
-walks once for every level, with the level as its goal, and takes the steps that it takes. The others run with 32, 45,
-64, 91, … gradient steps, afresh each time, until a run is under the lowest level; a level's number is the least steps of
-a run that is under it, so that a method on this grid may need up to 1.4 times fewer than its number says.
+the same way: densely, between knots too, on the whole training set, BatchNorm statistics re-estimated at each place.
+LLPF walks once for every level, with the level as its goal, and takes the steps that it takes. The others run with 32,
+45, 64, 91, … gradient steps, afresh each time, until a run is under the lowest level; a level's number is the least
+steps of a run that is under it, so that a method on this grid may need up to 1.4 times fewer than its number says.
 
     python benchmarks/peers.py --task digits/resnet --json digits.json
     python benchmarks/peers.py --task digits/resnet --tune

@@ -1,10 +1,11 @@
 """Several searches on one pair, side by side: ``--compare`` of methods, ``--ablate`` of what LLPF consists of.
 
-Each search is a run of its own in a folder of its own, so that one that was stopped goes on and one that is done stays.
+Each search is a run of its own in a folder of its own, so that one that was stopped goes on. Where no budget is given,
+every method gets the gradient steps that LLPF took.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -16,14 +17,14 @@ from rich.table import Table
 from llpf_merge.job import Request, merge
 from llpf_plugin.errors import InterruptedRun, LLPFError, RunError
 from llpf_plugin.files import write_json
-from llpf_plugin.settings import TRAINED, Method, Settings
+from llpf_plugin.settings import Method, Settings
 from llpf_plugin.store import RunFolder
 
 PARTS = ("order", "variance", "settle")
 """What an ablation can leave out."""
 
-FAST = Settings().budget
-"""The budget that means that none was given: then every method gets the gradient steps that LLPF took."""
+CURVES = ("sphere-curve", "bezier", "autoneb")
+"""Methods whose path is worth polishing."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,28 @@ class Row:
     points: Sequence[Mapping[str, Any]]
 
 
+@dataclass(frozen=True)
+class Variant:
+    """One of the searches: its folder's name, its settings, and whether it gets the budget that the first one took."""
+
+    name: str
+    settings: Settings
+    as_first: bool = False
+
+
 def compare(request: Request, console: Console) -> bool:
     """Run every method within one budget and show them side by side.
 
     Returns:
         Whether one of them connected the pair.
     """
-    return _side_by_side(request, console, _methods(request.settings))
+    given = replace(request.settings, steps=None, method="llpf")
+    variants = [Variant("llpf", given)]
+    for method in get_args(Method)[1:]:
+        polish = given.polish if method in CURVES else 0
+        settings = replace(given, method=method, polish=polish)
+        variants.append(Variant(method, settings, as_first=given.budget == Settings().budget))
+    return _side_by_side(request, console, variants)
 
 
 def ablate(request: Request, console: Console, parts: Sequence[str]) -> bool:
@@ -67,62 +83,54 @@ def ablate(request: Request, console: Console, parts: Sequence[str]) -> bool:
         raise LLPFError(f"--ablate {','.join(parts)}: it is a list of {', '.join(PARTS)}, with commas between")
     if request.settings.method != "llpf":
         raise LLPFError("--ablate is about LLPF: leave --method out")
-    return _side_by_side(request, console, _ablations(request.settings, parts))
-
-
-Variants = Iterator[tuple[str, Callable[[int], Settings]]]
-"""Names, and the settings of each; they may depend on the gradient steps that the first one took."""
-
-
-def _methods(settings: Settings) -> Variants:
-    given = replace(settings, steps=None, method="llpf")
-    yield "llpf", lambda taken: given
-    for method in get_args(Method):
-        if method != "llpf":
-            yield method, lambda taken, method=method: replace(  # type: ignore[misc]
-                given, method=method, budget=max(1, taken) if settings.budget == FAST else settings.budget,
-                polish=settings.polish if method in TRAINED and method != "finetune" else 0,
-            )  # fmt: skip
-
-
-def _ablations(settings: Settings, parts: Sequence[str]) -> Variants:
-    phases = "stage" if "order" in parts and settings.phases == "all" else settings.phases
-    base = replace(settings, phases=phases)
-    without: dict[str, Settings] = {
+    ordered = "order" in parts and request.settings.phases == "all"  # all at once has no order to leave out
+    base = replace(request.settings, phases="stage" if ordered else request.settings.phases)
+    without = {
         "order": replace(base, order="reversed"),
         "variance": replace(base, correct="none"),
         "settle": replace(base, settle=False, repairs=0),
     }
-    yield "whole", lambda taken: base
-    for part in parts:
-        yield f"without-{part}", lambda taken, part=part: without[part]  # type: ignore[misc]
+    return _side_by_side(
+        request, console, [Variant("whole", base), *(Variant(f"without-{part}", without[part]) for part in parts)]
+    )
 
 
-def _side_by_side(request: Request, console: Console, variants: Variants) -> bool:
+def _side_by_side(request: Request, console: Console, variants: Sequence[Variant]) -> bool:
     if not request.resume:
-        RunFolder(request.out).check_free()
+        _check_free(request.out, variants)
     rows: list[Row] = []
-    for name, settings_for in variants:
-        settings = settings_for(rows[0].steps if rows else 0)
-        folder = request.out / name
+    for variant in variants:
+        folder, settings = request.out / variant.name, variant.settings
+        if variant.as_first:
+            settings = replace(settings, budget=max(1, rows[0].steps))
+        # A search that is done is only judged again: it is refused if it was asked for something else.
         own = replace(request, out=folder, settings=settings, resume=(folder / "run.json").is_file(), brief=bool(rows))
-        console.print(f"\n[bold]{name}[/]", highlight=False)
-        if not (folder / "quality.json").is_file():
-            try:
-                merge(own, console)
-            except InterruptedRun as stop:
-                line = request.command(resume=True)
-                raise InterruptedRun(f"stopped in {folder}; everything so far is kept. Go on with:\n  {line}") from stop
-        rows.append(read_row(name, folder))
+        console.print(f"\n[bold]{variant.name}[/]", highlight=False)
+        try:
+            merge(own, console)
+        except InterruptedRun as stop:
+            line = request.command(resume=True)
+            raise InterruptedRun(f"stopped in {folder}; everything so far is kept. Go on with:\n  {line}") from stop
+        rows.append(read_row(variant.name, folder))
     console.print(_table(rows))
     write_json(request.out / "compare.json", {"rows": [_plain(row) for row in rows]})
+    _draw(rows, request, console)
+    return any(row.connected for row in rows)
+
+
+def _check_free(out: Path, variants: Sequence[Variant]) -> None:
+    if any((out / variant.name / "run.json").is_file() for variant in variants):
+        raise RunError(f"{out} holds a comparison already: add --resume to go on with it, or name another with -o")
+    RunFolder(out).check_free()
+
+
+def _draw(rows: Sequence[Row], request: Request, console: Console) -> None:
     try:
         from llpf_merge.compare_figure import draw_rows
-
-        console.print(f"picture: {draw_rows(rows, request.out / 'compare.png', request.settings)}", highlight=False)
     except ImportError:
         console.print("[yellow]no picture: matplotlib is not installed (pip install 'llpf-plugin\\[report]')[/]")
-    return any(row.connected for row in rows)
+        return
+    console.print(f"picture: {draw_rows(rows, request.out / 'compare.png', request.settings)}", highlight=False)
 
 
 def read_row(name: str, folder: Path) -> Row:

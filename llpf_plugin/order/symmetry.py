@@ -1,9 +1,9 @@
 """Permutation symmetries of a network, from its trace: which units may change places while it computes the same.
 
 Git Re-Basin (Ainsworth et al., 2023) writes these down by hand for each architecture. Here labels of axes are passed
-through every recorded operation, so residual streams, BatchNorm statistics, attention heads and tied weights fall into
-place. Each group is then tried: its units are shuffled in a copy of the network with random weights, in float64. A group
-that changes the output is left alone.
+through every recorded operation, and residual streams, BatchNorm statistics, attention heads and tied weights fall into
+place. Each group is then tried: its units are shuffled in a copy of the network with random weights, in float64. A
+group that changes the output is left alone.
 """
 
 from __future__ import annotations
