@@ -191,7 +191,7 @@ class Search:
         if arrived or stretch.strictness == 0:
             for weights in closing[:-1]:
                 kind = self.finder.kind if stretch.end == 1 and self.finder else "settled"
-                self._add(weights, {"kind": kind, "phase": kind})
+                self._add(weights, {"kind": kind, "phase": "curve" if kind == "curve" else "closing"})
             i, j = p.chain.index(stretch.start), p.chain.index(stretch.end)
             gone, p.chain[i + 1 : j] = p.chain[i + 1 : j], p.fresh
             self._discard(() if stretch.polish else gone, superfluous=False)

@@ -78,7 +78,7 @@ def test_every_place_of_a_sphere_curve_is_on_the_sphere_between_the_ends(control
     curve = Curve("sphere-curve", 1, control=control, correct="matrices")
     work, a, b = bent(curve, "conv")
     for t in (0.0, 0.3, 0.5, 1.0):
-        point = curve.at(work, t)
+        point = clone(curve.at(work, t))
         for k in ("conv1.weight", "fc.weight"):
             assert variance(point[k]) == pytest.approx((1 - t) * variance(a[k]) + t * variance(b[k]), rel=1e-4)
         assert torch.allclose(point["fc.bias"], (1 - t) * a["fc.bias"] + t * b["fc.bias"], atol=1e-6)
@@ -116,6 +116,11 @@ def test_cycles_share_the_steps_as_in_the_paper() -> None:
     assert [neb._end(i) for i in range(14)] == [
         1000, 2000, 3000, 4000, 6000, 8000, 9000, 10_000, 11_000, 12_000, 13_000, 14_000, 15_000, 16_000,
     ]  # fmt: skip
+
+
+def test_cycles_too_short_for_a_step_are_skipped() -> None:
+    path = found("mlp", method="autoneb", steps=5)
+    assert path.cost["gradient_steps"] == 5 and path.outcome is Outcome.TRAINED
 
 
 def test_autoneb_inserts_pivots_and_stays_resumable(mlp: Task) -> None:

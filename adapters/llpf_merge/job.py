@@ -62,7 +62,8 @@ class Request:
         given.update({k: v for k in ("align", "compare", "ablate") if (v := getattr(self, k))})
         for key, value in given.items():
             option = "--" + key.replace("_", "-")
-            words += {True: [option], False: ["--no-" + key]}.get(value, [option, str(value)])
+            plain = [option] if value is True else ["--no-" + key] if value is False else None
+            words += plain or [option, str(value)]
         return shlex.join(words + (["--resume"] if resume else []))
 
 

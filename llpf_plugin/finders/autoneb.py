@@ -30,9 +30,9 @@ POINTS, SAMPLE = 4, 500
 
 @dataclass(frozen=True)
 class NebState(TrainState):
-    """Where AutoNEB stands: ``cycle`` is the index of the present one, -1 before the first."""
+    """Where AutoNEB stands: ``cycle`` is the index of the present one."""
 
-    cycle: int = -1
+    cycle: int = 0
 
 
 @dataclass
@@ -71,7 +71,7 @@ class AutoNEB:
     kind: ClassVar[str] = "curve"
 
     def init(self, leg: Leg) -> tuple[Band, NebState]:
-        """The straight line without pivots; the first step inserts them."""
+        """Place `FIRST` pivots evenly on the straight line; cycles too short for a step are skipped."""
         assign(leg.gradient.model, leg.start)
         own = coordinates(leg.gradient.model)
         ends = [{k: end[k].to(p.device, p.dtype, copy=True) for k, p in own.items()} for end in (leg.start, leg.end)]
@@ -79,7 +79,8 @@ class AutoNEB:
             low = linear_losses(leg.gradient, ends[0], ends[1], 1, SAMPLE)
         pivots = self._pivots([lerp(ends[0], ends[1], i / (FIRST + 1)) for i in range(1, FIRST + 1)])
         work = Band(leg.gradient, leg, (ends[0], ends[1]), (low[0], low[1]), pivots, self._optimizer(pivots))
-        return work, NebState(cycle=0, outcome=None if self.steps else Outcome.TRAINED.name)
+        first = next((i for i in range(len(CYCLES)) if self._end(i) > 0), None)
+        return work, NebState(cycle=first or 0, outcome=Outcome.TRAINED.name if first is None else None)
 
     def step(self, work: Band, state: NebState) -> Step:
         """One sweep over all pivots; at the end of a cycle pivots are inserted where the chain is high."""

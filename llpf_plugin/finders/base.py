@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -64,7 +64,7 @@ class Finder(Protocol):
             they are points of a path that was trained as a whole.
     """
 
-    kind: str
+    kind: ClassVar[str]
 
     def init(self, leg: Leg) -> tuple[Any, Any]:
         """Place the model at the leg's start; the workspace and the first state."""
