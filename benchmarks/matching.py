@@ -1,6 +1,8 @@
 """What weight matching makes of the straight line between two wide networks on MNIST (Git Re-Basin: no barrier).
 
-LLPF_DATA=FOLDER python benchmarks/matching.py --widths 64 512
+The barrier is that of the training loss, without and with alignment; the distance is that after alignment over before.
+
+    LLPF_DATA=FOLDER python benchmarks/matching.py --widths 64 512
 """
 
 import argparse

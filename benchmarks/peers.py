@@ -207,7 +207,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=list(DEFAULT))
     parser.add_argument("--tune", action="store_true", help="try learning rates on a pair of its own instead")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
-    parser.add_argument("--json", type=Path, default=Path("peers.json"), help="results, written after each run")
+    parser.add_argument("--json", type=Path, default=Path("peers.json"), help="results, written after each method")
     return parser.parse_args(arguments)
 
 
