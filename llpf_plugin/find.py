@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from llpf_plugin import checkpoint, preflight
-from llpf_plugin.dense import Row, linear_losses, measure_segment
+from llpf_plugin.dense import Row, measure_segment
 from llpf_plugin.errors import InterruptedRun, LLPFError
-from llpf_plugin.evaluate import borrowed
+from llpf_plugin.evaluate import borrowed, evaluate
 from llpf_plugin.finders.base import Finder, Leg, Outcome
 from llpf_plugin.finders.curve import even_knots
 from llpf_plugin.finders.methods import POLISHED, make_method
@@ -21,24 +21,21 @@ from llpf_plugin.finders.plan import Slices, cut_slices
 from llpf_plugin.goal import Levels, levels, measure_ends
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.knots import Chain, Knots, MemoryKnots
-from llpf_plugin.path import Path, simplify
-from llpf_plugin.progress import Callback, Progress, Stretch
+from llpf_plugin.path import Path
+from llpf_plugin.progress import Callback, Progress, Stretch, trails
 from llpf_plugin.quality import Quality, judge
 from llpf_plugin.settings import Settings
 from llpf_plugin.task import Task, load_task
-from llpf_plugin.weights import Weights, clone, coordinates, select, ties
+from llpf_plugin.weights import Weights, clone, coordinates, lerp, select, ties
 
 ENDED = (Outcome.ARRIVED.name, Outcome.SHORT.name)
 """Outcomes of a stretch that was walked to its end."""
 
-BLOCK = 32
-"""Knots that are looked at together when superfluous ones are dropped; shorter walks keep every knot."""
-
 REPAIR = 200
 """Gradient steps that every repair may take, even where the walk itself took fewer."""
 
-SAMPLE = 1000
-"""Training examples that decide which knots are superfluous; the verdict does not rest on them."""
+SAMPLE, INNER = 500, (0.5, 0.25, 0.75)
+"""Training examples, and places on a chord, that decide which knots are superfluous; the verdict rests on neither."""
 
 
 class Search:
@@ -140,7 +137,7 @@ class Search:
             p.record.append(report)
             if step.knot:
                 words = {k: report.get(k) for k in ("phase", "tick", "low")}
-                self._keep(finder.knot(work), {"kind": "settled", **words})
+                self._keep(finder.knot(work), str(report.get("side", "A")), {"kind": "settled", **words})
             self._tell("on_tick", report)
             if self.stop:
                 raise InterruptedRun("stopped after a tick; everything so far is kept")
@@ -152,34 +149,39 @@ class Search:
             return False
         return stretch.strictness == 0 or self.gradient.steps - self.progress.begun < max(REPAIR, self.progress.walked)
 
-    def _keep(self, knot: Weights, label: dict[str, Any]) -> None:
-        """Add a settled knot, and drop superfluous ones once a block is full."""
-        p = self.progress
-        self._add(knot, label)
-        waiting = len(p.fresh) - p.settled_from
-        # The last knot of a block stays: one with a low loss, if one comes.
-        if waiting >= BLOCK and (label["low"] or waiting >= 2 * BLOCK):
-            before = p.todo[0].start if p.settled_from == 0 else p.fresh[p.settled_from - 1]
-            block = p.fresh[p.settled_from :]
+    def _keep(self, knot: Weights, side: str, label: dict[str, Any]) -> None:
+        """Add a settled knot to its walker's trail, and drop superfluous ones once a block is full."""
+        stretch, trail = self.progress.todo[0], self.progress.fresh[side]
+        trail.knots.append(self._add(knot, {**label, "side": self._side(stretch, side)}))
+        if trail.full(label["low"]):
             with borrowed(self.gradient):
-                kept = simplify([before, *block], self._keeps_loss)[1:]
-            self._discard(set(block) - set(kept))
-            p.fresh[p.settled_from :] = kept
-            p.settled_from = len(p.fresh)
+                dropped = trail.thin(stretch.start if side == "A" else stretch.end, self._keeps_loss)
+            self._discard(dropped)
 
-    def _add(self, knot: Weights, label: dict[str, Any]) -> None:
+    def _side(self, stretch: Stretch, walker: str) -> str:
+        """On which side of the path's meeting place a knot lies: a repair may lie on one side altogether."""
+        start, end = (self.progress.labels[str(i)].get("side", "A") for i in (stretch.start, stretch.end))
+        return start if start == end and stretch.strictness > 0 else walker
+
+    def _add(self, knot: Weights, label: dict[str, Any]) -> int:
         p = self.progress
         self.knots.put(p.next_knot, knot)
-        p.fresh.append(p.next_knot)
         p.labels[str(p.next_knot)] = label
         p.next_knot += 1
+        return p.next_knot - 1
 
     def _keeps_loss(self, i: int, j: int) -> bool:
         """Whether the chord between two knots is nowhere worse than its ends by more than the setting ``thin``."""
         slack = self.levels.room / 20 if self.settings.thin is None else self.settings.thin
         p, q = self.knots.get(i), self.knots.get(j)
-        losses = linear_losses(self.gradient, p, q, self.settings.points, min(SAMPLE, self.settings.sample or SAMPLE))
-        return all(loss <= max(losses[0], losses[-1]) + slack for loss in losses)
+        limit = max(self._sampled(p), self._sampled(q)) + slack
+        return all(self._sampled(lerp(p, q, u)) <= limit for u in INNER)
+
+    def _sampled(self, weights: Weights) -> float:
+        limit = min(SAMPLE, self.settings.sample or SAMPLE)
+        score = evaluate(self.gradient, weights, {"train": self.task.train}, limit)[0]["train"]
+        assert score is not None
+        return score.loss
 
     def _join(self, stretch: Stretch, closing: Sequence[Weights], outcome: str | None) -> None:
         """Put the fresh knots in place of what lay between the stretch's ends; a failed repair changes nothing."""
@@ -188,17 +190,19 @@ class Search:
         arrived = outcome in ENDED
         if stretch.strictness == 0:
             p.outcome, p.walked = outcome, self.gradient.steps
+        fresh = [*p.fresh["A"].knots, *reversed(p.fresh["B"].knots)]
         if arrived or stretch.strictness == 0:
-            for weights in closing[:-1]:
-                kind = self.finder.kind if stretch.end == 1 and self.finder else "settled"
-                self._add(weights, {"kind": kind, "phase": "curve" if kind == "curve" else "closing"})
+            label = {"kind": "closing", "phase": "closing", "side": "B"}
+            if stretch.end != 1:
+                label |= {"kind": "settled", "side": self._side(stretch, "B")}
+            elif self.finder is not None and self.finder.kind == "curve":
+                label = {"kind": "curve", "phase": "curve", "side": "A"}
+            fresh += [self._add(weights, dict(label)) for weights in closing[:-1]]
             i, j = p.chain.index(stretch.start), p.chain.index(stretch.end)
-            gone, p.chain[i + 1 : j] = p.chain[i + 1 : j], p.fresh
-            self._discard(() if stretch.polish else gone, superfluous=False)
-        else:
-            self._discard(p.fresh, superfluous=False)
+            fresh, p.chain[i + 1 : j] = p.chain[i + 1 : j], fresh
+        self._discard([] if stretch.polish else fresh, superfluous=False)
         p.todo.pop(0)
-        p.fresh, p.settled_from, p.state = [], 0, None
+        p.fresh, p.state = trails(), None
         self.finder = self.work = None
 
     def _discard(self, knots: Any, superfluous: bool = True) -> None:

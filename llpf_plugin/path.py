@@ -18,7 +18,8 @@ class Path:
         start: A's complete state dict, buffers included.
         end: B's complete state dict.
         labels: what led to each knot, one mapping a knot: its ``kind`` (``start``, ``settled``, ``closing``, ``curve``,
-            ``end``), and for settled ones ``phase`` and ``tick``.
+            ``end``), and for settled ones ``phase``, ``tick`` and ``side``, the end that their walker set out from (A
+            or B).
         ties: further names of a coordinate (tied parameters): name to the coordinate's own.
         outcome: how the search ended.
         record: what the search did, one mapping a tick.
@@ -92,11 +93,12 @@ class Path:
 
     @property
     def last_settled(self) -> int:
-        """The index of the last knot that the search settled on, or of the last inner one of a curve.
+        """The index of the last knot that the walk from A settled on, or of the last inner one of a curve.
 
-        The one before the end if knots carry no labels.
+        The one before the end without labels.
         """
-        settled = [i for i, label in enumerate(self.labels) if label.get("kind") in ("start", "settled", "curve")]
+        kinds = ("start", "settled", "curve")
+        settled = [i for i, k in enumerate(self.labels) if k.get("kind") in kinds and k.get("side", "A") == "A"]
         return settled[-1] if settled else len(self.knots) - 2
 
     @property
@@ -106,8 +108,16 @@ class Path:
 
     @property
     def destination(self) -> int:
-        """The index of the knot that the search walked to: the end on A's spheres, or the end itself."""
+        """The index of the knot that the walk from A walked to.
+
+        The end on A's spheres, or the end itself; in a two-sided walk the last knot of the walk from B.
+        """
         return self.last_settled + 1
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether walks from both ends met."""
+        return any(k.get("kind") == "settled" and k.get("side") == "B" for k in self.labels)
 
 
 def simplify(knots: Sequence[int], keeps_loss: Callable[[int, int], bool]) -> list[int]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llpf_plugin.trail import Trail
+
 if TYPE_CHECKING:
     from llpf_plugin.find import Search
 
@@ -45,8 +47,7 @@ class Progress:
 
     Attributes:
         chain: knots of the path so far, from A's (0) to B's (1).
-        fresh: knots of the stretch that is being walked.
-        settled_from: how many of ``fresh`` have been looked at for dropping.
+        fresh: knots of the stretch that is being walked, by the end that their walker set out from: ``A``, ``B``.
         labels: of every knot.
         todo: stretches still to be walked, the first one under way.
         round: repairs begun.
@@ -66,8 +67,7 @@ class Progress:
     """
 
     chain: list[int]
-    fresh: list[int]
-    settled_from: int
+    fresh: dict[str, Trail]
     labels: dict[str, dict[str, Any]]
     todo: list[Stretch]
     round: int
@@ -88,10 +88,16 @@ class Progress:
     @classmethod
     def new(cls) -> "Progress":
         """Before the first tick: the straight line from A to B, all of it to be walked."""
-        labels = {"0": {"kind": "start"}, "1": {"kind": "end"}}
-        return cls([0, 1], [], 0, labels, [Stretch(0, 1)], 0, None, 0, 0, 0, {}, {}, [], 2, 0, None, 0.0)
+        labels = {"0": {"kind": "start", "side": "A"}, "1": {"kind": "end", "side": "B"}}
+        return cls([0, 1], trails(), labels, [Stretch(0, 1)], 0, None, 0, 0, 0, {}, {}, [], 2, 0, None, 0.0)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Progress":
         """Inverse of ``dataclasses.asdict``."""
-        return cls(**{**values, "todo": [Stretch(**s) for s in values["todo"]]})
+        fresh = {side: Trail(**trail) for side, trail in values["fresh"].items()}
+        return cls(**{**values, "fresh": fresh, "todo": [Stretch(**s) for s in values["todo"]]})
+
+
+def trails() -> dict[str, Trail]:
+    """No knots yet on either side."""
+    return {"A": Trail(), "B": Trail()}

@@ -83,7 +83,7 @@ class Quality:
 
     @cached_property
     def arrival(self) -> dict[str, float]:
-        """Relative distance of the last settled knot to its destination, by layer."""
+        """Relative distance of the last settled knot to its destination, by layer; of two walks to each other."""
         index = self.path.last_settled
         here, there = self.path.knots[index], self.path.knots[self.path.destination]
         return {layer: relative_distance(select(here, names), there) for layer, names in self.layers.items()}
@@ -112,9 +112,14 @@ class Quality:
             return Criterion("arrival", None, "nothing was walked: the path ends at B by construction")
         layer = max(self.arrival, key=lambda k: self.arrival[k])
         far = self.arrival[layer]
-        closing = float(self.path.segment_lengths[self.path.last_settled :].sum())
+        lengths = self.path.segment_lengths[self.path.last_settled :]
+        closing = float(lengths[0] + lengths[-1] if self.path.two_sided else lengths.sum())
+        who = (
+            ("the walks from both ends met: they are" if self.path.two_sided else "the last settled knot is"),
+            ("of each other" if self.path.two_sided else "of its destination"),
+        )
         words = (
-            f"the last settled knot is within {far:.3%} of its destination in every layer (farthest: {layer}); "
+            f"{who[0]} within {far:.3%} {who[1]} in every layer (farthest: {layer}); "
             f"the closing segment is {closing / max(self.path.length, 1e-300):.2%} of the path"
         )
         return Criterion("arrival", far <= NEAR, words)

@@ -35,6 +35,7 @@ class Settings:
         threshold: mini-batch loss at which settling ends (default: half as far above the ends' as the goal).
         barrier: mini-batch loss at which a move is undone (default: three times as far above the ends' as the goal).
         share: the first tick's share of the whole distance.
+        sides: ``one`` walks from A to B; ``both`` from both ends in turns, until they meet.
         min_steps, max_steps: of one settling.
         correct: which tensors are held on their variance spheres: ``matrices``, ``all`` or ``none``.
         points: points a segment at which the path is measured.
@@ -62,6 +63,7 @@ class Settings:
     threshold: float | None = None
     barrier: float | None = None
     share: float = 0.1
+    sides: Literal["one", "both"] = "one"
     min_steps: int = 2
     max_steps: int = 60
     correct: Correct = "matrices"
@@ -110,6 +112,10 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise LLPFError(f"{name} = {value}: it must not be below 0")
+        if self.sides not in ("one", "both"):
+            raise LLPFError(f"sides = {self.sides!r}: it must be one or both")
+        if self.sides == "both" and self.pace != "adaptive":
+            raise LLPFError("sides = 'both': a schedule walks from A to B; only the adaptive pace walks from both ends")
         for name, choices in (("correct", Correct), ("method", Method), ("optimizer", Optimizer)):
             if getattr(self, name) not in get_args(choices):
                 words = ", ".join(get_args(choices))

@@ -183,7 +183,7 @@ def test_an_objective_without_answers_does() -> None:
 @pytest.fixture
 def every_knot(monkeypatch: pytest.MonkeyPatch) -> None:
     """No knot is dropped, however many there are."""
-    monkeypatch.setattr("llpf_plugin.find.BLOCK", 10**6)
+    monkeypatch.setattr("llpf_plugin.trail.BLOCK", 10**6)
 
 
 @pytest.mark.parametrize("phases", ["layer", "block", "stage", "2", 2])

@@ -21,7 +21,7 @@ class FixedPace:
         rule: lengths of the moves.
         share: the first factor on every move.
         least: the smallest that is tried.
-        barrier, coldest: none, and no cooling: settling is what the schedule says.
+        barrier, coldest, enough: none; settling, and the phase's end, are what the schedule says.
     """
 
     ticks: int
@@ -29,6 +29,7 @@ class FixedPace:
     share: float = 1.0
     least: float = 1 / 64
     coldest: float = 0.0
+    enough: float = 0.0
     barrier: float = math.inf
 
     def fractions(self, gaps: Tensor, start_gaps: Tensor, share: float) -> Tensor:
@@ -42,6 +43,10 @@ class FixedPace:
     def tempered(self, lr: float, settled: Settled, strayed: bool, gained: bool) -> float:
         """The next tick's factor on the learning rate: the paper's stays as it is given."""
         return lr
+
+    def calm(self, gap: float, start: float) -> float:
+        """A further factor on the learning rate: none."""
+        return 1.0
 
     def over(self, ticks: int, arrived: bool) -> bool:
         """Whether the phase ends after this many ticks."""
@@ -62,6 +67,8 @@ class AdaptivePace:
         cool: the factor on the learning rate after a settling that strayed or ran away.
         coldest: the smallest such factor, all in all.
         warm: the factor on the learning rate, up to its own, after every tick that came closer than ever.
+        slow: the part of the way below which the learning rate falls with the distance.
+        enough: the part of its way at which a phase makes room for the next, whose layers move beside its own.
     """
 
     barrier: float
@@ -73,6 +80,8 @@ class AdaptivePace:
     cool: float = 0.5
     coldest: float = 1 / 64
     warm: float = 1.05
+    slow: float = 0.3
+    enough: float = 0.1
 
     def fractions(self, gaps: Tensor, start_gaps: Tensor, share: float) -> Tensor:
         """``min(1, share·gap₀/gap)`` for every tensor, the gaps taken over all of them together.
@@ -89,7 +98,7 @@ class AdaptivePace:
             return share / 2
         if settled.low and settled.steps <= rule.min_steps:
             return min(self.most, share * self.grow)
-        if settled.steps > self.hard * rule.max_steps:
+        if settled.steps > self.hard * rule.max_steps > 0:
             return max(self.least, share / self.grow)
         return share
 
@@ -105,6 +114,10 @@ class AdaptivePace:
         if strayed or settled.runaway:
             return max(self.coldest, lr * self.cool)
         return min(1.0, lr * self.warm) if gained else lr
+
+    def calm(self, gap: float, start: float) -> float:
+        """A further factor on the learning rate: the noise of settling must not hide a destination that is near."""
+        return min(1.0, max(self.coldest, gap / (self.slow * start))) if start > 0 else 1.0
 
     def over(self, ticks: int, arrived: bool) -> bool:
         """Whether the phase ends: when the move reached the destination."""

@@ -20,6 +20,9 @@ from llpf_plugin.task import Task
 THRESHOLD, BARRIER = 0.5, 3.0
 """Where settling ends and where a move is undone, in units of the room between the ends' loss and the goal."""
 
+YIELD = 0.25
+"""With phases ``auto``: the part of the first share at which moving all layers at once gives way to FDF phases."""
+
 Slices = Mapping[str, frozenset[str]]
 """The coordinates of each phase's own slice of the order, by the phase's name, in order."""
 
@@ -83,18 +86,19 @@ def make_finder(settings: Settings, task: Task, levels: Levels, slices: Slices, 
     rule = settle_rule(settings, task, levels, strictness)
     if settings.pace != "adaptive" and strictness == 0:
         return LowLoss(read_schedule(settings.pace, task, rule), settings.correct)
+    two_sided = settings.sides == "both"
     pace = AdaptivePace(barrier_level(settings, levels, strictness), settings.share / 4**strictness)
     pace = replace(pace, least=min(pace.least, pace.share), most=max(pace.share, pace.most / 4**strictness))
     everything = frozenset().union(*slices.values())
     at_once = PhaseRule("all", everything, pace, rule, last=True)
     if len(slices) == 1 or strictness > 0:
-        return LowLoss((at_once,), settings.correct)
+        return LowLoss((at_once,), settings.correct, two_sided)
     phases, active = [], frozenset[str]()
     for name, own in slices.items():
         active |= own
         phases.append(PhaseRule(name, active, pace, rule))
-    first = (at_once,) if settings.phases == "auto" else ()
-    return LowLoss((*first, *phases), settings.correct)
+    first = (replace(at_once, yields=YIELD * pace.share),) if settings.phases == "auto" else ()
+    return LowLoss((*first, *phases), settings.correct, two_sided)
 
 
 def settle_rule(settings: Settings, task: Task, levels: Levels, strictness: int = 0) -> SettleRule:
