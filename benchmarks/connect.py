@@ -29,6 +29,10 @@ METHODS: Mapping[str, Mapping[str, str]] = {
     "fixed, FDF stages": {"pace": str(SCHEDULES / "stages.yaml")},
     "adaptive, all at once": {"phases": "all"},
     "adaptive, FDF stages": {"phases": "stage"},
+    "adaptive, auto": {"phases": "auto"},
+    "both sides, all at once": {"phases": "all", "sides": "both"},
+    "both sides, FDF stages": {"phases": "stage", "sides": "both"},
+    "both sides, auto": {"phases": "auto", "sides": "both"},
 }
 """What each method asks of `find_path`."""
 
@@ -54,6 +58,8 @@ class Bench:
 
 BENCHES = {
     "digits/resnet": Bench({}, pairs=10, max_loss=0.06, target=200, budget=3000),
+    "digits/mlp": Bench({}, pairs=10, max_loss=0.1, target=200, budget=3000),
+    "mnist/lenet5": Bench({"subset": 4000}, pairs=3, max_loss=0.15, target=400, budget=3000),
     "cifar10/resnet8": Bench({"subset": 4000}, pairs=3, max_loss=0.15, target=2500, budget=6000),
 }
 

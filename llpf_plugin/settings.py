@@ -7,6 +7,9 @@ from typing import Any, Literal, get_args
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.sphere import Correct
 
+Sides = Literal["one", "both"]
+"""Walk from A to B, or from both ends until they meet."""
+
 Method = Literal["llpf", "sphere-curve", "bezier", "autoneb", "linear", "finetune"]
 """How the path is found."""
 
@@ -63,7 +66,7 @@ class Settings:
     threshold: float | None = None
     barrier: float | None = None
     share: float = 0.1
-    sides: Literal["one", "both"] = "one"
+    sides: Sides = "one"
     min_steps: int = 2
     max_steps: int = 60
     correct: Correct = "matrices"
@@ -112,7 +115,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise LLPFError(f"{name} = {value}: it must not be below 0")
-        if self.sides not in ("one", "both"):
+        if self.sides not in get_args(Sides):
             raise LLPFError(f"sides = {self.sides!r}: it must be one or both")
         if self.sides == "both" and self.pace != "adaptive":
             raise LLPFError("sides = 'both': a schedule walks from A to B; only the adaptive pace walks from both ends")

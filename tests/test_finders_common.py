@@ -41,6 +41,11 @@ def phased(name: str) -> Finder:
     return LowLoss((first, PhaseRule("all", None, AdaptivePace(1.0, share=0.2), MOMENTUM)))
 
 
+def two_sided(name: str) -> Finder:
+    first = PhaseRule("first", frozenset(FIRST[name]), AdaptivePace(1.0, share=0.2), MOMENTUM)
+    return LowLoss((first, PhaseRule("all", None, AdaptivePace(1.0, share=0.2), MOMENTUM)), two_sided=True)
+
+
 def bezier(name: str) -> Finder:
     return Curve("bezier", 37, weight_decay=1e-4, pieces=6)
 
@@ -69,7 +74,12 @@ def linear(name: str) -> Finder:
     return Linear()
 
 
-WALKS = {"low loss, fixed": fixed, "low loss, adaptive": adaptive, "low loss, phases": phased}
+WALKS = {
+    "low loss, fixed": fixed,
+    "low loss, adaptive": adaptive,
+    "low loss, phases": phased,
+    "low loss, two-sided": two_sided,
+}
 CURVES = {
     "bezier": bezier, "sphere curve": sphere_curve, "sphere curve, adam": adam_curve, "chain": chain,
     "autoneb": autoneb,

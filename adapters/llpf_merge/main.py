@@ -12,7 +12,7 @@ from llpf_merge.exits import CONNECTED, NOT_CONNECTED, exits
 from llpf_merge.job import Request, merge
 from llpf_plugin import Compute, Settings
 from llpf_plugin.gradient import Precision
-from llpf_plugin.settings import Method, Optimizer
+from llpf_plugin.settings import Method, Optimizer, Sides
 from llpf_plugin.sphere import Correct
 
 RUN = Path("run")
@@ -28,6 +28,8 @@ EXAMPLES = """
 - `llpf-merge a.safetensors b.safetensors --task mytask.py:task -t width=32 --device cuda --precision bfloat16`
 
 - `llpf-merge a.pt b.pt --task cifar10/resnet18 --pace resnet18-cifar10-fdf` walks the paper's schedule.
+
+- `llpf-merge a.pt b.pt --task cifar10/resnet8 --phases stage --sides both` for networks that are hard to connect.
 
 - `llpf-merge a.pt b.pt --task digits/resnet --method sphere-curve --steps 200` trains a curve instead of walking.
 
@@ -60,6 +62,9 @@ def command(
         str, typer.Option(help="all, auto, layer, block, stage, a number, a YAML file.")
     ] = DEFAULTS.phases,
     order: Annotated[str, typer.Option(help="fdf, levels, or a file that llpf-order wrote.")] = DEFAULTS.order,
+    sides: Annotated[
+        str, typer.Option(help="one: walk from A to B; both: from both ends until they meet.")
+    ] = DEFAULTS.sides,
     lr: Annotated[float | None, typer.Option(help="Learning rate of settling [the task's].")] = None,
     momentum: Annotated[float | None, typer.Option(help="Momentum of settling [the task's].")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples of a gradient step [the task's].")] = None,
@@ -101,9 +106,9 @@ def command(
         raise typer.BadParameter("two checkpoints and --task are needed (or --demo)")
     settings = Settings(
         max_loss, tolerance, budget, phases, order, pace, lr, momentum, batch_size, threshold, barrier, share,
-        correct=_one_of("--correct", correct, Correct), points=points, sample=sample, repairs=repairs, thin=thin,
-        seed=seed, method=_one_of("--method", method, Method), steps=steps, control=control,
-        optimizer=_one_of("--optimizer", optimizer, Optimizer), polish=polish, settle=settle,
+        sides=_one_of("--sides", sides, Sides), correct=_one_of("--correct", correct, Correct), points=points,
+        sample=sample, repairs=repairs, thin=thin, seed=seed, method=_one_of("--method", method, Method), steps=steps,
+        control=control, optimizer=_one_of("--optimizer", optimizer, Optimizer), polish=polish, settle=settle,
     )  # fmt: skip
     compute = Compute(device, _one_of("--precision", precision, Precision), compile_, channels_last)
     arguments = dict(_pair(text) for text in task_argument or [])

@@ -32,7 +32,7 @@ def cifar10_resnet8(width: int = 16, subset: int | None = None, augment: bool = 
     """A ResNet of three blocks; ``augment`` crops and flips while training and settling."""
     model = SmallResNet(int(width), (1, 1, 1))
     recipe = {"epochs": 40, "lr": 0.1, "weight_decay": 5e-4}
-    return _cifar("cifar10/resnet8", model, Defaults(lr=0.01), recipe, subset, augment, data)
+    return _cifar("cifar10/resnet8", model, Defaults(lr=0.02), recipe, subset, augment, data)
 
 
 def cifar10_resnet18(width: int = 64, subset: int | None = None, augment: bool = True, data: str | None = None) -> Task:
