@@ -29,8 +29,8 @@ class Settings:
         tolerance: the goal as a distance above the worse end's training loss, used where ``max_loss`` is None.
         budget: gradient steps, repairs included.
         phases: ``all`` moves every layer at once; ``layer``, ``block``, ``stage``, a number, or a YAML file of patterns
-            walk in the layer order, cumulatively; ``auto`` moves all at once and goes over to stages where the pace
-            collapses.
+            walk in the layer order, cumulatively; ``auto`` moves all at once, and goes over to the stages, shallow to
+            deep, once its moves have become small.
         order: ``fdf``, ``levels``, or a file that ``llpf-order -o order.json`` wrote; phases are slices of it.
             ``reversed`` is the FDF order from the output to the input, for ablations.
         pace: ``adaptive``, or the path of a schedule file, or the name of a shipped one.
@@ -57,7 +57,7 @@ class Settings:
     max_loss: float | None = None
     tolerance: float | None = None
     budget: int = 20_000
-    phases: str = "all"
+    phases: str = "auto"
     order: str = "fdf"
     pace: str = "adaptive"
     lr: float | None = None

@@ -201,6 +201,18 @@ def test_phases_auto_moves_all_at_once_while_that_goes_well() -> None:
     assert {r["phase"] for r in found("conv", phases="auto").record} == {"all"}
 
 
+def test_without_a_layer_order_all_layers_move_at_once_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise OrderError("a model that cannot be traced")
+
+    monkeypatch.setattr("llpf_plugin.finders.plan.read_order", fails)
+    with pytest.warns(UserWarning, match="all layers move at once: a model that cannot be traced"):
+        path = found("conv")
+    assert same_path(path, found("conv", phases="all"))
+    with pytest.raises(OrderError, match="cannot be traced"):
+        found("conv", phases="stage")
+
+
 def test_unknown_phases_are_refused() -> None:
     with pytest.raises(OrderError, match="floor"):
         found("conv", phases="floor")
@@ -318,7 +330,7 @@ def wall(task: Task, name: str) -> Task:
 
 
 def test_a_loss_that_turns_nan_ends_with_the_path_so_far(every_knot: None) -> None:
-    path = found("mlp", nan_after(tiny.mlp(), calls=8 + 7), max_loss=0.04)  # 8 calls measure the ends
+    path = found("mlp", nan_after(tiny.mlp(), calls=8 + 7), max_loss=0.04, phases="all")  # 8 calls measure the ends
     good = found("mlp", max_loss=0.04, repairs=0)
     assert path.outcome is Outcome.DIVERGED and not path.quality.connected
     settled = [knot for knot, label in zip(path.knots, path.labels, strict=True) if label["kind"] == "settled"]

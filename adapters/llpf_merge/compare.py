@@ -83,8 +83,10 @@ def ablate(request: Request, console: Console, parts: Sequence[str]) -> bool:
         raise LLPFError(f"--ablate {','.join(parts)}: it is a list of {', '.join(PARTS)}, with commas between")
     if request.settings.method != "llpf":
         raise LLPFError("--ablate is about LLPF: leave --method out")
-    ordered = "order" in parts and request.settings.phases == "all"  # all at once has no order to leave out
-    base = replace(request.settings, phases="stage" if ordered else request.settings.phases)
+    settings = request.settings
+    # Where all layers move at once there is no order to leave out.
+    ordered = "order" in parts and settings.phases in ("all", "auto")
+    base = replace(settings, phases="stage" if ordered else settings.phases)
     without = {
         "order": replace(base, order="reversed"),
         "variance": replace(base, correct="none"),

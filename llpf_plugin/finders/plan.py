@@ -1,6 +1,7 @@
 """From settings to a finder: phases, pace and settling, with the losses that the ends have taken into account."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -39,9 +40,15 @@ def cut_slices(settings: Settings, gradient: Gradient) -> Slices:
         OrderError: an unknown mode, an order of another model, or patterns that do not match it.
     """
     task, mode = gradient.task, str(settings.phases)
-    if mode == "all" or settings.pace != "adaptive":
+    if mode == "all" or settings.pace != "adaptive" or settings.method != "llpf":
         return all_at_once(task)
-    order = read_order(settings.order, task)
+    try:
+        order = read_order(settings.order, task)
+    except OrderError as error:
+        if mode != "auto" or settings.order != Settings.order:
+            raise
+        warnings.warn(f"no layer order, so all layers move at once: {error}", stacklevel=2)
+        return all_at_once(task)
     number = int(mode) if mode.isdigit() else None
     if Path(mode).is_file():
         phases = read_phases(order, mode)
