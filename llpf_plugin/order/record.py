@@ -75,8 +75,9 @@ class Recorder(TorchDispatchMode):
             self._cell(parameter).parameters.append((name, parameter))
         for tensor in pytree.tree_leaves(inputs):
             if isinstance(tensor, Tensor) and self._is_new(tensor):
-                self._cell(tensor).writer = self.graph.placeholder(f"input_{len(self.graph.nodes)}")
-                self._cell(tensor).writer.meta["shapes"] = [tuple(tensor.shape)]
+                node = self.graph.placeholder(f"input_{len(self.graph.nodes)}")
+                node.meta["shapes"] = [tuple(tensor.shape)]
+                self._cell(tensor).writer = node
         for name, tensor in (*model.named_buffers(), *attributes(model)):
             if self._is_new(tensor):
                 self._cell(tensor).writer = self._get_attr(name, tensor)
