@@ -9,7 +9,7 @@ Every path's maximum is that of the dense path (four points a segment) on the wh
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -47,6 +47,7 @@ class Bench:
         max_loss: the goal for the dense maximum.
         target: gradient steps that a path should need.
         budget: gradient steps that it may take.
+        settings: what else `find_path` is told.
     """
 
     arguments: Mapping[str, Any]
@@ -54,13 +55,16 @@ class Bench:
     max_loss: float
     target: int
     budget: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 BENCHES = {
     "digits/resnet": Bench({}, pairs=10, max_loss=0.06, target=200, budget=3000),
     "digits/mlp": Bench({}, pairs=10, max_loss=0.1, target=200, budget=3000),
     "mnist/lenet5": Bench({"subset": 4000}, pairs=3, max_loss=0.15, target=400, budget=3000),
-    "cifar10/resnet8": Bench({"subset": 4000}, pairs=3, max_loss=0.15, target=2500, budget=6000),
+    "cifar10/resnet8": Bench(
+        {"subset": 4000}, 3, max_loss=0.15, target=2500, budget=6000, settings={"threshold": 0.12}
+    ),
 }
 
 
@@ -116,7 +120,8 @@ def connect(
     task: Task, a: Weights, b: Weights, bench: Bench, pair: int, method: str, line: float, compute: Compute
 ) -> Result:
     """One path, and what became of it."""
-    settings = Settings(max_loss=bench.max_loss, budget=bench.budget, **METHODS[method])  # type: ignore[arg-type]
+    asked: dict[str, Any] = {"max_loss": bench.max_loss, "budget": bench.budget, **bench.settings, **METHODS[method]}
+    settings = Settings(**asked)
     path = find_path(a, b, task, settings, compute=compute)
     quality, cost = path.quality, path.cost
     return Result(
