@@ -32,5 +32,9 @@ class RunError(LLPFError):
     """A run's folder is taken, incomplete, of another version, or cannot be written."""
 
 
+class MetricError(LLPFError):
+    """A metric is undefined for a task or a path; the message says why."""
+
+
 class InterruptedRun(LLPFError):  # noqa: N818 - an interruption by the user is no error of the run
     """The user stopped a run; everything up to its last knot is on disk."""

@@ -131,8 +131,9 @@ class RunFolder(Callback):
         if document.get("format") != FORMAT or document.get("version") != VERSION:
             found = f"{document.get('format')} {document.get('version')}"
             raise RunError(f"{self.folder / 'run.json'} is of {found}, this program reads {FORMAT} {VERSION}")
-        asked = document["asked"]
-        assert isinstance(asked, dict)
+        asked = document.get("asked")
+        if not isinstance(asked, dict):
+            raise RunError(f"{self.folder / 'run.json'} does not say what was asked: it was edited or damaged")
         return asked
 
     def check_same(self, asked: Mapping[str, Any]) -> None:
@@ -215,14 +216,29 @@ class RunFolder(Callback):
         if not self.finished:
             raise RunError(f"{self.folder} holds no finished path: resume the run first")
         document = self._json("path.json")
-        chain = Chain(self.knots, document["knots"])
+        if document.get("version") != VERSION:
+            raise RunError(
+                f"{self.folder / 'path.json'} is of version {document.get('version')}, this program reads {VERSION}"
+            )
         both = read_tensors(self.folder / "buffers.safetensors")
+        record = self._json("state.json")
+        try:
+            return self._path(document, both, record["progress"]["record"])
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, RunError):
+                raise
+            words = f"{type(error).__name__}: {error}"
+            raise RunError(f"{self.folder / 'path.json'} does not describe a path ({words}): it was edited") from error
+
+    def _path(self, document: dict[str, Any], both: Weights, record: Any) -> LossPath:
+        """The path that a manifest describes; the first and the last knot are read."""
+        chain = Chain(self.knots, document["knots"])
         ends = [self._end(side, chain[knot], both, document["ties"]) for side, knot in (("A", 0), ("B", -1))]
         outcome = Outcome[document["outcome"]] if document["outcome"] else None
-        record = self._json("state.json")["progress"]["record"]
-        return LossPath(
-            chain, ends[0], ends[1], document["labels"], document["ties"], outcome, record, document["cost"]
-        )
+        labels = document["labels"]
+        if not (isinstance(labels, list) and len(labels) == len(chain) and all(isinstance(x, dict) for x in labels)):
+            raise ValueError(f"{len(chain)} knots, but not as many labels")
+        return LossPath(chain, ends[0], ends[1], labels, document["ties"], outcome, record, document["cost"])
 
     @staticmethod
     def _end(side: str, knot: Weights, buffers: Weights, ties: Mapping[str, str]) -> Weights:

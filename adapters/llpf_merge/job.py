@@ -11,6 +11,7 @@ from rich.console import Console
 
 from llpf_merge import show
 from llpf_merge.live import LiveView, StopOnCtrlC
+from llpf_merge.page import write_page
 from llpf_plugin import Path as LossPath
 from llpf_plugin import Quality, find_path, load_task
 from llpf_plugin.checkpoint import Checkpoint, fingerprint, read, write
@@ -21,6 +22,7 @@ from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.matching import align
 from llpf_plugin.preflight import check_pair, look
 from llpf_plugin.quality import Picked
+from llpf_plugin.report.board import TensorBoard
 from llpf_plugin.report.figure import draw_path
 from llpf_plugin.settings import Settings
 from llpf_plugin.store import RunFolder
@@ -46,6 +48,8 @@ class Request:
     pick: str = "best"
     resume: bool = False
     dry_run: bool = False
+    report: bool = True
+    tensorboard: bool = False
     align: bool = False
     compare: bool = False
     ablate: str = ""
@@ -60,6 +64,8 @@ class Request:
         if self.pick != "best":
             given["pick"] = self.pick
         given.update({k: v for k in ("align", "compare", "ablate") if (v := getattr(self, k))})
+        words += [f"--no-{name}" for name in ("report",) if not getattr(self, name)]
+        words += ["--tensorboard"] if self.tensorboard else []
         for key, value in given.items():
             option = "--" + key.replace("_", "-")
             plain = [option] if value is True else ["--no-" + key] if value is False else None
@@ -111,6 +117,8 @@ def merge(request: Request, console: Console) -> bool:
     picture = _draw(quality, run, picked, console)
     if not request.brief:
         show.closing(console, quality, picked, line, merged, picture, a)
+    if request.report:
+        write_page(quality, run, console)
     return quality.connected
 
 
@@ -118,11 +126,12 @@ def _walk(request: Request, task: Task, start: Weights, end: Weights, run: RunFo
     saved = run.load() if request.resume else None
     if request.resume and not task.train.repeatable:
         console.print(f"[yellow]{NOT_REPEATABLE}[/]")
+    watchers = [TensorBoard(request.out / "tensorboard")] if request.tensorboard else []
     with StopOnCtrlC() as stopper, LiveView(console, request.settings.budget) as view:
         try:
             return find_path(
                 start, end, task, request.settings, compute=request.compute, knots=run.knots,
-                callbacks=(run, view, stopper), resume=saved,
+                callbacks=(run, view, stopper, *watchers), resume=saved,
             )  # fmt: skip
         except InterruptedRun as stop:
             line = request.command(resume=True)

@@ -92,6 +92,8 @@ def command(
     seed: Annotated[int, typer.Option(help="Of batches, augmentation and dropout.")] = DEFAULTS.seed,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, show the order, estimate the cost.")] = False,
+    report: Annotated[bool, typer.Option(help="Write report.html, if matplotlib is there.")] = True,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write a TensorBoard log to watch.")] = False,
     demo: Annotated[bool, typer.Option("--demo", help="Train two small networks and connect them.")] = False,
 ) -> int:
     """Connect two independently trained networks by a path of low training loss, and merge them on it.
@@ -111,9 +113,9 @@ def command(
         control=control, optimizer=_one_of("--optimizer", optimizer, Optimizer), polish=polish, settle=settle,
     )  # fmt: skip
     compute = Compute(device, _one_of("--precision", precision, Precision), compile_, channels_last)
-    arguments = dict(_pair(text) for text in task_argument or [])
+    arguments = dict(pair(text) for text in task_argument or [])
     request = Request(
-        a, b, task, arguments, out, settings, compute, pick, resume, dry_run, align, compare_, ablate_
+        a, b, task, arguments, out, settings, compute, pick, resume, dry_run, report, tensorboard, align, compare_, ablate_
     )  # fmt: skip
     if ablate_:
         connected = ablate(request, Console(), ablate_.split(","))
@@ -131,7 +133,7 @@ def _one_of(option: str, value: str, choices: Any) -> Any:
     return value
 
 
-def _pair(text: str) -> tuple[str, Any]:
+def pair(text: str) -> tuple[str, Any]:
     """``key=value``, the value a number or truth value where it reads as one."""
     key, equals, value = text.partition("=")
     if not equals or not key:

@@ -1,4 +1,4 @@
-"""Variance, angle and distance of two models, tensor by tensor."""
+"""Variance, mean, angle and distance of two models, tensor by tensor: appendices A, B and C of the paper."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +24,14 @@ class LayerStatistics:
     """B's variance over A's; infinite if only A's is 0, and 1 if both are."""
     cosine: float
     distance: float
+    mean_a: float
+    mean_b: float
+
+    @property
+    def off_centre(self) -> float:
+        """The larger |mean| over standard deviation of the two: how far the sphere's centre is from the origin."""
+        pairs = ((self.mean_a, self.variance_a), (self.mean_b, self.variance_b))
+        return max((abs(mean) / v**0.5 if v > 0 else float("inf") if mean else 0.0) for mean, v in pairs)
 
     @property
     def same_sphere(self) -> bool:
@@ -33,7 +41,7 @@ class LayerStatistics:
 
 
 def layer_statistics(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> list[LayerStatistics]:
-    """Variance, angle and distance of every floating-point tensor of ≥ 2 dimensions, in the order of ``a``.
+    """Variance, mean, angle and distance of every floating-point tensor of ≥ 2 dimensions, in the order of ``a``.
 
     Args:
         a: weights by plain name.
@@ -49,9 +57,9 @@ def off_sphere(rows: Iterable[LayerStatistics]) -> list[LayerStatistics]:
 
 def _statistics(name: str, a: Tensor, b: Tensor) -> LayerStatistics:
     """One row of `layer_statistics`."""
-    variance_a, variance_b = sphere.variance(a), sphere.variance(b)
+    (mean_a, std_a), (mean_b, std_b) = ([float(m) for m in sphere.moments(t)] for t in (a, b))
+    variance_a, variance_b = std_a**2, std_b**2
     ratio = variance_b / variance_a if variance_a else (float("inf") if variance_b else 1.0)
     one, other = {name: a}, {name: b}
-    return LayerStatistics(
-        name, tuple(a.shape), variance_a, variance_b, ratio, cosine(one, other), distance(one, other)
-    )
+    angle, gap = cosine(one, other), distance(one, other)
+    return LayerStatistics(name, tuple(a.shape), variance_a, variance_b, ratio, angle, gap, mean_a, mean_b)

@@ -15,6 +15,7 @@ from llpf_plugin.dense import Row, assemble, measure_point, measure_segment
 from llpf_plugin.evaluate import Score, evaluate
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.path import Path
+from llpf_plugin.quality.metrics import Metric, highest, loss_metrics, path_metrics
 from llpf_plugin.task import Task, load_task
 from llpf_plugin.weights import NEAR, Weights, layers_of, relative_distance, select
 
@@ -23,6 +24,10 @@ INNER = (0.1, 0.9)
 
 TEST_SLACK = (1.1, 0.01)
 """The test loss at the end meets that of the ends if it is at most this factor times it, plus this much."""
+
+
+METRIC_SPLITS = ("train", "validation")
+"""The splits that the dense path is measured on; test data are for promises."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Quality:
     @property
     def maximum(self) -> float:
         """The dense maximum of the training loss; NaN anywhere counts as infinite."""
-        return float(np.nan_to_num(self.column("train"), nan=np.inf).max())
+        return highest(self.column("train"))
 
     @property
     def mean(self) -> float:
@@ -80,6 +85,21 @@ class Quality:
     def barrier(self) -> float:
         """``max L(t) − ½(L(0) + L(1))`` of the training loss (Ainsworth et al., 2023)."""
         return self.maximum - 0.5 * (self.ends["A"]["train"] + self.ends["B"]["train"])
+
+    def metrics(self, split: str = "train") -> dict[str, Metric]:
+        """Every metric that follows from the dense evaluation, by the names of `DEFINITIONS`.
+
+        Args:
+            split: ``train`` or ``validation``.
+        """
+        task = self.gradient.task
+        missing = "" if getattr(task, split) is not None else f"the task has no {split} data"
+        columns = (self.column("t"), self.column(split), self.column(f"{split}_accuracy"))
+        return {**loss_metrics(*columns, missing), **self._geometry}
+
+    @cached_property
+    def _geometry(self) -> dict[str, Metric]:
+        return path_metrics(self.path)
 
     @cached_property
     def arrival(self) -> dict[str, float]:
@@ -178,6 +198,7 @@ class Quality:
             "tolerance": self.tolerance,
             "barrier": self.barrier,
             "length_ratio": self.path.length_ratio,
+            "metrics": {split: {k: asdict(m) for k, m in self.metrics(split).items()} for split in METRIC_SPLITS},
             "goal": self.limit,
             "sample": self.sample,
             "ends": dict(self.ends),

@@ -1,0 +1,41 @@
+"""The quality of a path: the dense evaluation with its verdict, and every metric of the field under its own name.
+
+What follows from the dense evaluation is always there (`Quality.metrics`). What costs further evaluations is asked for:
+`saddle`, `layer_barriers`, `diversity`, `sharpness`, `relative_flatness`, `loss_plane`.
+"""
+
+from llpf_plugin.quality.diversity import Diversity, diversity
+from llpf_plugin.quality.flatness import relative_flatness
+from llpf_plugin.quality.layers import LayerTrace, trace_layers
+from llpf_plugin.quality.layerwise import LayerBarrier, layer_barriers
+from llpf_plugin.quality.metrics import DEFINITIONS, Definition, Metric
+from llpf_plugin.quality.plane import LossPlane, loss_plane
+from llpf_plugin.quality.saddle import saddle
+from llpf_plugin.quality.sharpness import Sharpness, sharpness
+from llpf_plugin.quality.verdict import INNER, METRIC_SPLITS, TEST_SLACK, Criterion, Picked, Quality, judge, measure
+
+__all__ = [
+    "DEFINITIONS",
+    "INNER",
+    "METRIC_SPLITS",
+    "TEST_SLACK",
+    "Criterion",
+    "Definition",
+    "Diversity",
+    "LayerBarrier",
+    "LayerTrace",
+    "LossPlane",
+    "Metric",
+    "Picked",
+    "Quality",
+    "Sharpness",
+    "diversity",
+    "judge",
+    "layer_barriers",
+    "loss_plane",
+    "measure",
+    "relative_flatness",
+    "saddle",
+    "sharpness",
+    "trace_layers",
+]

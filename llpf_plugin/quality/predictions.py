@@ -1,0 +1,64 @@
+"""Predictions of a point: class probabilities and targets, whatever the objective does with them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llpf_plugin.data import Data, batch_size
+from llpf_plugin.errors import MetricError
+from llpf_plugin.evaluate import EVAL_BATCH, reestimate
+from llpf_plugin.gradient import Gradient
+from llpf_plugin.weights import Weights, assign
+
+
+@contextmanager
+def listening(gradient: Gradient) -> Iterator[list[Any]]:
+    """A list that collects what the model returns whenever the objective calls it."""
+    heard: list[Any] = []
+    handle = gradient.model.register_forward_hook(lambda module, inputs, output: heard.append(output))
+    try:
+        yield heard
+    finally:
+        handle.remove()
+
+
+@torch.no_grad()
+def predict(gradient: Gradient, weights: Weights, data: Data, sample: int | None = None) -> tuple[Tensor, Tensor]:
+    """Class probabilities ``[n, classes]`` and integer targets ``[n]`` of a point, on the CPU.
+
+    The running statistics are re-estimated; the model runs in eval mode.
+
+    Args:
+        gradient: whose model is overwritten with ``weights``.
+        weights: coordinates of the point.
+        data: a split.
+        sample: examples to re-estimate with and to predict, None for all.
+
+    Raises:
+        MetricError: a batch has no integer targets, or the model gives no scores of shape ``[n, classes]``.
+    """
+    assign(gradient.model, weights)
+    reestimate(gradient, sample)
+    gradient.model.eval()
+    probabilities, targets = [], []
+    for batch in data.batches(EVAL_BATCH, sample):
+        with listening(gradient) as heard, gradient.autocast():
+            gradient.task.score(batch)
+        wanted, given = _targets(batch), heard[-1] if heard else None
+        if not (isinstance(given, Tensor) and given.dim() == 2 and given.is_floating_point() and given.shape[1] > 1):
+            shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+            raise MetricError(f"the model gives no scores of shape [n, classes] but {shape}")
+        probabilities.append(given.double().softmax(1).cpu())
+        targets.append(wanted.cpu())
+    return torch.cat(probabilities), torch.cat(targets)
+
+
+def _targets(batch: Any) -> Tensor:
+    """The integer targets ``[n]`` of ``(inputs, targets)``."""
+    targets = batch[1] if isinstance(batch, tuple | list) and len(batch) == 2 else None
+    if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.shape != (batch_size(batch),):
+        raise MetricError("a batch is not (inputs, integer class targets)")
+    return targets
