@@ -115,7 +115,8 @@ def command(
     compute = Compute(device, _one_of("--precision", precision, Precision), compile_, channels_last)
     arguments = dict(pair(text) for text in task_argument or [])
     request = Request(
-        a, b, task, arguments, out, settings, compute, pick, resume, dry_run, report, tensorboard, align, compare_, ablate_
+        a, b, task, arguments, out, settings, compute, pick, resume, dry_run, report, tensorboard,
+        align, compare_, ablate_,
     )  # fmt: skip
     if ablate_:
         connected = ablate(request, Console(), ablate_.split(","))
