@@ -4,6 +4,7 @@ from llpf_plugin.data import LoaderData, TensorData, crop_and_flip
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.find import find_path
 from llpf_plugin.gradient import Compute
+from llpf_plugin.matching import align
 from llpf_plugin.order import layer_order
 from llpf_plugin.path import Path
 from llpf_plugin.quality import Quality, measure
@@ -21,6 +22,7 @@ __all__ = [
     "Settings",
     "Task",
     "TensorData",
+    "align",
     "classification",
     "crop_and_flip",
     "find_path",

@@ -1,9 +1,10 @@
 """`find_path`: the only loop. It walks, measures the dense path, walks what is above the goal again, measures again."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -14,7 +15,9 @@ from llpf_plugin.dense import Row, measure_segment
 from llpf_plugin.errors import InterruptedRun, LLPFError
 from llpf_plugin.evaluate import borrowed, evaluate
 from llpf_plugin.finders.base import Finder, Leg, Outcome
-from llpf_plugin.finders.plan import Slices, cut_slices, make_finder
+from llpf_plugin.finders.curve import even_knots
+from llpf_plugin.finders.methods import POLISHED, make_method
+from llpf_plugin.finders.plan import Slices, cut_slices
 from llpf_plugin.goal import Levels, levels, measure_ends
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.knots import Chain, Knots, MemoryKnots
@@ -89,16 +92,16 @@ class Search:
             self.progress.chain, self.progress.todo = list(self.route.chain), list(self.route.todo)
             self.progress.next_knot = max(self.route.chain) + 1
         # What is asked for is refused here, before anything is written.
-        make_finder(self.settings, self.task, self.levels, self.slices)
+        make_method(self.settings, self.task, self.levels, self.slices)
         self._tell("on_start")
         while True:
             while self.progress.todo:
                 self._walk(self.progress.todo[0])
-            segments = self._measure()
-            self.progress.todo = self._repairs(segments)
+            segments = self._lower(self._measure())
+            self.progress.todo = self._repairs(segments) or self._polish(segments)
             if not self.progress.todo:
                 break
-            self.progress.round += 1
+            self.progress.round += not self.progress.todo[0].polish
         quality = judge(self.path(), segments, self.gradient, self.levels.goal, self.settings.sample)
         self._tell("on_end")
         return quality
@@ -127,14 +130,15 @@ class Search:
             start = self.knots.get(stretch.start)
             return legs.descent(self.settings, self.gradient, self.levels, self.route, start, stretch.leg)
         settings, _ = legs.repair(self.settings, stretch)
-        return make_finder(settings, self.task, self.levels, self.slices, stretch.strictness)
+        return make_method(settings, self.task, self.levels, self.slices, stretch)
 
     def _walk(self, stretch: Stretch) -> None:
         """One stretch: ticks until the finder's outcome, the budget's end, or a stop; then its knots join the path."""
         p, gradient = self.progress, self.gradient
         finder = self._finder(stretch)
+        via = even_knots(self.path(), POLISHED) if stretch.polish else ()
         end = stretch.start if stretch.open else stretch.end
-        leg = Leg(gradient, self.knots.get(stretch.start), self.knots.get(end))
+        leg = Leg(gradient, self.knots.get(stretch.start), self.knots.get(end), via)
         work, state = finder.init(leg)
         if self._resumed is not None and p.state is not None:
             finder.load(work, self._resumed)
@@ -218,13 +222,16 @@ class Search:
             self._reach(stretch)
         fresh = [*p.fresh["A"].knots, *reversed(p.fresh["B"].knots)]
         if arrived or stretch.strictness == 0:
-            last = {"kind": "closing", "side": "B"} if stretch.end == self.route.todo[-1].end else {}
-            label = {**self._label(stretch, {"phase": "closing"}), "side": self._side(stretch, "B"), **last}
-            fresh += [self._add(weights, label) for weights in closing[:-1]]
+            label = {**self._label(stretch, {"phase": "closing"}), "side": self._side(stretch, "B")}
+            if self.finder is not None and self.finder.kind == "curve":
+                label = {"kind": "curve", "phase": "curve", "side": "A"}
+            elif stretch.end == self.route.todo[-1].end:
+                label |= {"kind": "closing", "side": "B"}
+            fresh += [self._add(weights, dict(label)) for weights in closing[:-1]]
             i, j = sorted((p.chain.index(stretch.start), p.chain.index(stretch.end)))
             fresh = fresh if p.chain[i] == stretch.start else fresh[::-1]
             fresh, p.chain[i + 1 : j] = p.chain[i + 1 : j], fresh
-        self._discard(fresh, superfluous=False)
+        self._discard([] if stretch.polish else fresh, superfluous=False)
         p.todo.pop(0)
         p.fresh, p.state = trails(), None
         self.finder = self.work = None
@@ -280,9 +287,40 @@ class Search:
                 stretches.append(legs.repair(self.settings, stretch)[1])
         return stretches
 
+    def _polish(self, segments: Sequence[Sequence[Row]]) -> list[Stretch]:
+        """The whole path, to be trained as a chain, once, if that was asked for and budget is left."""
+        p = self.progress
+        if p.polished or self.settings.polish == 0 or self.gradient.remaining == 0:
+            return []
+        p.polished = True
+        p.former = {"chain": list(p.chain), "segments": dict(p.segments), "outcome": p.outcome}
+        target = self.levels.goal if highest(segments) > self.levels.goal else None
+        return [Stretch(p.chain[0], p.chain[-1], polish=True, target=target)]
+
+    def _lower(self, segments: list[list[Row]]) -> list[list[Row]]:
+        """After polishing, the path of before if that one is lower; the knots of the other are dropped."""
+        p = self.progress
+        if p.former is None:
+            return segments
+        former, p.former = p.former, None
+        chain = former["chain"]
+        before = [former["segments"][f"{i}-{j}"] for i, j in pairwise(chain)]
+        if highest(segments) <= highest(before):
+            self._discard(set(chain) - set(p.chain), superfluous=False)
+            return segments
+        self._discard(set(p.chain) - set(chain), superfluous=False)
+        p.chain, p.segments, p.outcome = chain, former["segments"], former["outcome"]
+        return before
+
     def _tell(self, event: str, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(self, *arguments)
+
+
+def highest(segments: Sequence[Sequence[Row]]) -> float:
+    """The maximum of the training loss over measured segments; what is not a number counts as infinite."""
+    losses = [row["train"] for rows in segments for row in rows]
+    return max(loss if math.isfinite(loss) else math.inf for loss in losses)
 
 
 def find_path(

@@ -4,12 +4,13 @@ Precision, compilation and memory format are options of this file and of nothing
 float32 parameters, a loss, and gradients.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from llpf_plugin.data import Batch, generator
 from llpf_plugin.errors import TaskError
@@ -50,8 +51,20 @@ class Compute:
         return device
 
 
+class _Objective(nn.Module):
+    """A task's objective as one module, so that its model can be lent other weights for one call."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.model, self.task = task.model, task
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Loss and correct answers of one batch."""
+        return self.task.score(batch)
+
+
 class Gradient:
-    """A task's loss and gradient at the model's present weights, on training batches, counted.
+    """A task's loss and gradient on training batches, counted: at the model's present weights, or at given ones.
 
     Args:
         task: what is trained; its model's parameters are the weights that finders change in place.
@@ -78,6 +91,7 @@ class Gradient:
         if self.compute.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self._run: Callable[[Batch], tuple[Tensor, Tensor | None]] = self.task.score
+        self._objective = _Objective(self.task)
         if self.compute.compile:
             self.model.compile()
 
@@ -91,22 +105,30 @@ class Gradient:
         """Steps left in the budget, None without one."""
         return None if self.budget is None else max(0, self.budget - self.steps)
 
-    def loss(self) -> Tensor:
+    def loss(self, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """The loss (0-d, with its graph) of the model in train mode on the next batch of the stream.
 
         Batch and dropout are functions of the seed and the number of steps so far, so that a resumed run repeats them.
+
+        Args:
+            weights: parameters to take the loss at instead of the model's own, by name; the graph goes on into them.
         """
         batch = self.task.train.batch(self.batch_size, self.seed, self.steps)
         torch.manual_seed(generator("cpu", self.seed, self.steps, "dropout").initial_seed())
         self.steps += 1
         self.model.train()
         with self.autocast():
-            loss, _ = self._run(batch)
+            if weights is None:
+                loss, _ = self._run(batch)
+            else:
+                loss, _ = functional_call(self._objective, {f"model.{k}": w for k, w in weights.items()}, (batch,))
         return loss
 
-    def backward(self, loss: Tensor) -> None:
-        """Fresh gradients of ``loss`` in the parameters' ``grad``."""
+    def backward(self, loss: Tensor, leaves: Iterable[Tensor] = ()) -> None:
+        """Fresh gradients of ``loss`` in the ``grad`` of the model's parameters, or of the ``leaves`` it came from."""
         self.model.zero_grad(set_to_none=True)
+        for leaf in leaves:
+            leaf.grad = None
         loss.backward()
 
     def autocast(self) -> torch.autocast:

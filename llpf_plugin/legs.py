@@ -63,7 +63,8 @@ def route(settings: Settings, gradient: Gradient, a: Weights, b: Weights) -> Rou
         a: coordinates of A.
         b: coordinates of B.
     """
-    found = tuple(units(gradient.model, a)) if settings.across != "never" and settings.correct != "none" else ()
+    walks = settings.method == "llpf" and settings.across != "never" and settings.correct != "none"
+    found = tuple(units(gradient.model, a)) if walks else ()
     here, there = ({u.matrix: sphere.variance(w[u.matrix]) for u in found} for w in (a, b))
     found = tuple(u for u in found if there[u.matrix] > 0)
     ratios = {u.matrix: _ratio(here[u.matrix], there[u.matrix]) for u in found}

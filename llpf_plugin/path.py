@@ -17,9 +17,9 @@ class Path:
         knots: coordinates of the knots in order, A's first and B's last; may be read lazily from disk.
         start: A's complete state dict, buffers included.
         end: B's complete state dict.
-        labels: what led to each knot, one mapping a knot: its ``kind`` (``start``, ``settled``, ``closing``, ``end``,
-            ``reversed`` on a leg between spheres that was walked from B); for settled ones ``phase``, ``tick`` and
-            ``side``, the end that their walker set out from (A or B); the ``leg`` of a path across variance spheres.
+        labels: what led to each knot, one mapping a knot: its ``kind`` (``start``, ``settled``, ``closing``, ``curve``,
+            ``end``, ``reversed`` on a leg between spheres that was walked from B); for settled ones ``phase``, ``tick``
+            and ``side``, the end that their walker set out from (A or B); the ``leg`` of a path across spheres.
         ties: further names of a coordinate (tied parameters): name to the coordinate's own.
         outcome: how the search ended.
         record: what the search did, one mapping a tick.
@@ -93,10 +93,18 @@ class Path:
 
     @property
     def last_settled(self) -> int:
-        """The index of the last knot that the walk from A settled on; the one before the end without labels."""
-        kinds = ("start", "settled")
+        """The index of the last knot that the walk from A settled on, or of the last inner one of a curve.
+
+        The one before the end without labels.
+        """
+        kinds = ("start", "settled", "curve")
         settled = [i for i, k in enumerate(self.labels) if k.get("kind") in kinds and k.get("side", "A") == "A"]
         return settled[-1] if settled else len(self.knots) - 2
+
+    @property
+    def walked(self) -> bool:
+        """Whether a walk made the path, so that arriving means something; a curve ends at B by construction."""
+        return not self.labels or any(label.get("kind") in ("settled", "closing") for label in self.labels)
 
     @property
     def destination(self) -> int:

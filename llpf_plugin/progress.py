@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A piece of the path that is to be walked: from knot to knot, and how strictly (0: the walk itself).
+    """A piece of the path that is to be found: from knot to knot, and how strictly (0: the walk itself).
 
     One whose end comes before its start on the path is walked backwards, and its knots are reversed. One that is
-    ``open`` walks towards the origin, and its end is the last knot that it reaches.
+    ``open`` walks towards the origin, and its end is the last knot that it reaches. With ``polish`` it is the whole
+    path, trained as a chain of knots: until it comes under ``target``, or without one for all of its steps.
     """
 
     start: int
@@ -23,6 +24,8 @@ class Stretch:
     strictness: int = 0
     leg: str = ""
     open: bool = False
+    polish: bool = False
+    target: float | None = None
 
 
 class Callback:
@@ -51,6 +54,8 @@ class Progress:
         labels: of every knot.
         todo: stretches still to be walked, the first one under way.
         round: repairs begun.
+        polished: whether polishing was begun.
+        former: the path before polishing (chain, segments, outcome), until the polished one has been measured.
         state: the finder's, None between stretches.
         steps: gradient steps.
         begun: gradient steps before the stretch under way.
@@ -82,6 +87,8 @@ class Progress:
     outcome: str | None
     seconds: float
     legs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    polished: bool = False
+    former: dict[str, Any] | None = None
 
     @classmethod
     def new(cls) -> "Progress":

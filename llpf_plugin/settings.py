@@ -13,6 +13,15 @@ Across = Literal["auto", "never", "always"]
 Sides = Literal["one", "both"]
 """Walk from A to B, or from both ends until they meet."""
 
+Method = Literal["llpf", "sphere-curve", "bezier", "autoneb", "linear", "finetune"]
+"""How the path is found."""
+
+Optimizer = Literal["sgd", "adam"]
+"""What trains a curve."""
+
+TRAINED = ("sphere-curve", "bezier", "autoneb", "finetune")
+"""Methods that train for a given number of gradient steps."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -26,6 +35,7 @@ class Settings:
             walk in the layer order, cumulatively; ``auto`` moves all at once, and goes over to the stages, shallow to
             deep, once its moves have become small.
         order: ``fdf``, ``levels``, or a file that ``llpf-order -o order.json`` wrote; phases are slices of it.
+            ``reversed`` is the FDF order from the output to the input, for ablations.
         pace: ``adaptive``, or the path of a schedule file, or the name of a shipped one.
         lr, momentum, batch_size: of settling.
         threshold: mini-batch loss at which settling ends (default: half as far above the ends' as the goal).
@@ -43,6 +53,12 @@ class Settings:
         repairs: rounds of walking stretches above the goal again, with smaller steps.
         thin: loss that leaving out a knot may cost (default: a twentieth of the way from the ends' loss to the goal).
         seed: of batches, augmentation and dropout.
+        method: ``llpf``, or another one to compare with; all that is said above of walks is about ``llpf``.
+        steps: gradient steps of a method that trains for a given number of them (default: the budget less polishing).
+        control: points of a curve that are trained.
+        optimizer: of a curve, ``sgd`` or ``adam``.
+        polish: gradient steps, after any method, that train random points of the path as a chain with its ends fixed.
+        settle: False leaves the settling out of a walk, for ablations.
     """
 
     max_loss: float | None = None
@@ -69,6 +85,12 @@ class Settings:
     repairs: int = 3
     thin: float | None = None
     seed: int = 0
+    method: Method = "llpf"
+    steps: int | None = None
+    control: int = 1
+    optimizer: Optimizer = "sgd"
+    polish: int = 0
+    settle: bool = True
 
     def __post_init__(self) -> None:
         positive = (
@@ -82,6 +104,8 @@ class Settings:
             "share",
             "points",
             "sample",
+            "steps",
+            "control",
         )
         for name in positive:
             value = getattr(self, name)
@@ -97,11 +121,16 @@ class Settings:
             raise LLPFError(f"share = {self.share}: a move is at most the whole way, 1")
         if self.momentum is not None and not 0 <= self.momentum < 1:
             raise LLPFError(f"momentum = {self.momentum}: it must be at least 0 and below 1")
-        for name in ("repairs", "thin"):
+        for name in ("repairs", "thin", "polish"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise LLPFError(f"{name} = {value}: it must not be below 0")
-        for name, choices in (("correct", Correct), ("across", Across)):
+        for name, choices in (
+            ("correct", Correct),
+            ("across", Across),
+            ("method", Method),
+            ("optimizer", Optimizer),
+        ):
             if getattr(self, name) not in get_args(choices):
                 value, known = getattr(self, name), ", ".join(get_args(choices))
                 raise LLPFError(f"{name} = {value!r}: it must be one of {known}")
@@ -109,6 +138,8 @@ class Settings:
             raise LLPFError(f"sides = {self.sides!r}: it must be one or both")
         if self.sides == "both" and self.pace != "adaptive":
             raise LLPFError("sides = 'both': a schedule walks from A to B; only the adaptive pace walks from both ends")
+        if self.steps is not None and self.method not in TRAINED:
+            raise LLPFError(f"steps = {self.steps}: method {self.method} has no given number of gradient steps")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values by name."""

@@ -17,7 +17,8 @@ class SettleRule:
     Attributes:
         threshold: the rolling mean of the mini-batch losses to reach.
         min_steps: steps taken in any case; also the longest window of the rolling mean.
-        max_steps: the limit; settling that reaches it has not settled.
+        max_steps: the limit; settling that reaches it has not settled. With 0 a mini-batch's loss is looked at and no
+            step is taken.
         window: mini-batches in the rolling mean (the paper: 10), never more than ``min_steps``.
         lr: the learning rate.
         momentum: Nesterov momentum; the paper uses none. No weight decay: the sphere keeps the variance.
@@ -79,6 +80,9 @@ def settle(
         barrier: give up before the first step if the first loss is over this, or not a number.
         rest: settle even so; the barrier then only tells a settling that runs away.
     """
+    if rule.max_steps == 0 and gradient.remaining != 0:
+        seen = float(gradient.loss().detach())
+        return Settled(1, seen, seen)
     limit = rule.max_steps if gradient.remaining is None else min(rule.max_steps, gradient.remaining)
     window = max(1, min(rule.window, rule.min_steps))
     losses: list[Tensor] = []

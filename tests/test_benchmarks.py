@@ -1,6 +1,7 @@
 """The benchmarks run, at a tiny size, from their command lines."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -187,3 +188,42 @@ def test_limits_are_tabled_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert all(losses[-1] > losses[0] > 0 for losses in found["profiles"].values())
     assert "sharp pair" in capsys.readouterr().out
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_frontier_is_run_once_and_summarised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import peers
+
+    where = ["--cache", str(tmp_path), "--json", str(tmp_path / "peers.json"), "--pairs", "2"]
+    methods = ["--methods", "LLPF", "sphere curve"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(peers, "load_task", lambda *_: tiny.mlp())
+        patch.setattr(peers, "LEVELS", (0.2, 0.15))
+        patch.setitem(peers.BENCHES, "digits/resnet", peers.Bench({}, 2, 64, (0, 1)))
+        peers.main([*where, *methods])
+        assert "pair 1, sphere curve, 32:" in capsys.readouterr().out
+        peers.main([*where, *methods])
+        printed = capsys.readouterr().out
+        peers.main([*where, "--tune", "--methods", "Bezier (FGE)"])
+    assert "× 2" in capsys.readouterr().out
+    assert "pair 1," not in printed and "(2/2)" in printed and "2 pairs" in printed
+    runs = json.loads((tmp_path / "peers.json").read_text())["runs"]
+    assert {r["method"] for r in runs} == {"LLPF", "sphere curve"} and all(r["steps"] <= 64 for r in runs)
+
+
+def test_intervals_of_ratios_by_hand() -> None:
+    import peers
+
+    assert peers.interval([]) == "–" and peers.interval([math.log(2)]) == "2.00 (1 pair)"
+    # Two logarithms 0 and 2·log 2: mean log 2, standard error log 2, Student's t 12.706 at one degree of freedom.
+    half = 12.706204736 * math.log(2)
+    expected = f"2.00 [{math.exp(math.log(2) - half):.2f}, {math.exp(math.log(2) + half):.2f}], 2 pairs"
+    assert peers.interval([0.0, 2 * math.log(2)]) == expected
+
+
+def test_weight_matching_is_measured(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import matching
+
+    monkeypatch.setattr(matching, "mnist_mlp", lambda width, subset: tiny.mlp())
+    matching.main(["--widths", "16", "--epochs", "10"])
+    cells = capsys.readouterr().out.splitlines()[-1].split("|")
+    assert float(cells[4]) <= float(cells[3]) and float(cells[5]) < 1

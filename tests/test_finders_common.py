@@ -10,7 +10,11 @@ import pytest
 import tiny
 import torch
 
+from llpf_plugin.finders.autoneb import AutoNEB
 from llpf_plugin.finders.base import Finder, Leg, Outcome
+from llpf_plugin.finders.curve import Curve
+from llpf_plugin.finders.finetune import Finetune
+from llpf_plugin.finders.linear import Linear
 from llpf_plugin.finders.low_loss import LowLoss, PhaseRule
 from llpf_plugin.finders.pace import AdaptivePace, FixedPace
 from llpf_plugin.gradient import Gradient
@@ -42,12 +46,46 @@ def two_sided(name: str) -> Finder:
     return LowLoss((first, PhaseRule("all", None, AdaptivePace(1.0, share=0.2), MOMENTUM)), two_sided=True)
 
 
-FINDERS = {
+def bezier(name: str) -> Finder:
+    return Curve("bezier", 37, weight_decay=1e-4, pieces=6)
+
+
+def sphere_curve(name: str) -> Finder:
+    return Curve("sphere-curve", 30, control=2, correct="matrices", lr=0.05, pieces=6, spread=True)
+
+
+def adam_curve(name: str) -> Finder:
+    return Curve("sphere-curve", 30, correct="all", optimizer="adam", lr=0.01, pieces=6)
+
+
+def chain(name: str) -> Finder:
+    return Curve("polish", 120, "chain", 3, pieces=4, target=0.4)
+
+
+def autoneb(name: str) -> Finder:
+    return AutoNEB(90, lr=0.05)
+
+
+def finetune(name: str) -> Finder:
+    return Finetune(42, lr=0.02)
+
+
+def linear(name: str) -> Finder:
+    return Linear()
+
+
+WALKS = {
     "low loss, fixed": fixed,
     "low loss, adaptive": adaptive,
     "low loss, phases": phased,
     "low loss, two-sided": two_sided,
 }
+CURVES = {
+    "bezier": bezier, "sphere curve": sphere_curve, "sphere curve, adam": adam_curve, "chain": chain,
+    "autoneb": autoneb,
+}  # fmt: skip
+TRAINED = {**CURVES, "finetune": finetune}
+FINDERS = {**WALKS, **TRAINED, "linear": linear}
 
 every_finder = pytest.mark.parametrize("make", FINDERS.values(), ids=FINDERS)
 every_task = pytest.mark.parametrize("name", tiny.TASKS)
@@ -74,7 +112,7 @@ class Run:
         if step.knot:
             self.knots.append(self.finder.knot(self.work))
 
-    def finish(self, ticks: int = 100) -> "Run":
+    def finish(self, ticks: int = 200) -> "Run":
         while self.state.outcome is None and len(self.reports) < ticks and self.gradient.remaining != 0:
             self.tick()
         return self
@@ -101,7 +139,31 @@ def test_both_ends_are_kept_bit_for_bit(make: Any, name: str) -> None:
     run = whole_run(make, name)
     a, b = tiny.pair(name)
     assert tiny.same(run.path[0], select(a, run.a)) and tiny.same(run.path[-1], select(b, run.a))
+
+
+@pytest.mark.parametrize("make", WALKS.values(), ids=WALKS)
+@every_task
+def test_a_walk_arrives(make: Any, name: str) -> None:
+    run = whole_run(make, name)
     assert run.state.outcome == Outcome.ARRIVED.name and len(run.knots) > 2
+
+
+@pytest.mark.parametrize("make", TRAINED.values(), ids=TRAINED)
+@every_task
+def test_what_is_trained_takes_all_of_its_steps_or_comes_under_its_target(make: Any, name: str) -> None:
+    run = whole_run(make, name)
+    wanted = run.finder.steps  # type: ignore[attr-defined]
+    if run.state.outcome == Outcome.LOW.name:
+        assert make is chain and run.gradient.steps < wanted
+    else:
+        assert run.state.outcome == Outcome.TRAINED.name and run.gradient.steps == wanted
+
+
+@pytest.mark.parametrize("make", CURVES.values(), ids=CURVES)
+@every_task
+def test_a_curve_is_its_closing_and_the_model_stays_at_the_start(make: Any, name: str) -> None:
+    run = whole_run(make, name)
+    assert run.knots == [] and len(run.path) >= 5 and tiny.same(run.finder.knot(run.work), run.a)
 
 
 @every_finder
@@ -109,7 +171,7 @@ def test_both_ends_are_kept_bit_for_bit(make: Any, name: str) -> None:
 def test_init_stands_on_the_start(make: Any, name: str) -> None:
     run = Run(make, name)
     assert tiny.same(run.finder.knot(run.work), run.a)
-    assert run.gradient.steps == 0 and run.state.outcome is None
+    assert run.gradient.steps == 0 and run.state.outcome == ("STRAIGHT" if make is linear else None)
 
 
 @every_finder
@@ -121,7 +183,7 @@ def test_inputs_are_not_touched(make: Any, name: str) -> None:
     assert tiny.same(run.a, before[0]) and tiny.same(run.b, before[1])
 
 
-@every_finder
+@pytest.mark.parametrize("make", {**WALKS, "finetune": finetune}.values())
 @every_task
 def test_a_knot_is_a_copy_that_later_ticks_do_not_change(make: Any, name: str) -> None:
     run = Run(make, name)
@@ -137,7 +199,7 @@ def test_same_seed_same_bits(make: Any, name: str) -> None:
     assert same_run(Run(make, name).finish(), whole_run(make, name))
 
 
-@every_finder
+@pytest.mark.parametrize("make", {**WALKS, **TRAINED}.values(), ids=[*WALKS, *TRAINED])
 def test_another_seed_is_another_walk(make: Any) -> None:
     assert not same_run(whole_run(make, "conv"), Run(make, "conv", seed=1).finish())
 
@@ -178,7 +240,8 @@ def test_the_budget_of_gradient_steps_is_kept(make: Any, name: str, budget: int)
 @every_task
 def test_every_gradient_step_is_reported(make: Any, name: str) -> None:
     run = whole_run(make, name)
-    assert sum(r["steps"] for r in run.reports) == run.gradient.steps > 0
+    assert sum(r["steps"] for r in run.reports) == run.gradient.steps
+    assert (run.gradient.steps > 0) is (make is not linear)
 
 
 @every_finder

@@ -19,6 +19,7 @@ from llpf_plugin.dense import linear_losses
 from llpf_plugin.errors import InterruptedRun, LLPFError, RunError
 from llpf_plugin.files import write_json
 from llpf_plugin.gradient import Compute, Gradient
+from llpf_plugin.matching import align
 from llpf_plugin.preflight import check_pair, look
 from llpf_plugin.quality import Picked
 from llpf_plugin.report.board import TensorBoard
@@ -51,6 +52,10 @@ class Request:
     tensorboard: bool = False
     to: str | None = None
     ticks: int | None = None
+    align: bool = False
+    compare: bool = False
+    ablate: str = ""
+    brief: bool = False
 
     def command(self, resume: bool = False) -> str:
         """The line that asks for the same again."""
@@ -61,11 +66,13 @@ class Request:
         if self.pick != "best":
             given["pick"] = self.pick
         given |= {k: v for k, v in (("to", self.to), ("ticks", self.ticks)) if v is not None}
+        given.update({k: v for k in ("align", "compare", "ablate") if (v := getattr(self, k))})
         words += [f"--no-{name}" for name in ("report",) if not getattr(self, name)]
         words += ["--tensorboard"] if self.tensorboard else []
         for key, value in given.items():
             option = "--" + key.replace("_", "-")
-            words += [option] if value is True else [option, str(value)]
+            plain = [option] if value is True else ["--no-" + key] if value is False else None
+            words += plain or [option, str(value)]
         return shlex.join(words + (["--resume"] if resume else []))
 
 
@@ -83,6 +90,10 @@ def merge(request: Request, console: Console) -> bool:
     task = load_task(request.task, request.task_arguments)
     names = (str(request.a), str(request.b))
     start, end = check_pair(a.weights, b.weights, task.model, names)
+    if request.align:
+        matching = align(start, end, task)
+        end = matching.weights
+        show.alignment(console, matching)
     run = RunFolder(request.out)
     asked = asked_for(request, a, b)
     if request.resume and run.exists:
@@ -92,7 +103,8 @@ def merge(request: Request, console: Console) -> bool:
     gradient = Gradient(task, request.compute, request.settings.seed, request.settings.batch_size)
     findings = look(a.weights, b.weights, task.model, names)
     line = linear_losses(gradient, start, end)
-    show.preflight(console, request, gradient, findings, start, end, line)
+    if not request.brief:
+        show.preflight(console, request, gradient, findings, start, end, line)
     if request.dry_run:
         show.estimate(console, request, gradient)
         return True
@@ -112,7 +124,8 @@ def finish(
     merged = write(request.out / "merged", picked.weights, like=a)
     _write_verdict(run, quality, picked, merged)
     picture = _draw(quality, run, picked, console)
-    show.closing(console, quality, picked, line, merged, picture, a)
+    if not request.brief:
+        show.closing(console, quality, picked, line, merged, picture, a)
     if request.report:
         write_page(quality, run, console)
     return quality.connected
@@ -171,6 +184,7 @@ def asked_for(request: Request, a: Checkpoint, b: Checkpoint | None = None) -> d
         "task": request.task,
         "task_arguments": dict(request.task_arguments),
         "settings": request.settings.to_dict(),
+        "align": request.align,
         "compute": asdict(request.compute),
         **{k: str(v) for k, v in (("to", request.to), ("ticks", request.ticks)) if v is not None},
     }

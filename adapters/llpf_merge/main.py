@@ -6,13 +6,14 @@ from typing import Annotated, Any, get_args
 import typer
 from rich.console import Console
 
+from llpf_merge.compare import ablate, compare
 from llpf_merge.demo import run_demo
 from llpf_merge.exits import CONNECTED, NOT_CONNECTED, exits
 from llpf_merge.job import Request, merge
 from llpf_merge.origin import ORIGIN, descend
 from llpf_plugin import Compute, Settings
 from llpf_plugin.gradient import Precision
-from llpf_plugin.settings import Across, Sides
+from llpf_plugin.settings import Across, Method, Optimizer, Sides
 from llpf_plugin.sphere import Correct
 
 RUN = Path("run")
@@ -32,6 +33,12 @@ EXAMPLES = """
 - `llpf-merge a.pt origin --task digits/resnet --to b.pt` walks A down to the variance spheres of B.
 
 - `llpf-merge a.pt b.pt --task cifar10/resnet8 --phases stage --sides both` for networks that are hard to connect.
+
+- `llpf-merge a.pt b.pt --task digits/resnet --method sphere-curve --steps 200` trains a curve instead of walking.
+
+- `llpf-merge a.pt b.pt --task digits/resnet --align --method linear` brings B's units into A's order and averages.
+
+- `llpf-merge a.pt b.pt --task digits/resnet --compare -o compared` runs every method within one budget.
 
 - `llpf-merge a.pt b.pt --task cifar10/resnet8 --dry-run` only checks, and says what it would cost.
 
@@ -81,6 +88,15 @@ def command(
     precision: Annotated[str, typer.Option(help="Of activations: float32, tf32, bfloat16, float16.")] = "float32",
     compile_: Annotated[bool, typer.Option("--compile", help="Run the model through torch.compile.")] = False,
     channels_last: Annotated[bool, typer.Option("--channels-last", help="Lay images out channels last.")] = False,
+    method: Annotated[str, typer.Option(help="llpf, sphere-curve, bezier, autoneb, linear, finetune.")] = "llpf",
+    steps: Annotated[int | None, typer.Option(help="Gradient steps of a trained method [the budget].")] = None,
+    control: Annotated[int, typer.Option(help="Points of a curve that are trained.")] = DEFAULTS.control,
+    optimizer: Annotated[str, typer.Option(help="Of a curve: sgd, adam.")] = DEFAULTS.optimizer,
+    polish: Annotated[int, typer.Option(help="Gradient steps that train the found path as a chain.")] = 0,
+    settle: Annotated[bool, typer.Option("--settle/--no-settle", help="Settle after every move.")] = True,
+    align: Annotated[bool, typer.Option("--align", help="First bring B's units into A's order.")] = False,
+    compare_: Annotated[bool, typer.Option("--compare", help="Run every method, side by side.")] = False,
+    ablate_: Annotated[str, typer.Option("--ablate", help="LLPF without: order,variance,settle.")] = "",
     seed: Annotated[int, typer.Option(help="Of batches, augmentation and dropout.")] = DEFAULTS.seed,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, show the order, estimate the cost.")] = False,
@@ -101,8 +117,9 @@ def command(
     settings = Settings(
         max_loss, tolerance, budget, phases, order, pace, lr, momentum, batch_size, threshold, barrier, share,
         sides=_one_of("--sides", sides, Sides), correct=_one_of("--correct", correct, Correct),
-        across=_one_of("--across", across, Across), points=points,
-        sample=sample, repairs=repairs, thin=thin, seed=seed,
+        across=_one_of("--across", across, Across), points=points, sample=sample, repairs=repairs, thin=thin, seed=seed,
+        method=_one_of("--method", method, Method), steps=steps, control=control,
+        optimizer=_one_of("--optimizer", optimizer, Optimizer), polish=polish, settle=settle,
     )  # fmt: skip
     compute = Compute(device, _one_of("--precision", precision, Precision), compile_, channels_last)
     arguments = dict(pair(text) for text in task_argument or [])
@@ -110,9 +127,18 @@ def command(
     if not to_origin and (to is not None or ticks is not None):
         raise typer.BadParameter("--to and --ticks are for a walk to the origin: llpf-merge a.pt origin …")
     request = Request(
-        a, b, task, arguments, out, settings, compute, pick, resume, dry_run, report, tensorboard, to, ticks
-    )
-    return CONNECTED if (descend if to_origin else merge)(request, Console()) else NOT_CONNECTED
+        a, b, task, arguments, out, settings, compute, pick, resume, dry_run, report, tensorboard,
+        to, ticks, align, compare_, ablate_,
+    )  # fmt: skip
+    if to_origin:
+        connected = descend(request, Console())
+    elif ablate_:
+        connected = ablate(request, Console(), ablate_.split(","))
+    elif compare_ and not dry_run:
+        connected = compare(request, Console())
+    else:
+        connected = merge(request, Console())
+    return CONNECTED if connected else NOT_CONNECTED
 
 
 def _one_of(option: str, value: str, choices: Any) -> Any:

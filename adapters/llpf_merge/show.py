@@ -16,6 +16,7 @@ from llpf_plugin.checkpoint import Checkpoint
 from llpf_plugin.dense import measure_point
 from llpf_plugin.finders.base import Outcome
 from llpf_plugin.gradient import Gradient
+from llpf_plugin.matching import Matching
 from llpf_plugin.order import render
 from llpf_plugin.preflight import Finding, LayerStatistics, layer_statistics, off_sphere
 from llpf_plugin.quality import Picked
@@ -91,6 +92,21 @@ def _leg_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         steps = str(r.get("steps", ""))
         table.add_row(r["leg"], steps, str(r["knots"]), f"{r['length']:.0%}", f"{r['maximum']:.4f}", words)
     return table
+
+
+def alignment(console: Console, matching: Matching) -> None:
+    """What weight matching came to, and what it left alone."""
+    found = matching.symmetry
+    before, after = matching.distance
+    units = sum(group.size for group in found.groups)
+    console.print(
+        f"B aligned to A: {units:,} units in {len(found.groups)} groups, distance {before:.4g} → {after:.4g}",
+        highlight=False,
+    )
+    alone = [*found.rejected, *found.left]
+    if alone:
+        names = ", ".join(alone[:4]) + (f" and {len(alone) - 4} more" if len(alone) > 4 else "")
+        console.print(f"left alone: {names}", highlight=False, markup=False)
 
 
 def _layer_table(rows: Sequence[LayerStatistics]) -> Table:

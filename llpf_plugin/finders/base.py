@@ -1,9 +1,9 @@
 """What a finder is: ``init`` and ``step`` on a state that is a small value; big buffers live in a workspace."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -20,6 +20,9 @@ class Outcome(enum.Enum):
     COLLAPSED = "the pace collapsed: no move, however small, stayed under the barrier"
     EDGE = "the walk towards the origin ended at the last knot whose loss could be held, short of where it was to go"
     DIVERGED = "the loss stopped being a number, also with the smallest moves"
+    STRAIGHT = "the straight line; nothing was trained"
+    TRAINED = "the path was trained for all of its gradient steps"
+    LOW = "the path came under the goal while it was trained"
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,13 @@ class Leg:
         gradient: the counted gradient; its model is the workspace.
         start: coordinates of the first knot.
         end: coordinates of the last knot.
+        via: knots between the two, which a method that refines a path begins from.
     """
 
     gradient: Gradient
     start: Weights
     end: Weights
+    via: Sequence[Weights] = ()
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,14 @@ class Step:
 
 
 class Finder(Protocol):
-    """A method. Its own attributes are settings and never change."""
+    """A method. Its own attributes are settings and never change.
+
+    Attributes:
+        kind: what the knots of ``closing`` are labelled as: ``closing`` where they only follow a walk, ``curve`` where
+            they are points of a path that was trained as a whole.
+    """
+
+    kind: ClassVar[str]
 
     def init(self, leg: Leg) -> tuple[Any, Any]:
         """Place the model at the leg's start; the workspace and the first state."""

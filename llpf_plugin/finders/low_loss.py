@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -169,6 +169,7 @@ class LowLoss:
     correct: sphere.Correct = "matrices"
     two_sided: bool = False
     patience: int = 5
+    kind: ClassVar[str] = "closing"
 
     def init(self, leg: Leg) -> tuple[Walk, WalkState]:
         """Place the model at the start and project the end on the start's spheres."""

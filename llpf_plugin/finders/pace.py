@@ -98,7 +98,7 @@ class AdaptivePace:
             return share / 2
         if settled.low and settled.steps <= rule.min_steps:
             return min(self.most, share * self.grow)
-        if settled.steps > self.hard * rule.max_steps:
+        if settled.steps > self.hard * rule.max_steps > 0:
             return max(self.least, share / self.grow)
         return share
 

@@ -1,5 +1,6 @@
 """From settings to a finder: phases, pace and settling, with the losses that the ends have taken into account."""
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -39,7 +40,7 @@ def cut_slices(settings: Settings, gradient: Gradient) -> Slices:
         OrderError: an unknown mode, an order of another model, or patterns that do not match it.
     """
     task, mode = gradient.task, str(settings.phases)
-    if mode == "all" or settings.pace != "adaptive":
+    if mode == "all" or settings.pace != "adaptive" or settings.method != "llpf":
         return all_at_once(task)
     try:
         order = read_order(settings.order, task)
@@ -54,20 +55,22 @@ def cut_slices(settings: Settings, gradient: Gradient) -> Slices:
     else:
         phases = order.phases("layer" if number else "stage" if mode == "auto" else mode, number)
     moving = all_at_once(task)["all"]
+    if settings.order == "reversed":
+        phases = phases[::-1]
     return {p.name: frozenset(k for n in p.layers for k in order[n].parameters) & moving for p in phases}
 
 
 def read_order(which: str, task: Task) -> LayerOrder:
-    """The task's layer order: ``fdf`` or ``levels``, or one that `llpf-order` wrote.
+    """The task's layer order: ``fdf``, ``levels``, ``reversed`` (whose phases `cut_slices` turns), or a file's.
 
     Raises:
         OrderError: the file is of another model, or it is neither.
     """
-    if which in ("fdf", "levels"):
-        kind: Literal["fdf", "levels"] = "fdf" if which == "fdf" else "levels"
+    if which in ("fdf", "levels", "reversed"):
+        kind: Literal["fdf", "levels"] = "levels" if which == "levels" else "fdf"
         return layer_order(task.model, task.example_inputs(), order=kind)
     if not Path(which).is_file():
-        raise OrderError(f"order {which!r}: it is fdf, levels, or a JSON file that llpf-order wrote")
+        raise OrderError(f"order {which!r}: it is fdf, levels, reversed, or a JSON file that llpf-order wrote")
     order = LayerOrder.from_json(Path(which).read_text(encoding="utf-8"))
     stored = {k for layer in order.layers for k in layer.parameters}
     own = {k for k, _ in task.model.named_parameters()}
@@ -111,10 +114,16 @@ def settle_rule(settings: Settings, task: Task, levels: Levels, strictness: int 
     threshold = levels.batch + (threshold - levels.batch) / 2**strictness
     lr = task.defaults.lr if settings.lr is None else settings.lr
     momentum = task.defaults.momentum if settings.momentum is None else settings.momentum
-    return SettleRule(threshold, settings.min_steps, settings.max_steps, lr=lr, momentum=momentum)
+    least, most = (settings.min_steps, settings.max_steps) if settings.settle else (0, 0)
+    return SettleRule(threshold, least, most, lr=lr, momentum=momentum)
 
 
 def barrier_level(settings: Settings, levels: Levels, strictness: int = 0) -> float:
-    """The mini-batch loss that undoes a move: by default `BARRIER` times the room above the ends'."""
+    """The mini-batch loss that undoes a move: by default `BARRIER` times the room above the ends'.
+
+    Without settling nothing brings the loss down again, and no move is undone.
+    """
+    if not settings.settle:
+        return math.inf
     barrier = settings.barrier or levels.batch + BARRIER * levels.room
     return levels.batch + (barrier - levels.batch) / 2**strictness

@@ -46,6 +46,8 @@ class Recorder(TorchDispatchMode):
     - `call_function`: an ATen operation, views included. An operation with several results is one node.
 
     `meta["calls"]` of an operation holds the module calls around it, outermost first, as `(name, number)`.
+    `meta["shapes"]` holds the shapes of a node's results, `meta["seen"]` an operation's positional arguments with the
+    shapes that it met in place of tensors.
     The graph shows how data flows. It is not meant to be run again.
 
     A tensor on `meta` has no value. Where the model asks for one it gets 1, and `guessed` says that this happened.
@@ -73,10 +75,12 @@ class Recorder(TorchDispatchMode):
             self._cell(parameter).parameters.append((name, parameter))
         for tensor in pytree.tree_leaves(inputs):
             if isinstance(tensor, Tensor) and self._is_new(tensor):
-                self._cell(tensor).writer = self.graph.placeholder(f"input_{len(self.graph.nodes)}")
+                node = self.graph.placeholder(f"input_{len(self.graph.nodes)}")
+                node.meta["shapes"] = [tuple(tensor.shape)]
+                self._cell(tensor).writer = node
         for name, tensor in (*model.named_buffers(), *attributes(model)):
             if self._is_new(tensor):
-                self._cell(tensor).writer = self._get_attr(name)
+                self._cell(tensor).writer = self._get_attr(name, tensor)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -94,6 +98,8 @@ class Recorder(TorchDispatchMode):
             result = func(*args, **kwargs)
         node = self.graph.create_node("call_function", func, node_args, node_kwargs)
         node.meta["calls"] = self._calls
+        node.meta["seen"] = pytree.tree_map_only(Tensor, lambda tensor: torch.Size(tensor.shape), args)
+        node.meta["shapes"] = [tuple(tensor.shape) for tensor in flat(result)]
         for tensor in targets:
             cell = self._cell(tensor)
             cell.writer, cell.views = node, {}
@@ -168,21 +174,24 @@ class Recorder(TorchDispatchMode):
         if cell.views and (view := cell.views.get(geometry(tensor))) is not None:
             return view
         if cell.writer is None and cell.parameters:
-            nodes = [self._parameter(name) for name in overlapping(cell.parameters, tensor)]
+            tensors = dict(cell.parameters)
+            nodes = [self._parameter(name, tensors[name]) for name in overlapping(cell.parameters, tensor)]
             return nodes[0] if len(nodes) == 1 else nodes
         if cell.writer is None:
-            cell.writer = self._get_attr(f"_constant_{next(self._constants)}")
+            cell.writer = self._get_attr(f"_constant_{next(self._constants)}", tensor)
             cell.writer.meta["foreign"] = True
         return cell.writer
 
-    def _parameter(self, name: str) -> fx.Node:
+    def _parameter(self, name: str, parameter: Tensor) -> fx.Node:
         if name not in self._sources:
-            self._sources[name] = self._get_attr(name)
+            self._sources[name] = self._get_attr(name, parameter)
             self._sources[name].meta["parameter"] = name
         return self._sources[name]
 
-    def _get_attr(self, target: str) -> fx.Node:
-        return self.graph.create_node("get_attr", target, name=target.replace(".", "_"))
+    def _get_attr(self, target: str, tensor: Tensor) -> fx.Node:
+        node = self.graph.create_node("get_attr", target, name=target.replace(".", "_"))
+        node.meta["shapes"] = [tuple(tensor.shape)]
+        return node
 
 
 class _Exits(TorchFunctionMode):

@@ -128,6 +128,8 @@ class Quality:
         return Criterion("low loss", self.maximum <= self.limit, f"{words}; the goal is {self.limit:.4g}")
 
     def _arrived(self) -> Criterion:
+        if not self.path.walked:
+            return Criterion("arrival", None, "nothing was walked: the path ends at B by construction")
         layer = max(self.arrival, key=lambda k: self.arrival[k])
         far = self.arrival[layer]
         who = (

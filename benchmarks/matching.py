@@ -1,0 +1,67 @@
+"""What weight matching makes of the straight line between two wide networks on MNIST (Git Re-Basin: no barrier).
+
+The barrier is that of the training loss, without and with alignment; the distance is that after alignment over before.
+
+    LLPF_DATA=FOLDER python benchmarks/matching.py --widths 64 512
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from shared import machine, table
+
+from llpf_plugin import Compute, Defaults, Task, align, load_task
+from llpf_plugin.dense import linear_losses
+from llpf_plugin.gradient import Gradient
+from llpf_plugin.tasks.models import MLP
+from llpf_plugin.training import train
+
+COMPUTE = Compute("cpu")
+POINTS = 10
+"""Sub-segments of the lines that are measured."""
+
+
+def mnist_mlp(width: int, subset: int | None) -> Task:
+    """Three hidden layers on MNIST, as in the paper's first experiment (there 512 wide)."""
+    task = load_task("mnist/lenet5", {"subset": subset})
+    recipe = {"epochs": 5, "lr": 0.1, "weight_decay": 0.0}
+    return replace(task, model=MLP(784, width, 3, 10), name="mnist/mlp", recipe=recipe, defaults=Defaults(128))
+
+
+def barrier(losses: Sequence[float]) -> float:
+    """The line's maximum over the mean of its ends (Ainsworth et al.)."""
+    return max(losses) - (losses[0] + losses[-1]) / 2
+
+
+def row(width: int, epochs: float, subset: int | None, sample: int | None, seeds: Sequence[int]) -> tuple[str, ...]:
+    task = mnist_mlp(width, subset)
+    a, b = (train(task, seed, COMPUTE, epochs=epochs) for seed in seeds)
+    began = time.perf_counter()
+    matching = align(a, b, task)
+    seconds = time.perf_counter() - began
+    gradient = Gradient(task, COMPUTE)
+    lines = [linear_losses(gradient, a, end, POINTS, sample) for end in (b, matching.weights)]
+    return (
+        str(width), f"{max(lines[0][0], lines[0][-1]):.4f}", f"{barrier(lines[0]):.4f}", f"{barrier(lines[1]):.4f}",
+        f"{matching.distance[1] / matching.distance[0]:.2f}", str(matching.sweeps), f"{seconds:.1f}",
+    )  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--widths", type=int, nargs="+", default=[64, 512])
+    parser.add_argument("--epochs", type=float, default=5)
+    parser.add_argument("--subset", type=int, help="training images (default: all but those held out)")
+    parser.add_argument("--sample", type=int, default=10_000, help="training images that lines are measured on")
+    parser.add_argument("--seeds", type=int, nargs=2, default=(0, 1))
+    asked = parser.parse_args(arguments)
+    print(f"{machine()}, seeds {asked.seeds}, {asked.epochs:g} epochs\n", flush=True)
+    head = ("width", "worse end", "barrier", "barrier, aligned", "distance", "sweeps", "seconds")
+    rows = [row(width, asked.epochs, asked.subset, asked.sample, asked.seeds) for width in asked.widths]
+    print(table(head, rows))
+
+
+if __name__ == "__main__":
+    main()

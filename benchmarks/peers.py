@@ -1,0 +1,238 @@
+"""The frontier: gradient steps that each method needs until the dense path lies under 0.2, 0.1, 0.05, 0.02.
+
+Pair ``i`` are the networks trained from seeds ``2i`` and ``2i + 1``, as in ``connect.py``. Every path is measured in
+the same way: densely, between knots too, on the whole training set, BatchNorm statistics re-estimated at each place.
+LLPF walks once for every level, with the level as its goal, and takes the steps that it takes. The others run with 32,
+45, 64, 91, … gradient steps, afresh each time, until a run is under the lowest level; a level's number is the least
+steps of a run that is under it, so that a method on this grid may need up to 1.4 times fewer than its number says.
+
+    python benchmarks/peers.py --task digits/resnet --json digits.json
+    python benchmarks/peers.py --task digits/resnet --tune
+
+A second call with the same ``--json`` goes on where the first one stopped; with ``--pairs 0`` it only prints.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+from connect import endpoint
+from scipy.stats import t as student
+from shared import machine, table
+
+from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, load_task
+from llpf_plugin.files import write_json
+from llpf_plugin.weights import Weights
+
+LEVELS = (0.2, 0.1, 0.05, 0.02)
+"""Dense maxima of the training loss to reach."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A task of the frontier.
+
+    Attributes:
+        arguments: of the task's factory.
+        pairs: of seeds.
+        most: gradient steps of one run.
+        tuning: seeds of the pair that ``--tune`` takes, which is none of the others.
+    """
+
+    arguments: Mapping[str, Any]
+    pairs: int
+    most: int
+    tuning: tuple[int, int]
+
+
+BENCHES = {
+    "digits/resnet": Bench({}, 10, 724, (20, 21)),
+    "mnist/lenet5": Bench({"subset": 4000}, 3, 1448, (20, 21)),
+    "cifar10/resnet8": Bench({"subset": 4000}, 3, 2896, (20, 21)),
+}
+
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    "LLPF": {"method": "llpf"},
+    "LLPF, polished": {"method": "llpf", "polish": 0},
+    "sphere curve": {"method": "sphere-curve"},
+    "sphere curve, 3 points": {"method": "sphere-curve", "control": 3},
+    "sphere curve, Adam": {"method": "sphere-curve", "optimizer": "adam"},
+    "Bezier (FGE)": {"method": "bezier"},
+    "AutoNEB": {"method": "autoneb"},
+}
+"""What each method asks of `find_path`. The straight line is printed beside; finetuning leads to no path."""
+
+DEFAULT = ("LLPF", "sphere curve", "Bezier (FGE)", "LLPF, polished", "AutoNEB")
+
+COARSE = 0.1
+"""The level that a walk is asked for before it is polished."""
+
+RATES, TUNED = (0.25, 0.5, 1.0, 2.0), 64
+"""Factors on a method's own learning rate that ``--tune`` tries, and the gradient steps of such a run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One path.
+
+    Attributes:
+        asked: gradient steps that it was given, polishing those of polishing, or the level that a walk was to reach.
+        steps: gradient steps that it took.
+        maximum: the dense maximum of the training loss.
+        ratio: the path's length over the straight line's.
+        seconds: of the search, dense measurement included.
+    """
+
+    pair: int
+    method: str
+    asked: float
+    steps: int
+    maximum: float
+    ratio: float
+    seconds: float
+
+
+def run(task: Task, a: Weights, b: Weights, pair: int, method: str, asked: float, most: int, **more: Any) -> Run:
+    """One search."""
+    words = {**METHODS[method], **more}
+    if "polish" in words:
+        settings = Settings(max_loss=COARSE, budget=most, **{**words, "polish": int(asked)})
+    elif words["method"] == "llpf":
+        settings = Settings(max_loss=asked, budget=most, **words)
+    else:
+        settings = Settings(tolerance=1e9, budget=most, steps=int(asked), points=2, **words)
+    began = time.perf_counter()
+    path = find_path(a, b, task, settings, compute=Compute("cpu"))
+    seconds = time.perf_counter() - began
+    return Run(pair, method, asked, path.cost["gradient_steps"], path.quality.maximum, path.length_ratio, seconds)
+
+
+def grid(method: str, most: int) -> list[float]:
+    """What a method is asked for, in the order of trying: levels, or 32, 45, 64, 91, … gradient steps."""
+    if METHODS[method] == METHODS["LLPF"]:
+        return list(LEVELS)
+    first = 6 if "polish" in METHODS[method] else 10
+    return [s for i in range(first, 40) if (s := round(2 ** (i / 2))) <= most]
+
+
+def frontier(task: Task, a: Weights, b: Weights, pair: int, method: str, most: int) -> Iterator[Run]:
+    """Every run that the frontier of a method on a pair needs."""
+    for asked in grid(method, most):
+        try:
+            one = run(task, a, b, pair, method, asked, most)
+        except LLPFError as error:  # a level below the loss of an end
+            print(f"pair {pair}, {method}, {asked}: {error}", flush=True)
+            continue
+        words = f"{one.steps} steps, {one.maximum:.4f}, {one.seconds:.0f} s"
+        print(f"pair {pair}, {method}, {asked:g}: {words}", flush=True)
+        yield one
+        if one.maximum <= LEVELS[-1]:
+            return
+
+
+def reached(runs: Sequence[Run], pair: int, method: str, level: float) -> Run | None:
+    """The cheapest run of a method on a pair that is under a level."""
+    good = [r for r in runs if (r.pair, r.method) == (pair, method) and r.maximum <= level]
+    return min(good, key=lambda r: r.steps, default=None)
+
+
+def whole(runs: Sequence[Run]) -> list[int]:
+    """The pairs on which every method was run."""
+    methods = {r.method for r in runs}
+    return [p for p in sorted({r.pair for r in runs}) if {r.method for r in runs if r.pair == p} == methods]
+
+
+def summary(runs: Sequence[Run]) -> str:
+    """Median steps and length ratios a level, and how many pairs reached it."""
+    pairs = whole(runs)
+    rows = []
+    for method in dict.fromkeys(r.method for r in runs):
+        cells = []
+        for level in LEVELS:
+            good = [r for p in pairs if (r := reached(runs, p, method, level))]
+            if not good:
+                cells.append(f"– (0/{len(pairs)})")
+                continue
+            steps = [r.steps for r in good] + [math.inf] * (len(pairs) - len(good))
+            middle = f"{median(steps):.0f}" if math.isfinite(median(steps)) else "–"
+            cells.append(f"{middle} ({len(good)}/{len(pairs)}), {median(r.ratio for r in good):.2f}")
+        own = [r for r in runs if r.method == method and r.pair in pairs]
+        per_step = sum(r.seconds for r in own) / max(1, sum(r.steps for r in own))
+        rows.append((method, *cells, f"{1000 * per_step:.0f} ms"))
+    return table(("method", *(f"≤ {level:g}" for level in LEVELS), "time a step, all in"), rows)
+
+
+def paired(runs: Sequence[Run], ours: str) -> str:
+    """How many times the steps of ``ours`` every other method needs, over the pairs on which both reach the level."""
+    rows = []
+    for method in dict.fromkeys(r.method for r in runs if r.method != ours):
+        cells = []
+        for level in LEVELS:
+            both = [(reached(runs, p, ours, level), reached(runs, p, method, level)) for p in whole(runs)]
+            cells.append(interval([math.log(y.steps / x.steps) for x, y in both if x and y]))
+        rows.append((method, *cells))
+    return table((f"steps over those of {ours}", *(f"≤ {level:g}" for level in LEVELS)), rows)
+
+
+def interval(logs: Sequence[float]) -> str:
+    """The geometric mean with its 95 % interval (Student's t on the logarithms)."""
+    if len(logs) < 2:
+        return "–" if not logs else f"{math.exp(logs[0]):.2f} (1 pair)"
+    half = float(student.ppf(0.975, len(logs) - 1)) * stdev(logs) / math.sqrt(len(logs))
+    low, middle, high = (math.exp(mean(logs) + sign * half) for sign in (-1, 0, 1))
+    return f"{middle:.2f} [{low:.2f}, {high:.2f}], {len(logs)} pairs"
+
+
+def tune(task: Task, a: Weights, b: Weights, methods: Sequence[str]) -> str:
+    """The dense maximum of one run of each method at several learning rates."""
+    rows = []
+    for method in methods:
+        given = [run(task, a, b, -1, method, TUNED, 10 * TUNED, lr=task.defaults.lr * rate) for rate in RATES]
+        rows.append((method, *(f"{r.maximum:.4f} ({r.ratio:.2f})" for r in given)))
+        print(rows[-1], flush=True)
+    return table((f"maximum (length ratio) at {TUNED} steps", *(f"× {rate:g}" for rate in RATES)), rows)
+
+
+def options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=sorted(BENCHES), default="digits/resnet")
+    parser.add_argument("--pairs", type=int, help="how many (default: ten on digits, three on the others)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first pair")
+    parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=list(DEFAULT))
+    parser.add_argument("--tune", action="store_true", help="try learning rates on a pair of its own instead")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
+    parser.add_argument("--json", type=Path, default=Path("peers.json"), help="results, written after each method")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    asked = options(arguments)
+    bench = BENCHES[asked.task]
+    task, stem, compute = load_task(asked.task, bench.arguments), asked.task.replace("/", "_"), Compute("cpu")
+    measured = replace(task, validation=None, test=None)  # nothing is chosen here: only the training loss counts
+    if asked.tune:
+        a, b = (endpoint(task, stem, seed, asked.cache, compute) for seed in bench.tuning)
+        print(tune(measured, a, b, [m for m in asked.methods if METHODS[m]["method"] != "llpf"]))
+        return
+    runs = [Run(**r) for r in json.loads(asked.json.read_text())["runs"]] if asked.json.is_file() else []
+    pairs = bench.pairs if asked.pairs is None else asked.pairs
+    for pair in range(asked.first, asked.first + pairs):
+        a, b = (endpoint(task, stem, seed, asked.cache, compute) for seed in (2 * pair, 2 * pair + 1))
+        for method in asked.methods:
+            if any((r.pair, r.method) == (pair, method) for r in runs):
+                continue
+            runs += frontier(measured, a, b, pair, method, bench.most)
+            about = {"task": asked.task, "bench": asdict(bench), "machine": machine()}
+            write_json(asked.json, {**about, "runs": [asdict(r) for r in runs]})
+    print(f"\n{asked.task}, pairs {', '.join(map(str, whole(runs)))}; {machine()}\n")
+    print(summary(runs), paired(runs, "LLPF"), paired(runs, "sphere curve"), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()
