@@ -63,7 +63,8 @@ def route(settings: Settings, gradient: Gradient, a: Weights, b: Weights) -> Rou
         a: coordinates of A.
         b: coordinates of B.
     """
-    walks = settings.method == "llpf" and settings.across != "never" and settings.correct != "none"
+    schedule = settings.pace != "adaptive" and settings.across == "auto"  # walked to the letter
+    walks = settings.method == "llpf" and settings.across != "never" and settings.correct != "none" and not schedule
     found = tuple(units(gradient.model, a)) if walks else ()
     here, there = ({u.matrix: sphere.variance(w[u.matrix]) for u in found} for w in (a, b))
     found = tuple(u for u in found if there[u.matrix] > 0)

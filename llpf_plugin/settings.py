@@ -45,7 +45,8 @@ class Settings:
         min_steps, max_steps: of one settling.
         correct: which tensors are held on their variance spheres: ``matrices``, ``all`` or ``none``.
         across: whether ends on different variance spheres are first walked down to common ones: ``auto`` where the
-            variances of a layer differ by more than a factor of 1.25 and chance, ``never`` or ``always``.
+            variances of a layer differ by more than a factor of 1.25 and chance (not with a schedule, which is walked
+            to the letter), ``never`` or ``always``.
         angle_conformal: scale the learning rate of such a leg with the variance, layer by layer.
         exact_legs: layers that may be scaled for nothing go to their common spheres in one step.
         points: points a segment at which the path is measured.

@@ -98,7 +98,7 @@ def test_arrival_is_judged_at_the_last_settled_knot() -> None:
     assert far.arrival == {"weight": pytest.approx(4 / 5)}
     assert far.criteria[1].holds is False
     assert "80.000%" in far.criteria[1].sentence and "closing segment is 57.14%" in far.criteria[1].sentence
-    near = corner("start", "start", "end")
+    near = corner()
     near.knots = [near.knots[0], {"weight": torch.tensor([[3.0, 3.96]])}, near.knots[2]]
     assert measure(near, plane(), points=1).criteria[1].holds is True  # 0.04 of 5: 0.8 %
 
