@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from llpf_plugin import Compute, LLPFError, Task, load_task
 from llpf_plugin.finders import low_loss
 from llpf_plugin.finders.base import Leg
-from llpf_plugin.finders.low_loss import LowLoss, PhaseRule, Walk, WalkState
+from llpf_plugin.finders.low_loss import LowLoss, PhaseRule
 from llpf_plugin.finders.pace import FixedPace
+from llpf_plugin.finders.walk import Walk, WalkState
 from llpf_plugin.gradient import Gradient
 from llpf_plugin.moves import StepRule
 from llpf_plugin.settle import Settled, SettleRule

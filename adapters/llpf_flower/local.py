@@ -9,9 +9,10 @@ from torch import Tensor
 from llpf_plugin.errors import LLPFError, MismatchError
 from llpf_plugin.evaluate import Score, evaluate, reestimate
 from llpf_plugin.finders.base import Leg
-from llpf_plugin.finders.low_loss import LowLoss, PhaseRule, WalkState
+from llpf_plugin.finders.low_loss import LowLoss, PhaseRule
 from llpf_plugin.finders.pace import AdaptivePace
 from llpf_plugin.finders.plan import BARRIER, THRESHOLD
+from llpf_plugin.finders.walk import WalkState
 from llpf_plugin.goal import batch_loss
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.preflight import complete, fits, raise_errors

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -11,9 +11,9 @@ from torch import Tensor
 from llpf_plugin import moves, sphere
 from llpf_plugin.finders.base import Leg, Outcome, Step
 from llpf_plugin.finders.pace import AdaptivePace, FixedPace
-from llpf_plugin.gradient import Gradient
+from llpf_plugin.finders.walk import Walk, WalkState
 from llpf_plugin.settle import Settled, SettleRule, settle
-from llpf_plugin.weights import NEAR, Weights, assign, clone, coordinates, layers_of, relative_distance, select
+from llpf_plugin.weights import Weights, assign, clone, coordinates
 
 STALL = 40
 """Ticks that bring the walk no closer, after which it settles more gently: its steps undo its moves.
@@ -21,7 +21,6 @@ STALL = 40
 With 10 in place of 40 the learning rate of a CIFAR-10 walk fell from 0.01 to 0.0025 mid-way, and from there on it came
 three times less far a step.
 """
-
 
 SWEEP_LR = 0.2
 """The factor on the learning rate with every further sweep through the phases, which begins ten times nearer.
@@ -52,96 +51,10 @@ class PhaseRule:
     yields: float = 0.0
 
 
-@dataclass(frozen=True)
-class WalkState:
-    """Where a walk stands, besides the weights themselves.
-
-    Attributes:
-        phase: index of the phase.
-        tick: ticks done in it.
-        sweep: how often the phases have been gone through from the first to the last.
-        side: whose turn it is: 0, the walk from A; 1, the walk from B; always 0 in a one-sided walk.
-        gap: the distance of all active tensors together when the phase began.
-        share: the pace's present share.
-        lr: the pace's present factor on the learning rate.
-        stuck: settlings on the spot in a row.
-        closest: the least distance reached in this phase.
-        stalled: ticks since then.
-        outcome: name of the `Outcome`, None while the walk goes on.
-    """
-
-    phase: int = 0
-    tick: int = 0
-    sweep: int = 0
-    side: int = 0
-    gap: float = 0.0
-    share: float = 0.0
-    lr: float = 1.0
-    stuck: int = 0
-    closest: float = 0.0
-    stalled: int = 0
-    outcome: str | None = None
-
-
-@dataclass
-class Walk:
-    """The workspace: the model's tensors in place, and the only copies that a walk keeps.
-
-    Attributes:
-        gradient: the counted gradient whose model walks.
-        weights: the model's coordinates, in place.
-        destination: the leg's end projected on the start's spheres; in a two-sided walk the other walker's place.
-        spheres: variance of every tensor that is held on its sphere.
-        before: the weights before the last move, to undo it.
-        optimizer: settles.
-        end: the leg's end itself.
-        start_gaps: each active tensor's distance when the phase began.
-        side: the walker in the model: 0 set out from the start, 1 from the end.
-    """
-
-    gradient: Gradient
-    weights: Weights
-    destination: Weights
-    spheres: dict[str, float]
-    before: Weights
-    optimizer: torch.optim.SGD
-    end: Weights
-    start_gaps: Tensor = field(default_factory=lambda: torch.zeros(0))
-    side: int = 0
-
-    def active(self, phase: PhaseRule) -> tuple[list[Tensor], list[Tensor]]:
-        """The tensors that move in ``phase``, and their destinations."""
-        names = [k for k in self.weights if phase.active is None or k in phase.active]
-        return [self.weights[k] for k in names], [self.destination[k] for k in names]
-
-    def turn(self) -> None:
-        """The other walker's turn: its place becomes the model, and this one's its destination."""
-        here, there, scratch = (list(w.values()) for w in (self.weights, self.destination, self.before))
-        torch._foreach_copy_(scratch, here)
-        torch._foreach_copy_(here, there)
-        torch._foreach_copy_(there, scratch)
-        self.optimizer.state.clear()
-        self.side = 1 - self.side
-
-    def near(self) -> bool:
-        """Whether the weights lie within `NEAR` of their destination in every layer: the test of arrival."""
-        names = layers_of(list(self.weights)).values()
-        return all(relative_distance(select(self.weights, own), self.destination) <= NEAR for own in names)
-
-    def project(self) -> None:
-        """`VarianceCorrection` of every corrected tensor, active or not, since settling moves them all."""
-        sphere.project_([self.weights[k] for k in self.spheres], self.spheres.values())
-
-    def undo(self) -> None:
-        """Go back to the weights before the last move, at rest."""
-        torch._foreach_copy_(list(self.weights.values()), list(self.before.values()))
-        self.optimizer.state.clear()
-
-
 def tick(walk: Walk, phase: PhaseRule, fractions: Tensor, rest: bool = False) -> Settled:
     """One tick of M2M: move, project, settle, project (paper, Algorithm 1, lines 5 to 8)."""
     torch._foreach_copy_(list(walk.before.values()), list(walk.weights.values()))
-    moves.move_(*walk.active(phase), fractions)
+    moves.move_(*walk.active(phase.active), fractions)
     walk.project()
     if bool((fractions >= 1).all()):
         walk.optimizer.state.clear()  # momentum would carry the walk past its destination
@@ -189,7 +102,7 @@ class LowLoss:
         phase = self.phases[state.phase]
         pace, rule = phase.pace, phase.settle
         resting = state.share < pace.least
-        gaps = moves.gaps(*walk.active(phase))
+        gaps = moves.gaps(*walk.active(phase.active))
         gap = float(torch.linalg.vector_norm(gaps))
         fractions = pace.fractions(gaps, walk.start_gaps, 0.0 if resting else state.share)
         lr = rule.lr * state.lr * pace.calm(gap, state.gap) * SWEEP_LR**state.sweep
@@ -256,7 +169,7 @@ class LowLoss:
 
     def _enter(self, walk: Walk, index: int, before: WalkState, sweep: int = 0) -> WalkState:
         phase = self.phases[index]
-        walk.start_gaps = moves.gaps(*walk.active(phase))
+        walk.start_gaps = moves.gaps(*walk.active(phase.active))
         gap = float(torch.linalg.vector_norm(walk.start_gaps))
         return WalkState(
             phase=index, sweep=sweep, side=before.side, gap=gap, share=phase.pace.share, lr=before.lr, closest=gap

@@ -12,8 +12,9 @@ import torch
 
 from llpf_plugin import sphere
 from llpf_plugin.finders.base import Leg, Outcome, Step
-from llpf_plugin.finders.low_loss import STALL, LowLoss, PhaseRule, Walk, WalkState, tick
+from llpf_plugin.finders.low_loss import STALL, LowLoss, PhaseRule, tick
 from llpf_plugin.finders.pace import FixedPace
+from llpf_plugin.finders.walk import Walk, WalkState
 from llpf_plugin.settle import Settled
 from llpf_plugin.units import Unit
 from llpf_plugin.weights import Weights, assign, clone, coordinates
