@@ -1,0 +1,236 @@
+"""What a merge is good for: two networks trained on different halves of the data, or on different classes.
+
+Every method gets the same pairs, the same joint training data and the same number of gradient steps on them. Points
+and settings are chosen on validation data, and test data are only reported. Pair ``i`` are the networks of seeds ``2i``
+and ``2i + 1``, its split is drawn from seed ``i``; networks are trained once and kept in ``--cache``.
+
+    python benchmarks/usefulness.py --task digits/resnet --json digits.json
+    python benchmarks/usefulness.py --task digits/resnet --joint 100 --json digits-100.json
+    python benchmarks/usefulness.py --task digits/resnet --tune --json tuning.json
+
+A second call with the same ``--json`` goes on where the first one stopped; with ``--pairs 0`` it only prints.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from apart import SPLITS, make_case
+from merges import BASELINES, POINT, TUNED, Case, Merge, Recipe, llpf, scores
+from scipy.stats import t as student
+from shared import machine, table
+
+from llpf_plugin import Compute, LLPFError, Task, load_task
+from llpf_plugin.files import write_json
+
+TUNING = (100, 101)
+"""Numbers of the pairs that ``--tune`` takes, which are none of the others."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A task.
+
+    Attributes:
+        arguments: of the task's factory.
+        pairs: of each split.
+        steps: gradient steps on the joint data.
+        recipe: how the ends are trained, where that is not the task's own way.
+        sample: joint examples that the points of a path are measured on, None for all.
+        precision: of all that is trained and measured; channels last where it is not float32.
+    """
+
+    arguments: Mapping[str, Any]
+    pairs: int
+    steps: int
+    recipe: Mapping[str, float] = field(default_factory=dict)
+    sample: int | None = None
+    precision: str = "float32"
+
+
+BENCHES = {
+    "digits/resnet": Bench({}, 5, 150, sample=500),
+    "mnist/lenet5": Bench({"subset": 4000}, 3, 400, sample=1000),
+    "cifar10/resnet8": Bench({"subset": 4000}, 3, 200, {"epochs": 15}, sample=512, precision="bfloat16"),
+}
+
+Family = Callable[[Case], dict[str, Merge]]
+"""What gives rows of the table, together."""
+
+FINETUNED = ("finetune", "average", "aligned average", "both")
+RATES = (0.5, 1.0, 2.0)
+"""Baselines that finetune, and the factors on their learning rates that ``--tune`` tries."""
+
+RECIPES = {
+    "settle 0": Recipe(0.0),
+    "settle 0.2": Recipe(0.2),
+    "settle 0.4": Recipe(0.4),
+    "settle 0.4, lr × 2": Recipe(0.4, lr=2.0),
+    "settle 0.4, both sides": Recipe(0.4, settings={"sides": "both"}),
+    "settle 0.4, aligned": Recipe(0.4, align=True),
+    "settle 0.2, polish 0.4": Recipe(0.2, polish=0.4),
+    "threshold 0.1": Recipe(0.0, settings={"threshold": 0.1, "barrier": 2.0}),
+    "threshold 0.1, tail 0.4": Recipe(0.0, tail=0.4, settings={"threshold": 0.1, "barrier": 2.0}),
+    "threshold 0.03, tail 0.4": Recipe(0.0, tail=0.4, settings={"threshold": 0.03, "barrier": 2.0}),
+}
+"""Uses of LLPF that ``--tune`` tries, on digits."""
+
+BEST_RATES: Mapping[str, Mapping[str, float]] = {"halves": {}, "classes": {"finetune": 2.0, "both": 2.0}}
+"""By split, the rate that ``--tune`` found best for each of `FINETUNED`, where that is not 1."""
+
+OURS, OTHER = "LLPF", "LLPF, otherwise"
+
+BEST_RECIPES: Mapping[str, Mapping[str, Recipe]] = {
+    "halves": {OURS: RECIPES["settle 0.4"], OTHER: RECIPES["settle 0"]},
+    "classes": {OURS: RECIPES["threshold 0.1, tail 0.4"], OTHER: RECIPES["settle 0.4"]},
+}
+"""By split, the use of LLPF that ``--tune`` found best, and another."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row's method on one pair.
+
+    Attributes:
+        family: what was run to get it.
+        steps: gradient steps on the joint data.
+        networks: that an answer asks.
+        t: where a point was chosen on its path.
+        scores: accuracies and losses by split.
+        seconds: of the whole family.
+    """
+
+    split: str
+    pair: int
+    family: str
+    method: str
+    steps: int
+    networks: int
+    t: float | None
+    scores: Mapping[str, float]
+    seconds: float
+
+
+def families(split: str, tune: bool) -> dict[str, Family]:
+    """What is run on every pair: the rows of the table, or what ``--tune`` tries."""
+    if tune:
+        rates = {f"{name}, lr × {rate:g}": _at(name, rate, f", lr × {rate:g}") for name in FINETUNED for rate in RATES}
+        return {**rates, **{name: partial(llpf, recipe=recipe, name=name) for name, recipe in RECIPES.items()}}
+    ours = {name: partial(llpf, recipe=recipe, name=name) for name, recipe in BEST_RECIPES[split].items()}
+    return {**{name: _at(name, BEST_RATES[split].get(name, 1.0)) for name in BASELINES}, **ours}
+
+
+def _at(name: str, rate: float, suffix: str = "") -> Family:
+    """A baseline with a factor on its learning rate, its rows' names with a suffix."""
+    return lambda case: {row + suffix: merge for row, merge in BASELINES[name](replace(case, lr=rate)).items()}
+
+
+def run(case: Case, task: Task, split: str, pair: int, name: str, family: Family, tune: bool) -> list[Result]:
+    """Every row of a family on a pair, scored on validation data and, unless settings are tried, on test data."""
+    began = time.perf_counter()
+    try:
+        merges = family(case)
+    except LLPFError as error:
+        print(f"{split} {pair}, {name}: {error}", flush=True)
+        return []
+    seconds = time.perf_counter() - began
+    data = {s: getattr(task, s) for s in ("validation", "test")[: 1 if tune else 2]}
+    return [
+        Result(split, pair, name, row, m.steps, len(m.members), m.t, scores(case, m, data), seconds)
+        for row, m in merges.items()
+    ]
+
+
+def interval(gaps: Sequence[float]) -> str:
+    """The mean of paired differences with its 95 % interval (Student's t)."""
+    if len(gaps) < 2:
+        return "".join(f"{gap:+.2f} (1 pair)" for gap in gaps)
+    half = float(student.ppf(0.975, len(gaps) - 1)) * stdev(gaps) / len(gaps) ** 0.5
+    return f"{mean(gaps):+.2f} [{mean(gaps) - half:+.2f}, {mean(gaps) + half:+.2f}]"
+
+
+def by_method(results: Sequence[Result], split: str, order: Sequence[str]) -> dict[str, dict[int, Result]]:
+    """The results of a split by method, in the families' order, and by pair."""
+    mine = sorted((r for r in results if r.split == split), key=lambda r: order.index(r.family))
+    return {m: {r.pair: r for r in mine if r.method == m} for m in dict.fromkeys(r.method for r in mine)}
+
+
+def summary(found: Mapping[str, Mapping[int, Result]]) -> str:
+    """One row a method: test accuracy over the pairs, and by how many points LLPF's are better."""
+    ours = [found.get(f"{OURS}, {which}", {}) for which in (POINT, TUNED)]
+    rows = []
+    for method, own in found.items():
+        test = {pair: 100 * r.scores["test"] for pair, r in own.items()}
+        gaps = [[100 * x.scores["test"] - test[p] for p, x in our.items() if p in test] for our in ours]
+        rows.append((
+            method, f"{mean(test.values()):.2f}", f"{min(test.values()):.2f}",
+            *("" if own is our else interval(gap) for our, gap in zip(ours, gaps, strict=True)),
+            f"{mean(r.steps for r in own.values()):.0f}", str(max(r.networks for r in own.values())),
+            " ".join(f"{r.t:.2f}" for r in own.values() if r.t is not None),
+        ))  # fmt: skip
+    head = ("method", "test, mean", "worst", "LLPF's best point − this", "finetuned − this", "steps", "networks", "t")
+    return table(head, rows)
+
+
+def tuning(found: Mapping[str, Mapping[int, Result]]) -> str:
+    """One row a setting that was tried: validation accuracy and loss, means over the pairs."""
+    rows = []
+    for method, own in found.items():
+        seen = [(r.scores["validation"], r.scores["validation_loss"], r.steps) for r in own.values()]
+        accuracy, loss, steps = (mean(values) for values in zip(*seen, strict=True))
+        rows.append((method, f"{100 * accuracy:.2f}", f"{loss:.4f}", f"{steps:.0f}"))
+    return table(("tried", "validation accuracy", "validation loss", "steps"), rows)
+
+
+def options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=sorted(BENCHES), default="digits/resnet")
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS))
+    parser.add_argument("--pairs", type=int, help="how many (default: five on digits, three on the others)")
+    parser.add_argument("--joint", type=int, help="examples of the joint training data (default: all)")
+    parser.add_argument("--steps", type=int, help="gradient steps on them")
+    parser.add_argument("--tune", action="store_true", help="try settings, on pairs of their own and validation data")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
+    parser.add_argument("--json", type=Path, default=Path("usefulness.json"), help="results, kept after each family")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    asked = options(arguments)
+    bench = BENCHES[asked.task]
+    steps = asked.steps or bench.steps
+    compute = Compute("cpu", precision=bench.precision, channels_last=bench.precision != "float32")
+    task = load_task(asked.task, bench.arguments)
+    task = replace(task, recipe={**task.recipe, **bench.recipe})
+    results = [Result(**r) for r in json.loads(asked.json.read_text())["results"]] if asked.json.is_file() else []
+    pairs = TUNING if asked.tune else range(bench.pairs)
+    about = {"task": asked.task, "joint": asked.joint, "steps": steps, "bench": asdict(bench), "machine": machine()}
+    for split in asked.splits:
+        for pair in pairs if asked.pairs is None else pairs[: asked.pairs]:
+            done = {r.family for r in results if (r.split, r.pair) == (split, pair)}
+            missing = {k: f for k, f in families(split, asked.tune).items() if k not in done}
+            if not missing:
+                continue
+            case = make_case(task, split, pair, asked.cache, steps, bench.sample, asked.joint, compute)
+            for name, family in missing.items():
+                fresh = run(case, task, split, pair, name, family, asked.tune)
+                results += fresh
+                for r in fresh:
+                    words = ", ".join(f"{k} {v:.4f}" for k, v in r.scores.items())
+                    print(f"{split} {pair}, {r.family}: {r.method}, {r.steps} steps: {words}", flush=True)
+                write_json(asked.json, {**about, "results": [asdict(r) for r in results]})
+    for split in asked.splits:
+        found = by_method(results, split, list(families(split, asked.tune)))
+        joint = f"{asked.joint or len(task.train)} joint examples"
+        print(f"\n{asked.task}, {split}, {joint}, {steps} steps; {machine()}\n")
+        print(tuning(found) if asked.tune else summary(found))
+
+
+if __name__ == "__main__":
+    main()
