@@ -6,8 +6,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
 from llpf_plugin import Compute, Path, Task, TensorData, align, find_path
+from llpf_plugin.data import Data
 from llpf_plugin.finders.base import Leg
 from llpf_plugin.finders.finetune import Finetune
 from llpf_plugin.gradient import Gradient
@@ -15,7 +17,7 @@ from llpf_plugin.quality.predictions import predict
 from llpf_plugin.training import train
 from llpf_plugin.weights import Weights, coordinates, lerp, select
 
-MEMBERS, PLACES = 11, 20
+MEMBERS, PLACES = 11, 10
 """Points of a path in its ensemble, both ends included; segments in which a straight line is measured."""
 
 AVERAGE, POINT, TUNED, ENSEMBLE = "average", "best point", "best point, finetuned", f"ensemble of {MEMBERS} points"
@@ -36,7 +38,7 @@ class Merge:
     members: Sequence[Weights]
     steps: int = 0
     t: float | None = None
-    statistics: Sequence[TensorData] = ()
+    statistics: Sequence[Data] = ()
 
 
 @dataclass(frozen=True)
@@ -208,14 +210,14 @@ BASELINES: Mapping[str, Callable[[Case], dict[str, Merge]]] = {
 
 def scores(case: Case, merge: Merge, data: Mapping[str, TensorData]) -> dict[str, float]:
     """Accuracy and mean negative log likelihood of a merge on every split, probabilities averaged over its members."""
-    found = {}
     statistics = merge.statistics or [case.task.train] * len(merge.members)
     gradients = [Gradient(replace(case.task, train=some), case.compute) for some in statistics]
-    for split, examples in data.items():
-        answers = [predict(g, w, examples) for g, w in zip(gradients, merge.members, strict=True)]
-        targets = answers[0][1]
-        mean = sum(p for p, _ in answers[1:]) / len(answers) + answers[0][0] / len(answers)
-        found[split] = float((mean.argmax(1) == targets).double().mean())
-        chosen = mean.gather(1, targets.unsqueeze(1)).clamp_min(1e-12)
-        found[f"{split}_loss"] = float(-chosen.log().mean())
+    together = TensorData(torch.cat([d.inputs for d in data.values()]), torch.cat([d.targets for d in data.values()]))
+    answers = [predict(g, w, together)[0] for g, w in zip(gradients, merge.members, strict=True)]
+    mean = torch.stack(answers).mean(0).split([len(d) for d in data.values()])
+    found = {}
+    for (split, examples), probabilities in zip(data.items(), mean, strict=True):
+        right = probabilities.gather(1, examples.targets.unsqueeze(1))
+        found[split] = float((probabilities.argmax(1) == examples.targets).double().mean())
+        found[f"{split}_loss"] = float(-right.clamp_min(1e-12).log().mean())
     return found
