@@ -42,8 +42,9 @@ def endpoint(task: Task, place: Path, seed: int, compute: Compute) -> Weights:
 
 
 def make_case(
-    task: Task, split: str, pair: int, cache: Path, steps: int, sample: int | None, joint: int | None, compute: Compute
-) -> Case:
+    task: Task, split: str, pair: int, cache: Path, steps: int, sample: int | None, low: float,
+    joint: int | None, compute: Compute,
+) -> Case:  # fmt: skip
     """Pair number ``pair``, its networks trained from the seeds ``2·pair`` and ``2·pair + 1``.
 
     Args:
@@ -53,6 +54,7 @@ def make_case(
         cache: folder of the trained networks.
         steps: gradient steps on the joint data.
         sample: joint examples that the points of a path are measured on, None for all.
+        low: mini-batch loss that counts as low.
         joint: joint examples, drawn from all training data; None for all of them.
         compute: device and precision.
     """
@@ -67,4 +69,4 @@ def make_case(
     if joint:
         shuffled = torch.randperm(len(data), generator=torch.Generator().manual_seed(pair))
         task = replace(task, train=only(data, shuffled[:joint]))
-    return Case(replace(task, test=None), a, b, (a_own, b_own), data, steps, 2 * pair, sample, compute=compute)
+    return Case(replace(task, test=None), a, b, (a_own, b_own), data, steps, 2 * pair, sample, low, compute=compute)

@@ -20,6 +20,9 @@ from llpf_plugin.weights import Weights, coordinates, lerp, select
 MEMBERS, PLACES = 11, 10
 """Points of a path in its ensemble, both ends included; segments in which a straight line is measured."""
 
+CHANCE = 2.0
+"""A little under the loss of guessing among ten classes."""
+
 AVERAGE, POINT, TUNED, ENSEMBLE = "average", "best point", "best point, finetuned", f"ensemble of {MEMBERS} points"
 """The second halves of rows' names."""
 
@@ -51,6 +54,7 @@ class Recipe:
         polish: the share that trains the path as a chain once it is found.
         tail: the share that the walk leaves over, to finetune the point that was chosen.
         lr: factor on the task's learning rate.
+        low: settle every point to the case's low loss, however high that of the ends is, and undo moves above chance.
         settings: of the walk.
     """
 
@@ -59,6 +63,7 @@ class Recipe:
     polish: float = 0.0
     tail: float = 0.0
     lr: float = 1.0
+    low: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -75,6 +80,7 @@ class Case:
         steps: gradient steps on the joint data.
         seed: of the network that is trained on everything.
         sample: joint examples that the points of a path are measured on, None for all.
+        low: mini-batch loss that is low here.
         lr: factor on the task's learning rate.
         compute: device and precision, of all methods alike.
     """
@@ -87,6 +93,7 @@ class Case:
     steps: int
     seed: int
     sample: int | None = None
+    low: float = 0.1
     lr: float = 1.0
     compute: Compute = field(default_factory=lambda: Compute("cpu"))
 
@@ -177,7 +184,14 @@ def llpf(case: Case, recipe: Recipe, name: str = "LLPF") -> dict[str, Merge]:
     each = int(steps * recipe.settle / 2)
     a, b = (case.finetuned(end, each) for end in (case.a, case.aligned if recipe.align else case.b))
     budget = steps - 2 * each - int(steps * recipe.tail)
-    words = {"points": 2, "lr": case.task.defaults.lr * case.lr, "polish": int(steps * recipe.polish), "budget": budget}
+    words: dict[str, Any] = {
+        "points": 2,
+        "lr": case.task.defaults.lr * case.lr,
+        "polish": int(steps * recipe.polish),
+        "budget": budget,
+    }
+    if recipe.low:
+        words |= {"threshold": case.low, "barrier": max(CHANCE, case.low)}
     path = case.path(a, b, **words, **recipe.settings)
     best = path.quality.pick("best")
     point, walked = case.coordinates(best.weights), 2 * each + path.cost["gradient_steps"]
