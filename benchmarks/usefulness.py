@@ -46,6 +46,7 @@ class Bench:
         recipe: how the ends are trained, where that is not the task's own way.
         sample: joint examples that the points of a path are measured on, None for all.
         test: test images, None for all.
+        rates: by split, the rate that ``--tune`` found best for a family, where that is not 1 (for LLPF: its recipe's).
         precision: of all that is trained and measured; channels last where it is not float32.
     """
 
@@ -56,13 +57,18 @@ class Bench:
     recipe: Mapping[str, float] = field(default_factory=dict)
     sample: int | None = None
     test: int | None = None
+    rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     precision: Precision = "float32"
 
 
+DIGITS = {"halves": {"finetune": 0.5}, "classes": {"finetune": 4.0, "aligned average": 0.5, "both": 0.5}}
+
 BENCHES = {
-    "digits/resnet": Bench({}, 5, 150, 0.1, sample=500),
+    "digits/resnet": Bench({}, 5, 150, 0.1, sample=500, rates=DIGITS),
     "mnist/lenet5": Bench({"subset": 4000}, 3, 300, 0.15, {"epochs": 10}, 512, 4000),
-    "cifar10/resnet8": Bench({"subset": 4000}, 3, 120, 1.2, {"epochs": 10}, 512, 2000, "bfloat16"),
+    "cifar10/resnet8": Bench(
+        {"subset": 4000, "width": 8}, 3, 150, 1.5, {"epochs": 10}, 512, 2000, precision="bfloat16"
+    ),
 }
 
 Family = Callable[[Case], dict[str, Merge]]
@@ -84,14 +90,9 @@ RECIPES = {
     "low, tail 0.4": Recipe(0.0, tail=0.4, low=True),
     "low, lr × 2": Recipe(0.0, lr=2.0, low=True),
     "low, lr × 2, tail 0.4": Recipe(0.0, tail=0.4, lr=2.0, low=True),
+    "low, lr × 4, tail 0.4": Recipe(0.0, tail=0.4, lr=4.0, low=True),
 }
 """Uses of LLPF that ``--tune`` tries, on digits."""
-
-BEST_RATES: Mapping[str, Mapping[str, float]] = {
-    "halves": {"finetune": 0.5},
-    "classes": {"finetune": 4.0, "aligned average": 0.5, "both": 0.5},
-}
-"""By split, the rate that ``--tune`` found best for each of `FINETUNED`, where that is not 1."""
 
 FROM_ENDS, FROM_SETTLED = "LLPF from the ends", "LLPF from settled ends"
 
@@ -99,7 +100,7 @@ BEST_RECIPES: Mapping[str, Mapping[str, Recipe]] = {
     "halves": {FROM_ENDS: RECIPES["low, lr × 2, tail 0.4"], FROM_SETTLED: RECIPES["settle 0.4, aligned"]},
     "classes": {FROM_ENDS: RECIPES["low, lr × 2, tail 0.4"], FROM_SETTLED: RECIPES["settle 0.4"]},
 }
-"""By split, the uses of LLPF that ``--tune`` found best."""
+"""By split, the uses of LLPF that ``--tune`` found best on digits."""
 
 OURS: Mapping[str, tuple[str, str]] = {
     "halves": (f"{FROM_SETTLED}, {POINT}", f"{FROM_ENDS}, {TUNED}"),
@@ -132,13 +133,15 @@ class Result:
     seconds: float
 
 
-def families(split: str, tune: bool) -> dict[str, Family]:
+def families(split: str, bench: Bench, tune: bool) -> dict[str, Family]:
     """What is run on every pair: the rows of the table, or what ``--tune`` tries."""
     if tune:
-        rates = {f"{name}, lr × {rate:g}": _at(name, rate, f", lr × {rate:g}") for name in FINETUNED for rate in RATES}
-        return {**rates, **{name: partial(llpf, recipe=recipe, name=name) for name, recipe in RECIPES.items()}}
-    ours = {name: partial(llpf, recipe=recipe, name=name) for name, recipe in BEST_RECIPES[split].items()}
-    return {**{name: _at(name, BEST_RATES[split].get(name, 1.0)) for name in BASELINES}, **ours}
+        tried = {f"{name}, lr × {rate:g}": _at(name, rate, f", lr × {rate:g}") for name in FINETUNED for rate in RATES}
+        return {**tried, **{name: partial(llpf, recipe=recipe, name=name) for name, recipe in RECIPES.items()}}
+    rates = bench.rates.get(split, {})
+    own = {k: replace(recipe, lr=rates.get(k, recipe.lr)) for k, recipe in BEST_RECIPES[split].items()}
+    baselines = {name: _at(name, rates.get(name, 1.0)) for name in BASELINES}
+    return {**baselines, **{name: partial(llpf, recipe=recipe, name=name) for name, recipe in own.items()}}
 
 
 def _at(name: str, rate: float, suffix: str = "") -> Family:
@@ -213,6 +216,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--joint", type=int, help="examples of the joint training data (default: all)")
     parser.add_argument("--steps", type=int, help="gradient steps on them")
     parser.add_argument("--tune", action="store_true", help="try settings, on pairs of their own and validation data")
+    parser.add_argument("--only", nargs="+", default=[""], help="families whose names begin so, of those to run")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
     parser.add_argument("--json", type=Path, default=Path("usefulness.json"), help="results, kept after each family")
     return parser.parse_args(arguments)
@@ -232,7 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for pair in pairs if asked.pairs is None else pairs[: asked.pairs]:
         for split in asked.splits:
             done = {r.family for r in results if (r.split, r.pair) == (split, pair)}
-            missing = {k: f for k, f in families(split, asked.tune).items() if k not in done}
+            missing = {k: f for k, f in families(split, bench, asked.tune).items() if k not in done}
+            missing = {k: f for k, f in missing.items() if k.startswith(tuple(asked.only))}
             if not missing:
                 continue
             case = make_case(task, split, pair, asked.cache, steps, bench.sample, bench.low, asked.joint, compute)
@@ -244,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     print(f"{split} {pair}, {r.family}: {r.method}, {r.steps} steps: {words}", flush=True)
                 write_json(asked.json, {**about, "results": [asdict(r) for r in results]})
     for split in asked.splits:
-        found = by_method(results, split, list(families(split, asked.tune)))
+        found = by_method(results, split, list(families(split, bench, asked.tune)))
         joint = f"{asked.joint or len(task.train)} joint examples"
         print(f"\n{asked.task}, {split}, {joint}, {steps} steps; {machine()}")
         print("" if asked.tune else f"LLPF's point: {OURS[split][0]}; finetuned: {OURS[split][1]}\n")
