@@ -62,10 +62,14 @@ class Bench:
 
 
 DIGITS = {"halves": {"finetune": 0.5}, "classes": {"finetune": 4.0, "aligned average": 0.5, "both": 0.5}}
+MNIST = {
+    "halves": {"average": 4.0},
+    "classes": {"finetune": 2.0, "average": 4.0, "aligned average": 4.0, "both": 2.0, "LLPF from the ends": 1.0},
+}
 
 BENCHES = {
     "digits/resnet": Bench({}, 5, 150, 0.1, sample=500, rates=DIGITS),
-    "mnist/lenet5": Bench({"subset": 4000}, 3, 300, 0.15, {"epochs": 10}, 512, 4000),
+    "mnist/lenet5": Bench({"subset": 4000}, 3, 300, 0.15, {"epochs": 10}, 512, 4000, MNIST),
     "cifar10/resnet8": Bench(
         {"subset": 4000, "width": 8}, 3, 150, 1.5, {"epochs": 10}, 512, 2000, precision="bfloat16"
     ),
