@@ -238,7 +238,9 @@ def test_merges_of_networks_trained_apart_are_run_once_and_tabled(
     words = ["--cache", str(tmp_path), "--json", str(place)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(usefulness, "load_task", lambda *_: tiny.mlp())
-        patch.setitem(usefulness.BENCHES, "digits/resnet", usefulness.Bench({}, 2, steps=30, low=0.2))
+        patch.setitem(
+            usefulness.BENCHES, "digits/resnet", usefulness.Bench({}, 2, steps=30, low={"classes": 0.2, "halves": 0.2})
+        )
         usefulness.main([*words, "--splits", "classes"])
         assert "training apart_tiny_mlp_classes_1b.pt" in capsys.readouterr().out
         usefulness.main([*words, "--splits", "classes"])
