@@ -70,7 +70,7 @@ MNIST = {
     "halves": {"average": 2.0},
     "classes": {"finetune": 2.0, "average": 4.0, "aligned average": 4.0, "both": 2.0, "LLPF from the ends": 1.0},
 }
-"""Averages of halves: × 4 is better on the tuning pair, but leaves one of three others at chance, on validation data."""
+"""Averages of halves: × 4 is better on the tuning pair, but leaves one of three others at chance on validation data."""
 
 FOURFOLD = dict.fromkeys((*FINETUNED, "LLPF from the ends", "LLPF from settled ends"), 4.0)
 CIFAR = {"halves": FOURFOLD, "classes": FOURFOLD}
