@@ -48,6 +48,7 @@ class Bench:
         test: test images, None for all.
         rates: by split, the rate that ``--tune`` found best for a family, where that is not 1 (for LLPF: its recipe's).
         precision: of all that is trained and measured; channels last where it is not float32.
+        batch: examples of a gradient step, None for the task's.
     """
 
     arguments: Mapping[str, Any]
@@ -59,6 +60,7 @@ class Bench:
     test: int | None = None
     rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     precision: Precision = "float32"
+    batch: int | None = None
 
 
 FINETUNED = ("finetune", "average", "aligned average", "both")
@@ -82,8 +84,8 @@ BENCHES = {
         {"subset": 4000}, 3, 300, {"halves": 0.15, "classes": 0.15}, {"epochs": 10}, 512, 4000, MNIST
     ),
     "cifar10/resnet8": Bench(
-        {"subset": 4000, "width": 8}, 3, 100, {"halves": 1.5, "classes": 1.9}, {"epochs": 8}, 512, 1000, CIFAR,
-        "bfloat16",
+        {"subset": 4000, "width": 8}, 3, 100, {"halves": 1.5, "classes": 1.9}, {"epochs": 5}, 512, 1000, CIFAR,
+        "bfloat16", 64,
     ),
 }  # fmt: skip
 
@@ -242,6 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     task = load_task(asked.task, bench.arguments)
     assert isinstance(task.test, TensorData)
     task = replace(task, recipe={**task.recipe, **bench.recipe}, test=task.test.subset(bench.test))
+    task = replace(task, defaults=replace(task.defaults, batch_size=bench.batch or task.defaults.batch_size))
     results = [Result(**r) for r in json.loads(asked.json.read_text())["results"]] if asked.json.is_file() else []
     pairs = TUNING if asked.tune else range(bench.pairs)
     about = {"task": asked.task, "joint": asked.joint, "steps": steps, "bench": asdict(bench), "machine": machine()}
