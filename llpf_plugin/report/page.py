@@ -18,9 +18,13 @@ from llpf_plugin.report.bands import bands
 from llpf_plugin.report.examine import EXTRAS, Examined
 from llpf_plugin.report.plane_figure import plane_figure
 from llpf_plugin.report.style import NARROW, WIDE, drawing, inline, save
+from llpf_plugin.report.tree_figure import Join, tree_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Tree = tuple[Sequence[str], Sequence[Join]]
+"""Names of models, and what came of every pair."""
 
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {"train": "training", "validation": "validation", "test": "test"}
@@ -59,8 +63,9 @@ class Drawn:
 
 
 def write_report(
-    examined: Sequence[Examined], page: Path, figures: Path | None = None, formats: Sequence[str] = ()
-) -> tuple[Path, list[Path]]:
+    examined: Sequence[Examined], page: Path, figures: Path | None = None, formats: Sequence[str] = (),
+    tree: Tree | None = None,
+) -> tuple[Path, list[Path]]:  # fmt: skip
     """Write the page, and its figures as files.
 
     Args:
@@ -68,6 +73,7 @@ def write_report(
         page: the HTML file.
         figures: folder for the figures' files, None for none.
         formats: of ``png``, ``svg``, ``pdf``.
+        tree: where the runs are the pairs of one: the models' names, and what came of every pair.
 
     Returns:
         The page, and the files of the figures.
@@ -79,17 +85,18 @@ def write_report(
     template = _template()
     with drawing():
         compared = list(comparison_figures(examined)) if len(examined) > 1 else []
+        lead = tree_drawn(*tree) if tree else None
         parts = [
             (one, list(run_figures(one, f"run{i}" if len(examined) > 1 else ""))) for i, one in enumerate(examined, 1)
         ]
         text = template.render(
-            title=_title(examined), runs=[_run_context(one, drawn) for one, drawn in parts],
+            title=_title(examined, tree), lead=lead, runs=[_run_context(one, drawn) for one, drawn in parts],
             compared=compared, table=comparison_table(examined) if len(examined) > 1 else None,
             methods=method_table(examined), task=_task(examined[0]), extras=EXTRAS,
             style=resources.files("llpf_plugin.report").joinpath("page.css").read_text(encoding="utf-8"),
         )  # fmt: skip
         files = []
-        for drawn in [*compared, *(d for _, own in parts for d in own)]:
+        for drawn in [*([lead] if lead else []), *compared, *(d for _, own in parts for d in own)]:
             files += [save(drawn.figure, figures / f"{drawn.name}.{kind}") for kind in formats if figures is not None]
     return write_text(page, text), files
 
@@ -153,6 +160,13 @@ def run_figures(one: Examined, prefix: str = "") -> Iterator[Drawn]:
     if one.sharpness:
         words = "Training loss under random perturbations, mean and range over directions."
         yield drawn("sharpness", "Sharpness profile", words, extra_figures.sharpness_figure(one.sharpness))
+
+
+def tree_drawn(names: Sequence[str], joins: Sequence[Join]) -> Drawn:
+    """The figure of a tree."""
+    words = "Models at the foot; above every pair the model that goes on from it. Dotted: an end that was given up."
+    wide, narrow = (tree_figure(names, joins, size) for size in (WIDE, NARROW))
+    return Drawn("tree", "What was joined with what", words, wide, narrow)
 
 
 def comparison_figures(examined: Sequence[Examined]) -> Iterator[Drawn]:
@@ -356,7 +370,9 @@ def _seconds(one: Examined) -> float | None:
     return float(seconds) if isinstance(seconds, int | float) else None
 
 
-def _title(examined: Sequence[Examined]) -> str:
+def _title(examined: Sequence[Examined], tree: Tree | None) -> str:
+    if tree:
+        return f"{len(tree[0])} models joined"
     if len(examined) > 1:
         return f"{len(examined)} paths compared"
     info: Mapping[str, Any] = examined[0].run.info
