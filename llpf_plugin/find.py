@@ -21,6 +21,7 @@ from llpf_plugin.finders.plan import Slices, cut_slices
 from llpf_plugin.goal import Levels, levels, measure_ends
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.knots import Chain, Knots, MemoryKnots
+from llpf_plugin.memory import peak_memory
 from llpf_plugin.path import Path
 from llpf_plugin.progress import Callback, Progress, Stretch, trails
 from llpf_plugin.quality import Quality, judge
@@ -113,6 +114,7 @@ class Search:
         cost: dict[str, Any] = {
             "gradient_steps": self.gradient.steps, "seconds": p.seconds + time.monotonic() - self._clock,
             "dropped": p.dropped, "repairs": p.round, "goal": self.levels.goal,
+            "peak_memory": peak_memory(self.gradient.device),
         }  # fmt: skip
         if p.legs:
             cost["legs"] = p.legs

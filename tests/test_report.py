@@ -18,8 +18,9 @@ from llpf_merge.main import app as merge_app
 from llpf_merge.report import app
 from llpf_plugin.errors import RunError
 from llpf_plugin.report.document import plain
-from llpf_plugin.report.page import duration, metric_cell, number
 from llpf_plugin.report.stored import name_runs, open_run
+from llpf_plugin.report.tables import metric_cell
+from llpf_plugin.report.words import duration, number
 
 TASK = f"{Path(__file__).with_name('tiny.py')}:conv"
 
