@@ -2,11 +2,11 @@
 
 Pair ``i`` are the networks trained from seeds ``2i`` and ``2i + 1``, as in ``connect.py``. Every path is measured in
 the same way: densely, between knots too, on the whole training set, BatchNorm statistics re-estimated at each place.
-LLPF walks once for every level, with the level as its goal, and takes the steps that it takes. The others run with 32,
-45, 64, 91, … gradient steps, afresh each time, until a run is under the lowest level; a level's number is the least
-steps of a run that is under it, so that a method on this grid may need up to 1.4 times fewer than its number says. On
-CIFAR-10 the levels are higher and the grid is 256, 512, 1024, 2048, with convolutions in bfloat16, channels last.
-Seconds are those of the CPU.
+LLPF is asked for goals that fall by √2, from twice the highest level on, and takes the steps that it takes. The others
+run with 32, 45, 64, 91, … gradient steps. Every run begins afresh, and the runs end with the first that is under the
+lowest level; a level's number is the least steps of a run that is under it, so that any method may need up to 1.4 times
+fewer than its number says. On CIFAR-10 the levels are higher and the grid is 256, 512, 1024, 2048, with convolutions in
+bfloat16, channels last. Seconds are those of the CPU.
 
     python benchmarks/peers.py --task digits/resnet --json digits.json
     python benchmarks/peers.py --task digits/resnet --tune
@@ -45,6 +45,7 @@ class Bench:
         arguments: of the task's factory.
         pairs: of seeds.
         grid: gradient steps that methods which train for a given number of them are run with.
+        goals: maxima that a walk is asked for.
         budget: gradient steps of a walk.
         levels: dense maxima of the training loss to reach.
         compute: where and how gradients are computed, for all methods alike.
@@ -53,6 +54,7 @@ class Bench:
     arguments: Mapping[str, Any]
     pairs: int
     grid: tuple[int, ...]
+    goals: tuple[float, ...]
     budget: int
     levels: tuple[float, ...] = (0.2, 0.1, 0.05, 0.02)
     compute: Compute = Compute("cpu")  # noqa: RUF009
@@ -63,11 +65,13 @@ def roots(first: int, last: int) -> tuple[int, ...]:
     return tuple(round(2 ** (i / 2)) for i in range(first, last + 1))
 
 
+GOALS = (0.4, 0.28, 0.2, 0.14, 0.1, 0.07, 0.05, 0.035, 0.025, 0.02)
+
 BENCHES = {
-    "digits/resnet": Bench({}, 10, roots(10, 19), 1000),
-    "mnist/lenet5": Bench({"subset": 4000}, 3, roots(10, 21), 2000),
+    "digits/resnet": Bench({}, 10, roots(10, 19), GOALS, 1000),
+    "mnist/lenet5": Bench({"subset": 4000}, 3, roots(10, 21), GOALS, 2000),
     "cifar10/resnet8": Bench(
-        {"subset": 4000}, 3, (256, 512, 1024, 2048), 4000, (0.5, 0.25, 0.2, 0.1),
+        {"subset": 4000}, 3, (256, 512, 1024, 2048), (1.0, 0.7, 0.5, 0.35), 3000, (0.5, 0.25, 0.2, 0.1),
         Compute("cpu", "bfloat16", channels_last=True),
     ),
 }  # fmt: skip
@@ -100,7 +104,7 @@ class Run:
     """One path.
 
     Attributes:
-        asked: gradient steps that it was given, polishing those of polishing, or the level that a walk was to reach.
+        asked: gradient steps that it was given, polishing those of polishing, or the goal of a walk.
         steps: gradient steps that it took.
         maximum: the dense maximum of the training loss.
         ratio: the path's length over the straight line's.
@@ -132,9 +136,9 @@ def run(task: Task, a: Weights, b: Weights, pair: int, method: str, asked: float
 
 
 def grid(method: str, bench: Bench) -> Sequence[float]:
-    """What a method is asked for, in the order of trying: levels, or gradient steps (for polishing, from 8 on)."""
+    """What a method is asked for, in the order of trying: goals, or gradient steps (for polishing, from 8 on)."""
     if METHODS[method] == METHODS["LLPF"]:
-        return bench.levels
+        return bench.goals
     return [s // 4 for s in bench.grid] if "polish" in METHODS[method] else bench.grid
 
 
@@ -230,7 +234,7 @@ def peak(task: Task, a: Weights, b: Weights, method: str, bench: Bench) -> float
     """Megabytes that one short run of a method adds to this process's peak."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if method != "straight line":
-        run(task, a, b, 0, method, bench.levels[0] if METHODS[method] == METHODS["LLPF"] else bench.grid[0], bench)
+        run(task, a, b, 0, method, grid(method, bench)[0], bench)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
