@@ -2,11 +2,11 @@
 
 Pair ``i`` are the networks trained from seeds ``2i`` and ``2i + 1``, as in ``connect.py``. Every path is measured in
 the same way: densely, between knots too, on the whole training set, BatchNorm statistics re-estimated at each place.
-LLPF is asked for goals that fall by √2, from twice the highest level on, and takes the steps that it takes. The others
-run with 32, 45, 64, 91, … gradient steps. Every run begins afresh, and the runs end with the first that is under the
-lowest level; a level's number is the least steps of a run that is under it, so that any method may need up to 1.4 times
-fewer than its number says. On CIFAR-10 the levels are higher and the grid is 256, 512, 1024, 2048, with convolutions in
-bfloat16, channels last. Seconds are those of the CPU.
+LLPF is asked for goals that fall by √2, from above the highest level on, and takes the steps that it takes. The others
+run with 32, 45, 64, 91, … gradient steps (AutoNEB from 64 on, polishing with 8, 16, 32, …). Every run begins afresh,
+and the runs end with the first that is under the lowest level; a level's number is the least steps of a run that is
+under it, so that any method may need up to 1.4 times fewer than its number says. On CIFAR-10 the levels are higher and
+the grid is 256, 512, 1024, 2048, with convolutions in bfloat16, channels last. Seconds are those of the CPU.
 
     python benchmarks/peers.py --task digits/resnet --json digits.json
     python benchmarks/peers.py --task digits/resnet --tune
@@ -65,7 +65,11 @@ def roots(first: int, last: int) -> tuple[int, ...]:
     return tuple(round(2 ** (i / 2)) for i in range(first, last + 1))
 
 
-GOALS = (0.4, 0.28, 0.2, 0.14, 0.1, 0.07, 0.05, 0.035, 0.025, 0.02)
+GOALS = (0.28, 0.2, 0.14, 0.1, 0.07, 0.05, 0.035, 0.025, 0.02)
+"""Of walks, falling by √2."""
+
+POLISH = (8, 16, 32, 64, 128, 256)
+"""Gradient steps of polishing."""
 
 BENCHES = {
     "digits/resnet": Bench({}, 10, roots(10, 19), GOALS, 1000),
@@ -124,9 +128,9 @@ def run(task: Task, a: Weights, b: Weights, pair: int, method: str, asked: float
     """One search."""
     words = {**METHODS[method], **more}
     if "polish" in words:
-        settings = Settings(max_loss=COARSE, budget=bench.budget, **{**words, "polish": int(asked)})
+        settings = Settings(max_loss=COARSE, budget=bench.budget, points=2, **{**words, "polish": int(asked)})
     elif words["method"] == "llpf":
-        settings = Settings(max_loss=asked, budget=bench.budget, **words)
+        settings = Settings(max_loss=asked, budget=bench.budget, points=2, **words)
     else:
         settings = Settings(tolerance=1e9, budget=int(asked), steps=int(asked), points=2, **words)
     began = time.process_time()
@@ -136,10 +140,10 @@ def run(task: Task, a: Weights, b: Weights, pair: int, method: str, asked: float
 
 
 def grid(method: str, bench: Bench) -> Sequence[float]:
-    """What a method is asked for, in the order of trying: goals, or gradient steps (for polishing, from 8 on)."""
-    if METHODS[method] == METHODS["LLPF"]:
-        return bench.goals
-    return [s // 4 for s in bench.grid] if "polish" in METHODS[method] else bench.grid
+    """What a method is asked for, in the order of trying: goals, or gradient steps."""
+    if METHODS[method]["method"] == "llpf":
+        return POLISH if "polish" in METHODS[method] else bench.goals
+    return bench.grid[2:] if METHODS[method]["method"] == "autoneb" else bench.grid
 
 
 def frontier(task: Task, a: Weights, b: Weights, pair: int, method: str, bench: Bench) -> Iterator[Run]:
