@@ -12,7 +12,8 @@ the grid is 256, 512, 1024, 2048, with convolutions in bfloat16, channels last. 
     python benchmarks/peers.py --task digits/resnet --tune
     python benchmarks/peers.py --task digits/resnet --memory
 
-A second call with the same ``--json`` goes on where the first one stopped; with ``--pairs 0`` it only prints.
+A second call with the same ``--json`` goes on where the first one stopped; with ``--pairs 0`` it only prints. A table
+has the pairs on which all of the asked ``--methods`` were run.
 """
 
 import argparse
@@ -285,6 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             runs += frontier(measured, a, b, pair, method, bench)
             about = {"task": asked.task, "bench": asdict(bench), "machine": machine()}
             write_json(asked.json, {**about, "runs": [asdict(r) for r in runs]})
+    runs = [r for r in runs if r.method in asked.methods]
     print(f"\n{asked.task}, pairs {', '.join(map(str, whole(runs)))}; {machine()}\n")
     tables = [summary(runs, bench.levels), *(paired(runs, ours, bench.levels) for ours in ("LLPF", "sphere curve"))]
     print(*tables, sep="\n\n")
