@@ -11,9 +11,10 @@ from llpf_plugin.progress import Stretch
 from llpf_plugin.settings import Settings
 from llpf_plugin.task import Task
 
-CURVE_LR, ADAM_LR, POLISH_LR = 4.0, 0.05, 0.5
+CURVE_LR, ADAM_LR, POLISH_LR = 2.0, 0.05, 0.5
 """Learning rates of curves, in units of the task's own: of SGD, whose steps on a control point are 2t(1−t) as long, of
-Adam, and of polishing, which begins where the loss is low already: at four times the task's rate it destroys paths."""
+Adam, and of polishing, which begins where the loss is low already. At twice the first one LeNet5's curves collapse, and
+polishing destroys what it was given."""
 
 PIECES = 20
 """Segments of the stored path of a curve."""
