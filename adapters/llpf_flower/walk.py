@@ -1,17 +1,17 @@
-"""`LLPFWalk`: the clients walk together, each on its own low-loss path, and average once they are close."""
+"""`LLPFWalk`: clients walk together, each on its own low-loss path, and are averaged once they are close."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from logging import INFO
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 
 from llpf_flower import history
 from llpf_flower.arrays import to_arrays, to_weights
 from llpf_flower.mean import Rule, average
-from llpf_flower.replies import Reply
+from llpf_flower.replies import RECORD, Reply
 from llpf_flower.strategy import LLPFStrategy
 from llpf_plugin.errors import LLPFError
 
@@ -23,25 +23,28 @@ SHRUNK = 0.95
 
 
 class LLPFWalk(LLPFStrategy):
-    """Federated M2M: no client's model ever has to pass through the collapsed average.
+    """Federated M2M: clients that begin with models of their own come together, and none is served a useless mean.
 
     In every round the server sends the clients' mean, the share of the way and the active layers; each client walks its
     own model towards the mean on its own data (`llpf_merge_mod`). The first round, and the first of a client that
     comes later, only asks for its model. The server hands over to averaging, as `LLPFStrategy` does it, once the mean
-    is good, or once the clients are close and come no closer. Until then a client's model serves: it is what `start`
-    evaluates and returns, and clients evaluate their own. Clients that begin with the server's model are averaged from
-    the first round on.
+    is good, once the clients are close, or once they come no closer. Clients that begin with the server's model are
+    averaged from the first round on.
+
+    A client goes on being served by the model that it began with until the federation's is as good on its own data: it
+    is what it evaluates. While the clients walk, `start` evaluates and returns the model of one of them.
 
     Args:
         *arguments: as in `LLPFStrategy`, whose rules hold for the averaging.
         share: the part of the way to the mean that clients walk in the first round; it grows while all of
-            them end at a low loss, and shrinks while fewer than half do.
+            them come closer at a low loss, and shrinks while fewer than half do.
         most: the largest share.
         steps: gradient steps of a client in a round, None for the client's own choice.
         tolerance: the mean is good if its training loss, as the clients measure it on their data, is on average at most
             this much above that of their own models.
-        close: clients are close if their distance to the mean is at most this part of its norm.
-        patience: rounds without coming closer after which close clients are averaged.
+        close: clients are close if their distance to the mean is at most this part of its norm; with infinity they are
+            averaged from the first round on.
+        patience: rounds that bring the clients less than 5 % closer after which they are averaged.
         **options: as in `LLPFStrategy`.
 
     Attributes:
@@ -51,7 +54,7 @@ class LLPFWalk(LLPFStrategy):
 
     def __init__(
         self, *arguments: Any, share: float = 0.5, most: float = 1.0, steps: int | None = None,
-        tolerance: float = 0.1, close: float = 0.1, patience: int = 3, **options: Any,
+        tolerance: float = 0.1, close: float = 0.5, patience: int = 2, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(*arguments, **options)
         if not 0 < share <= most <= 1:
@@ -69,8 +72,8 @@ class LLPFWalk(LLPFStrategy):
         return {
             **super()._settings(),
             "Walk": f"{self.share:g} of the way in the first round, then up to {self.most:g}",
-            "Averages": f"where the mean is within {self.tolerance:g} of the clients' loss, or closer than "
-            f"{self.close:g} and standing still for {self.patience} rounds",
+            "Averages": f"where the mean is within {self.tolerance:g} of the clients' loss, closer than "
+            f"{self.close:g}, or standing still for {self.patience} rounds",
         }
 
     def configure_train(
@@ -101,9 +104,17 @@ class LLPFWalk(LLPFStrategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """While walking, clients evaluate their own models: those serve them."""
-        config["llpf-serving"] = "mean" if self.averaging else "own"
+        """While walking, clients evaluate their own models; afterwards, until the mean is as good on their data."""
+        config["llpf-serving"] = "better" if self.averaging else "own"
         return super().configure_evaluate(server_round, arrays, config, grid)
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """As `LLPFStrategy`, and note how many clients are still served by their own model."""
+        replies = list(replies)
+        if self.rows:
+            told = [m.content.config_records.get(RECORD, ConfigRecord()) for m in replies if m.has_content()]
+            self.rows[-1]["on their own"] = sum(words.get("served") == "own" for words in told)
+        return super().aggregate_evaluate(server_round, replies)
 
     def combine(self, row: history.Row, replies: Sequence[Reply]) -> ArrayRecord:
         """The model that serves from now on: a client's while the clients walk, then their mean."""
@@ -156,8 +167,10 @@ class LLPFWalk(LLPFStrategy):
             return "all of them began with the server's model"
         if row.get("barrier", float("inf")) <= self.tolerance:
             return f"their mean has a loss of {row['barrier']:+.3g} relative to their own"
-        if row["consensus"] <= self.close and self._still >= self.patience:
-            return f"they are within {row['consensus']:.2g} of their mean and come no closer"
+        if row["consensus"] <= self.close:
+            return f"they are within {row['consensus']:.2g} of their mean"
+        if self._still >= self.patience:
+            return f"they have come no closer than {self._least:.2g} for {self._still} rounds"
         return ""
 
     def state_dict(self) -> dict[str, Any]:
