@@ -27,7 +27,7 @@ from llpf_plugin import Defaults, Task, TensorData, load_task
 from llpf_plugin.training import initialise, train
 from llpf_plugin.weights import Weights, clone
 
-BATCH, LR, TEST = 32, 0.05, 1000
+BATCH, LR, TEST = 32, 0.05, 500
 """Mini-batch and learning rate of every client, and the most test images that are used."""
 
 QUIET = {"fraction_train": 1.0, "fraction_evaluate": 1.0}
@@ -93,18 +93,18 @@ class Federation:
         assert isinstance(self.task.train, TensorData) and isinstance(test, TensorData)
         self.test = test.subset(TEST)
         self.parts = dirichlet(self.task.train.targets, setting.clients, setting.alpha, setting.seed)
+        self.tasks = [self._client_task(i) for i in range(setting.clients)]
         self.starts: list[Weights] = []
         if setting.independent:
             self.starts = [
-                train(self.client_task(i), 1000 * setting.seed + i, epochs=setting.start_epochs)
-                for i in range(setting.clients)
+                train(task, 1000 * setting.seed + i, epochs=setting.start_epochs) for i, task in enumerate(self.tasks)
             ]
         initialise(self.task.model, 7000 + setting.seed)
         self.initial = to_arrays(self.task.model.state_dict())
         self._looked: tuple[bytes, Tensor] = (b"", torch.zeros(0))
 
-    def client_task(self, i: int) -> Task:
-        """One client's part of the training data."""
+    def _client_task(self, i: int) -> Task:
+        """One client's part of the training data, with a model to work in."""
         data = self.task.train
         assert isinstance(data, TensorData)
         part = TensorData(data.inputs[self.parts[i]], data.targets[self.parts[i]], data.augment)
@@ -148,14 +148,13 @@ class Federation:
         mods: list[Any] = []
         if walks:
             own = (lambda c: self.starts[number(c)]) if self.starts else None
-            tasks = [self.client_task(i) for i in range(self.setting.clients)]
-            mods = [_StepsOf(self, llpf_merge_mod(lambda c: tasks[number(c)], own=own, seed=self.setting.seed))]
+            mods = [_StepsOf(self, llpf_merge_mod(lambda c: self.tasks[number(c)], own=own, seed=self.setting.seed))]
         app = ClientApp(mods=mods)
 
         @app.train()
         def _train(message: Message, context: Context) -> Message:
             i, round_ = number(context), int(message.content["config"]["server-round"])
-            begin = message.content["arrays"].to_torch_state_dict()
+            begin = to_weights(message.content["arrays"])
             metrics = MetricRecord({"num-examples": len(self.parts[i])})
             if self.starts and round_ == 1:  # the starts are trained already
                 arrays = to_arrays(self.starts[i if first is None else first])
@@ -166,7 +165,7 @@ class Federation:
         @app.evaluate()
         def _evaluate(message: Message, context: Context) -> Message:
             i = number(context)
-            accuracy, own = self.seen(message.content["arrays"].to_torch_state_dict(), i)
+            accuracy, own = self.seen(to_weights(message.content["arrays"]), i)
             metrics = MetricRecord({"num-examples": 1, "client": i, "accuracy": accuracy, "own": own})
             return Message(RecordDict({"metrics": metrics}), reply_to=message)
 
@@ -174,7 +173,7 @@ class Federation:
 
     def local(self, begin: Mapping[str, Tensor], i: int, round_: int, mu: float) -> Weights:
         """A client's own training: SGD with momentum 0.9, FedProx's pull where ``mu`` is above 0."""
-        task = self.client_task(i)
+        task = self.tasks[i]
         task.model.load_state_dict(dict(begin))
         task.model.train()
         optimizer = torch.optim.SGD(task.model.parameters(), LR, 0.9, fused=True)

@@ -16,7 +16,7 @@ from llpf_flower.replies import Reply
 from llpf_flower.strategy import LLPFStrategy
 from llpf_plugin import find_path
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.evaluate import reestimate
+from llpf_plugin.evaluate import evaluate, reestimate
 from llpf_plugin.finders.base import Outcome
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.settings import Settings
@@ -51,13 +51,14 @@ def join_models(
     """Join models pairwise along low-loss paths, as in a knockout: pairs, then pairs of what came out of them.
 
     Every model is first settled on the server's set, since a client that has never seen some classes has a high loss
-    there, and a path is only worth something between two good ends. Of each path the best inner point on validation
-    data goes on (on training data if there are none).
+    there, and a path is only worth something between two good ends. Of each pair goes on what is best on validation
+    data (on training data if there are none): the best inner point of the path, or one of its ends. What is left of the
+    budget finetunes the last one, if that makes it better there.
 
     Args:
         models: state dicts of one architecture.
         task: the server's small set.
-        budget: gradient steps for everything: a fifth settles, the rest walks.
+        budget: gradient steps for everything: a fifth settles, the rest walks and finetunes.
         settings: of the walks; ``budget`` is set here.
         compute: device and precision.
 
@@ -79,16 +80,32 @@ def join_models(
             try:
                 path = find_path(a, b, task, _with_budget(settings, max(1, share)), compute=compute)
             except LLPFError as error:  # twice the same model, for instance
-                log(WARNING, "pair %d of %d cannot be joined, the first of it goes on: %s", walked, pairs, error)
-                following.append(a)
+                log(WARNING, "pair %d of %d cannot be joined, the better of it goes on: %s", walked, pairs, error)
+                following.append(_best(gradient, [a, b]))
                 continue
             arrived = path.outcome in (Outcome.ARRIVED, Outcome.SHORT)
             steps, joined = steps + path.cost["gradient_steps"], joined + arrived
             worst = max(worst, path.quality.maximum)
             log(INFO, "pair %d of %d: %s", walked, pairs, path.outcome.value if path.outcome else "")
-            following.append(path.quality.pick("best").weights if arrived else a)
+            inner = [path.quality.pick("best").weights] if arrived else []
+            following.append(_best(gradient, [*inner, a, b]))
         going = following + (going[-1:] if len(going) % 2 else [])
-    return Joined(going[0], steps, joined, pairs, worst)
+    left = max(0, budget - steps) if joined else 0
+    weights = _best(gradient, [going[0], finetune(going[0], task, left, compute)]) if left else going[0]
+    return Joined(weights, steps + left, joined, pairs, worst)
+
+
+def _best(gradient: Gradient, models: Sequence[Weights]) -> Weights:
+    """The model with the most correct answers, then the lowest loss, on validation data, or on training data."""
+    split = "train" if gradient.task.validation is None else "validation"
+    data = {"train": gradient.task.train, "validation": gradient.task.validation}
+
+    def rank(weights: Weights) -> tuple[float, float]:
+        found = evaluate(gradient, weights, data)[0][split]
+        assert found is not None
+        return -(found.accuracy or 0.0), found.loss
+
+    return min(models, key=rank)
 
 
 def finetune(weights: Mapping[str, Tensor], task: Task, steps: int, compute: Compute | None = None) -> Weights:
