@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,9 @@ Group = Mapping[str, Mapping[int, Run]]
 """The runs of one setting by strategy and seed."""
 
 HEAD = (
-    "strategy", "mean client, last round", "worst client", "own classes", "difference to FedAvg, last round",
-    "all rounds", "lowest any client sees", "largest drop under its own start", "rounds to FedAvg's end − 1",
+    "strategy", "seeds", "mean client, last round", "on own classes", "worst client",
+    "difference to FedAvg, last round", "all rounds", "lowest any client sees",
+    "largest drop", "on own classes", "rounds to FedAvg's end − 1",
 )  # fmt: skip
 
 
@@ -44,26 +45,45 @@ def groups(done: Mapping[str, Run]) -> dict[tuple[str, ...], dict[str, dict[int,
 def _place(item: tuple[tuple[str, ...], Any]) -> tuple[Any, ...]:
     """Independent starts first; more skew and more epochs later."""
     task, start, split, epochs = item[0]
-    return task, start != "independent", 0.0 if split == "IID" else -1 / float(split.split()[1]), int(epochs)
+    return task, start != "independent", 0.0 if split == "IID" else 1 / float(split.split()[1]), int(epochs)
 
 
-def group_table(by_strategy: Group, seeds: Sequence[int]) -> str:
-    """One line a strategy; accuracies in percent, means over seeds."""
+def overview(found: Mapping[tuple[str, ...], Group]) -> str:
+    """One line a setting: the mean client's accuracy in the last round, in percent, mean ± deviation over seeds."""
+    names = [name for name in STRATEGIES if any(name in group for group in found.values())]
+    rows = [
+        (words(key, group), *(spread([last(r) for r in group.get(name, {}).values()]) for name in names))
+        for key, group in found.items()
+    ]
+    return table(("setting", *names), rows)
+
+
+def words(key: tuple[str, ...], group: Group) -> str:
+    """A setting in words."""
+    _, start, split, epochs = key
+    runs = next(iter(group.values()))
+    length = len(next(iter(runs.values()))["rounds"])
+    return f"{start}, {split}, {epochs} local epoch{'s' * (epochs != '1')}, {length} rounds"
+
+
+def group_table(by_strategy: Group) -> str:
+    """One line a strategy; accuracies in percent, means over its seeds."""
     rows = []
     for name in STRATEGIES:
         if name not in by_strategy:
             continue
-        runs = [by_strategy[name][s] for s in seeds]
-        reference = [by_strategy["FedAvg"][s] for s in seeds] if "FedAvg" in by_strategy else []
-        pairs = [] if name == "FedAvg" else list(zip(runs, reference, strict=False))
+        runs = list(by_strategy[name].values())
         worst = mean(100 * min(a for a, _ in r["rounds"][-1]) for r in runs)
         own = mean(100 * mean(a for _, a in r["rounds"][-1]) for r in runs)
+        reference = by_strategy.get("FedAvg", {})
+        pairs = [(run, reference[seed]) for seed, run in by_strategy[name].items() if seed in reference]
+        other = [] if name == "FedAvg" else pairs
         rows.append((
-            name, spread([last(r) for r in runs]), f"{worst:.1f}", f"{own:.1f}",
-            interval([last(r) - last(f) for r, f in pairs]), interval([whole(r) - whole(f) for r, f in pairs]),
+            name, str(len(runs)), spread([last(r) for r in runs]), f"{own:.1f}", f"{worst:.1f}",
+            interval([last(r) - last(f) for r, f in other]), interval([whole(r) - whole(f) for r, f in other]),
             f"{min(100 * a for r in runs for row in r['rounds'] for a, _ in row):.1f}",
-            f"{max(drop(r) for r in runs):.1f}",
-            median_rounds([rounds_to(r, f) for r, f in zip(runs, reference, strict=False)]),
+            f"{max(drop(r) for r in runs):.1f}", f"{max(drop(r, 1) for r in runs):.1f}",
+            median_rounds([rounds_to(r, f) for r, f in pairs]),
         ))  # fmt: skip
     return table(HEAD, rows)
 
@@ -78,30 +98,44 @@ def whole(run: Run) -> float:
     return 100 * mean(a for row in run["rounds"] for a, _ in row)
 
 
-def drop(run: Run) -> float:
-    """How far, in points, any client ever falls under the accuracy of its own start; never below 0."""
-    gaps = [begin[0] - now[0] for row in run["rounds"] for begin, now in zip(run["start"], row, strict=True)]
+def drop(run: Run, which: int = 0) -> float:
+    """How far, in points, any client ever falls under the accuracy of its own start; never below 0.
+
+    Args:
+        run: start and rounds.
+        which: 0 on the test images, 1 on them weighted by the client's own classes.
+    """
+    gaps = [start[which] - now[which] for row in run["rounds"] for start, now in zip(run["start"], row, strict=True)]
     return 100 * max(0.0, *gaps)
 
 
 def rounds_to(run: Run, reference: Run) -> float:
-    """Rounds until the mean client is within a point of where FedAvg ends; infinite if it is never."""
+    """Rounds until the mean client is within a point of where FedAvg ends; infinite if it is never.
+
+    Not a number where FedAvg ends below the clients' own starts: then there is nothing to reach.
+    """
+    level = last(reference) - 1
+    if level <= 100 * mean(a for a, _ in reference["start"]):
+        return math.nan
     for number, row in enumerate(run["rounds"], start=1):
-        if 100 * mean(a for a, _ in row) >= last(reference) - 1:
+        if 100 * mean(a for a, _ in row) >= level:
             return number
     return math.inf
 
 
 def median_rounds(rounds: Sequence[float]) -> str:
-    """The median, where at least half of them came."""
-    if not rounds:
-        return ""
-    middle = sorted(rounds)[len(rounds) // 2]
-    return "not reached" if math.isinf(middle) else f"{median(rounds):.0f}"
+    """The median over the seeds where there is something to reach."""
+    there = sorted(r for r in rounds if not math.isnan(r))
+    if not there:
+        return "–"
+    middle = there[len(there) // 2]
+    return "not reached" if math.isinf(middle) else f"{middle:.0f}"
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation."""
+    """Mean and standard deviation; empty without values."""
+    if not values:
+        return ""
     return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
@@ -113,7 +147,7 @@ def interval(gaps: Sequence[float]) -> str:
     return f"{mean(gaps):+.1f} [{mean(gaps) - half:+.1f}, {mean(gaps) + half:+.1f}]"
 
 
-def draw(found: Mapping[tuple[str, ...], Group], seeds: Mapping[tuple[str, ...], Sequence[int]], place: str) -> None:
+def draw(found: Mapping[tuple[str, ...], Group], place: str) -> None:
     """Mean client accuracy by round, a panel a setting, averaged over seeds; dotted the worst client of all seeds."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -124,7 +158,7 @@ def draw(found: Mapping[tuple[str, ...], Group], seeds: Mapping[tuple[str, ...],
     FigureCanvasAgg(figure)
     for axes, (key, group) in zip(figure.subplots(lines, columns, squeeze=False).flat, found.items(), strict=False):
         for color, name in enumerate(STRATEGIES):
-            runs = [group[name][s] for s in seeds[key]] if name in group else []
+            runs = list(group.get(name, {}).values())
             if not runs:
                 continue
             rows = 100 * np.array([[[a for a, _ in row] for row in [r["start"], *r["rounds"]]] for r in runs])
@@ -147,16 +181,11 @@ def main() -> None:
     parser.add_argument("--figure", help="picture to write; the suffix says the format")
     options = parser.parse_args()
     found = groups(json.loads(Path(options.json).read_text()))
-    seeds = {key: sorted(set.intersection(*(set(runs) for runs in g.values()))) for key, g in found.items()}
-    for key in [key for key in found if seeds[key]]:
-        (task, start, split, epochs), count = key, len(seeds[key])
-        length = len(
-            found[key]["FedAvg" if "FedAvg" in found[key] else next(iter(found[key]))][seeds[key][0]]["rounds"]
-        )
-        head = f"{task}, {start} starts, {split}, {epochs} local epoch{'s' * (epochs != '1')}, {length} rounds"
-        print(f"\n**{head}** ({count} seed{'s' * (count > 1)})\n\n{group_table(found[key], seeds[key])}")
+    print(overview(found))
+    for key, group in found.items():
+        print(f"\n**{key[0]}, {words(key, group)}**\n\n{group_table(group)}")
     if options.figure:
-        draw({key: g for key, g in found.items() if seeds[key]}, seeds, options.figure)
+        draw(found, options.figure)
 
 
 if __name__ == "__main__":

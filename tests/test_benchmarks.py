@@ -139,8 +139,7 @@ def test_federated_curves_are_run_once_and_reported(
     federated_report.main()
     assert figure.is_file()
     printed = capsys.readouterr().out
-    assert "independent starts, Dirichlet 0.3, 1 local epoch, 2 rounds** (1 seed)" in printed
-    assert "| LLPFWalk |" in printed
+    assert "independent, Dirichlet 0.3, 1 local epoch, 2 rounds**" in printed and "| LLPFWalk |" in printed
 
 
 def test_the_numbers_of_the_federated_tables_by_hand() -> None:
@@ -151,7 +150,10 @@ def test_the_numbers_of_the_federated_tables_by_hand() -> None:
     reference = {"start": [[0.9, 0], [0.8, 0]], "rounds": [[[0.1, 0], [0.1, 0]], [[0.95, 0], [0.95, 0]]]}
     ours = {"start": [[0.9, 0], [0.8, 0]], "rounds": [[[0.88, 0], [0.85, 0]], [[0.94, 0], [0.95, 0]]]}
     assert report.drop(reference) == pytest.approx(80) and report.drop(ours) == pytest.approx(2)
-    assert report.rounds_to(ours, reference) == 2
+    assert report.drop(ours, 1) == 0
+    assert report.rounds_to(ours, reference) == 2 and report.median_rounds([2, math.inf, 3]) == "3"
+    ends_low = {**reference, "rounds": reference["rounds"][:1]}
+    assert report.median_rounds([report.rounds_to(ours, ends_low)]) == "–"
     assert report.interval([1.0, 3.0]) == "+2.0 [-10.7, +14.7]"
     parts = federation.dirichlet(torch.arange(10).repeat(40), 4, 0.0, seed=0)
     assert sorted(torch.cat(parts).tolist()) == list(range(400))
