@@ -149,14 +149,19 @@ def interval(gaps: Sequence[float]) -> str:
 
 def draw(found: Mapping[tuple[str, ...], Group], place: str) -> None:
     """Mean client accuracy by round, a panel a setting, averaged over seeds; dotted the worst client of all seeds."""
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    matplotlib.rcParams["svg.fonttype"] = "none"
     columns = min(4, len(found))
     lines = -(-len(found) // columns)
     figure = Figure(figsize=(3.2 * columns, 2.4 * lines), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (key, group) in zip(figure.subplots(lines, columns, squeeze=False).flat, found.items(), strict=False):
+    panels = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for axes in panels[len(found) :]:
+        axes.set_axis_off()
+    for axes, (key, group) in zip(panels, found.items(), strict=False):
         for color, name in enumerate(STRATEGIES):
             runs = list(group.get(name, {}).values())
             if not runs:

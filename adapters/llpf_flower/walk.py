@@ -42,8 +42,8 @@ class LLPFWalk(LLPFStrategy):
         steps: gradient steps of a client in a round, None for the client's own choice.
         tolerance: the mean is good if its training loss, as the clients measure it on their data, is on average at most
             this much above that of their own models.
-        close: clients are close if their distance to the mean is at most this part of its norm; with infinity they are
-            averaged from the first round on.
+        close: clients are close if their distance to the mean is at most this part of its norm: at 1 they have as much
+            in common as apart. With infinity they are averaged from the first round on.
         patience: rounds that bring the clients less than 5 % closer after which they are averaged.
         **options: as in `LLPFStrategy`.
 
@@ -54,7 +54,7 @@ class LLPFWalk(LLPFStrategy):
 
     def __init__(
         self, *arguments: Any, share: float = 0.5, most: float = 1.0, steps: int | None = None,
-        tolerance: float = 0.1, close: float = 0.5, patience: int = 2, **options: Any,
+        tolerance: float = 0.1, close: float = 1.0, patience: int = 1, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(*arguments, **options)
         if not 0 < share <= most <= 1:
