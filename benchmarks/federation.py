@@ -4,7 +4,6 @@ All strategies of one setting run on the same data, splits, initial models and m
 (`llpf_flower.inprocess`).
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -40,7 +39,7 @@ STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
     "FedAdam": lambda **o: FedAdam(eta=0.01, tau=1e-3, **o),
     "LLPFStrategy": LLPFStrategy,
     "LLPFWalk": LLPFWalk,
-    "LLPFWalk, no walk": lambda **o: LLPFWalk(close=math.inf, **o),
+    "LLPFWalk, no walk": lambda **o: LLPFWalk(close=-1, **o),
 }
 """By name. "Largest client first": all clients take the model of the one with the most examples, then FedAvg.
 "No walk": averaging as in LLPFStrategy from the first round on, each client served by its own model until the mean is

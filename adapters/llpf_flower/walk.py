@@ -42,8 +42,8 @@ class LLPFWalk(LLPFStrategy):
         steps: gradient steps of a client in a round, None for the client's own choice.
         tolerance: the mean is good if its training loss, as the clients measure it on their data, is on average at most
             this much above that of their own models.
-        close: clients are close if their distance to the mean is at most this part of its norm: at 1 they have as much
-            in common as apart. With infinity they are averaged from the first round on.
+        close: clients are close if their models have at least this much in common: the mean correlation between two of
+            them, over the tensors that are held on spheres; with -1 they are averaged from the first round on.
         patience: rounds that bring the clients less than 5 % closer after which they are averaged.
         **options: as in `LLPFStrategy`.
 
@@ -54,13 +54,13 @@ class LLPFWalk(LLPFStrategy):
 
     def __init__(
         self, *arguments: Any, share: float = 0.5, most: float = 1.0, steps: int | None = None,
-        tolerance: float = 0.1, close: float = 1.0, patience: int = 1, **options: Any,
+        tolerance: float = 0.1, close: float = 0.5, patience: int = 1, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(*arguments, **options)
         if not 0 < share <= most <= 1:
             raise LLPFError(f"share = {share} and most = {most}: it must be 0 < share ≤ most ≤ 1")
-        if not (tolerance > 0 and close > 0 and patience >= 1):
-            raise LLPFError("tolerance and close must be above 0, and patience at least 1")
+        if not (tolerance > 0 and -1 <= close <= 1 and patience >= 1):
+            raise LLPFError("tolerance must be above 0, close a correlation in [-1, 1], and patience at least 1")
         self.share, self.most, self.steps = share, most, steps
         self.tolerance, self.close, self.patience = tolerance, close, patience
         self.averaging = False
@@ -72,8 +72,8 @@ class LLPFWalk(LLPFStrategy):
         return {
             **super()._settings(),
             "Walk": f"{self.share:g} of the way in the first round, then up to {self.most:g}",
-            "Averages": f"where the mean is within {self.tolerance:g} of the clients' loss, closer than "
-            f"{self.close:g}, or standing still for {self.patience} rounds",
+            "Averages": f"where the mean is within {self.tolerance:g} of the clients' loss, they have "
+            f"{self.close:g} in common, or stand still for {self.patience} rounds",
         }
 
     def configure_train(
@@ -125,9 +125,11 @@ class LLPFWalk(LLPFStrategy):
         assert self.arrays is not None
         self.active(row)
         models = [(r.arrays, r.weight) for r in replies]
-        result = average(models, self.arrays, Rule("none", buffers=self._walking_buffers, dtype=self.rule.dtype))
+        rule = Rule("clients", self.rule.correct, self._walking_buffers, self.rule.dtype)
+        result = average(models, self.arrays, rule)
         self.mean = result.arrays
         row["consensus"], row["share"] = result.consensus, self.share
+        row["in common"] = in_common(list(result.kept.values()), [r.weight for r in replies])
         self._look(row, [r for r in replies if r.told.get("mode") == "walk"])
         self._pace([r for r in replies if r.told.get("mode") == "walk"])
         if why := self._why_average(row, replies):
@@ -167,8 +169,8 @@ class LLPFWalk(LLPFStrategy):
             return "all of them began with the server's model"
         if row.get("barrier", float("inf")) <= self.tolerance:
             return f"their mean has a loss of {row['barrier']:+.3g} relative to their own"
-        if row["consensus"] <= self.close:
-            return f"they are within {row['consensus']:.2g} of their mean"
+        if row["in common"] >= self.close:
+            return f"their models have {row['in common']:.2g} in common"
         if self._still >= self.patience:
             return f"they have come no closer than {self._least:.2g} for {self._still} rounds"
         return ""
@@ -190,6 +192,22 @@ class LLPFWalk(LLPFStrategy):
         self.averaging, self.share = walk["averaging"], walk["share"]
         self._least, self._still = walk["least"], walk["still"]
         self.mean = to_arrays(state["models"]["mean"]) if "mean" in state["models"] else None
+
+
+def in_common(kept: Sequence[float], weights: Sequence[float]) -> float:
+    """The mean correlation between two clients' tensors, from the variance that their weighted mean keeps.
+
+    A mean of tensors of one variance keeps ``s + (1 - s)·ρ`` of it, where ``s`` is the sum of the squared weights,
+    which add up to 1, and ρ the mean correlation; unrelated tensors keep ``s``, equal ones all.
+
+    Args:
+        kept: by tensor, variance of the mean over the clients' mean variance.
+        weights: of the clients.
+    """
+    alone = sum(w**2 for w in weights) / sum(weights) ** 2
+    if alone >= 1 or not kept:
+        return 1.0
+    return (sum(kept) / len(kept) - alone) / (1 - alone)
 
 
 def _number(reply: Reply, key: str) -> float:
