@@ -2,19 +2,26 @@
 
 Pair ``i`` are the networks trained from seeds ``2i`` and ``2i + 1``, as in ``connect.py``. Every path is measured in
 the same way: densely, between knots too, on the whole training set, BatchNorm statistics re-estimated at each place.
-LLPF walks once for every level, with the level as its goal, and takes the steps that it takes. The others run with 32,
-45, 64, 91, … gradient steps, afresh each time, until a run is under the lowest level; a level's number is the least
-steps of a run that is under it, so that a method on this grid may need up to 1.4 times fewer than its number says.
+LLPF is asked for goals that fall by √2, from above the highest level on, and takes the steps that it takes. The others
+run with 32, 45, 64, 91, … gradient steps (AutoNEB from 64 on, polishing with 8, 16, 32, …). Every run begins afresh,
+and the runs end with the first that is under the lowest level; a level's number is the least steps of a run that is
+under it, so that any method may need up to 1.4 times fewer than its number says. On CIFAR-10 the levels are higher and
+the grid is 256, 512, 1024, 2048, with convolutions in bfloat16, channels last. Seconds are those of the CPU.
 
     python benchmarks/peers.py --task digits/resnet --json digits.json
     python benchmarks/peers.py --task digits/resnet --tune
+    python benchmarks/peers.py --task digits/resnet --memory
 
-A second call with the same ``--json`` goes on where the first one stopped; with ``--pairs 0`` it only prints.
+A second call with the same ``--json`` goes on where the first one stopped; with ``--pairs 0`` it only prints. A table
+has the pairs on which all of the asked ``--methods`` were run.
 """
 
 import argparse
 import json
 import math
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,9 +37,6 @@ from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, load_task
 from llpf_plugin.files import write_json
 from llpf_plugin.weights import Weights
 
-LEVELS = (0.2, 0.1, 0.05, 0.02)
-"""Dense maxima of the training loss to reach."""
-
 
 @dataclass(frozen=True)
 class Bench:
@@ -41,21 +45,44 @@ class Bench:
     Attributes:
         arguments: of the task's factory.
         pairs: of seeds.
-        most: gradient steps of one run.
-        tuning: seeds of the pair that ``--tune`` takes, which is none of the others.
+        grid: gradient steps that methods which train for a given number of them are run with.
+        goals: maxima that a walk is asked for.
+        budget: gradient steps of a walk.
+        levels: dense maxima of the training loss to reach.
+        compute: where and how gradients are computed, for all methods alike.
     """
 
     arguments: Mapping[str, Any]
     pairs: int
-    most: int
-    tuning: tuple[int, int]
+    grid: tuple[int, ...]
+    goals: tuple[float, ...]
+    budget: int
+    levels: tuple[float, ...] = (0.2, 0.1, 0.05, 0.02)
+    compute: Compute = Compute("cpu")  # noqa: RUF009
 
+
+def roots(first: int, last: int) -> tuple[int, ...]:
+    """Powers of √2."""
+    return tuple(round(2 ** (i / 2)) for i in range(first, last + 1))
+
+
+GOALS = (0.28, 0.2, 0.14, 0.1, 0.07, 0.05, 0.035, 0.025, 0.02)
+"""Of walks, falling by √2."""
+
+POLISH = (8, 16, 32, 64, 128, 256)
+"""Gradient steps of polishing."""
 
 BENCHES = {
-    "digits/resnet": Bench({}, 10, 724, (20, 21)),
-    "mnist/lenet5": Bench({"subset": 4000}, 3, 1448, (20, 21)),
-    "cifar10/resnet8": Bench({"subset": 4000}, 3, 2896, (20, 21)),
-}
+    "digits/resnet": Bench({}, 10, roots(10, 19), GOALS, 1000),
+    "mnist/lenet5": Bench({"subset": 4000}, 3, roots(10, 21), GOALS, 2000),
+    "cifar10/resnet8": Bench(
+        {"subset": 4000}, 3, (256, 512, 1024, 2048), (1.0, 0.7, 0.5, 0.35), 3000, (0.5, 0.25, 0.2, 0.1),
+        Compute("cpu", "bfloat16", channels_last=True),
+    ),
+}  # fmt: skip
+
+TUNING = (20, 21)
+"""Seeds of the pair that ``--tune`` takes, which is none of the others."""
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "LLPF": {"method": "llpf"},
@@ -73,8 +100,8 @@ DEFAULT = ("LLPF", "sphere curve", "Bezier (FGE)", "LLPF, polished", "AutoNEB")
 COARSE = 0.1
 """The level that a walk is asked for before it is polished."""
 
-RATES, TUNED = (0.25, 0.5, 1.0, 2.0), 64
-"""Factors on a method's own learning rate that ``--tune`` tries, and the gradient steps of such a run."""
+RATES, TUNED = (0.25, 0.5, 1.0, 2.0, 4.0), (64, 181)
+"""Factors on the methods' learning rate that ``--tune`` tries, and the gradient steps of such a run."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +109,7 @@ class Run:
     """One path.
 
     Attributes:
-        asked: gradient steps that it was given, polishing those of polishing, or the level that a walk was to reach.
+        asked: gradient steps that it was given, polishing those of polishing, or the goal of a walk.
         steps: gradient steps that it took.
         maximum: the dense maximum of the training loss.
         ratio: the path's length over the straight line's.
@@ -98,41 +125,40 @@ class Run:
     seconds: float
 
 
-def run(task: Task, a: Weights, b: Weights, pair: int, method: str, asked: float, most: int, **more: Any) -> Run:
+def run(task: Task, a: Weights, b: Weights, pair: int, method: str, asked: float, bench: Bench, **more: Any) -> Run:
     """One search."""
     words = {**METHODS[method], **more}
     if "polish" in words:
-        settings = Settings(max_loss=COARSE, budget=most, **{**words, "polish": int(asked)})
+        settings = Settings(max_loss=COARSE, budget=bench.budget, points=2, **{**words, "polish": int(asked)})
     elif words["method"] == "llpf":
-        settings = Settings(max_loss=asked, budget=most, **words)
+        settings = Settings(max_loss=asked, budget=bench.budget, points=2, **words)
     else:
-        settings = Settings(tolerance=1e9, budget=most, steps=int(asked), points=2, **words)
-    began = time.perf_counter()
-    path = find_path(a, b, task, settings, compute=Compute("cpu"))
-    seconds = time.perf_counter() - began
+        settings = Settings(tolerance=1e9, budget=int(asked), steps=int(asked), points=2, **words)
+    began = time.process_time()
+    path = find_path(a, b, task, settings, compute=bench.compute)
+    seconds = time.process_time() - began
     return Run(pair, method, asked, path.cost["gradient_steps"], path.quality.maximum, path.length_ratio, seconds)
 
 
-def grid(method: str, most: int) -> list[float]:
-    """What a method is asked for, in the order of trying: levels, or 32, 45, 64, 91, … gradient steps."""
-    if METHODS[method] == METHODS["LLPF"]:
-        return list(LEVELS)
-    first = 6 if "polish" in METHODS[method] else 10
-    return [s for i in range(first, 40) if (s := round(2 ** (i / 2))) <= most]
+def grid(method: str, bench: Bench) -> Sequence[float]:
+    """What a method is asked for, in the order of trying: goals, or gradient steps."""
+    if METHODS[method]["method"] == "llpf":
+        return POLISH if "polish" in METHODS[method] else bench.goals
+    return bench.grid[2:] if METHODS[method]["method"] == "autoneb" else bench.grid
 
 
-def frontier(task: Task, a: Weights, b: Weights, pair: int, method: str, most: int) -> Iterator[Run]:
+def frontier(task: Task, a: Weights, b: Weights, pair: int, method: str, bench: Bench) -> Iterator[Run]:
     """Every run that the frontier of a method on a pair needs."""
-    for asked in grid(method, most):
+    for asked in grid(method, bench):
         try:
-            one = run(task, a, b, pair, method, asked, most)
+            one = run(task, a, b, pair, method, asked, bench)
         except LLPFError as error:  # a level below the loss of an end
             print(f"pair {pair}, {method}, {asked}: {error}", flush=True)
             continue
         words = f"{one.steps} steps, {one.maximum:.4f}, {one.seconds:.0f} s"
         print(f"pair {pair}, {method}, {asked:g}: {words}", flush=True)
         yield one
-        if one.maximum <= LEVELS[-1]:
+        if one.maximum <= bench.levels[-1]:
             return
 
 
@@ -148,13 +174,13 @@ def whole(runs: Sequence[Run]) -> list[int]:
     return [p for p in sorted({r.pair for r in runs}) if {r.method for r in runs if r.pair == p} == methods]
 
 
-def summary(runs: Sequence[Run]) -> str:
+def summary(runs: Sequence[Run], levels: Sequence[float]) -> str:
     """Median steps and length ratios a level, and how many pairs reached it."""
     pairs = whole(runs)
     rows = []
     for method in dict.fromkeys(r.method for r in runs):
         cells = []
-        for level in LEVELS:
+        for level in levels:
             good = [r for p in pairs if (r := reached(runs, p, method, level))]
             if not good:
                 cells.append(f"– (0/{len(pairs)})")
@@ -165,19 +191,19 @@ def summary(runs: Sequence[Run]) -> str:
         own = [r for r in runs if r.method == method and r.pair in pairs]
         per_step = sum(r.seconds for r in own) / max(1, sum(r.steps for r in own))
         rows.append((method, *cells, f"{1000 * per_step:.0f} ms"))
-    return table(("method", *(f"≤ {level:g}" for level in LEVELS), "time a step, all in"), rows)
+    return table(("method", *(f"≤ {level:g}" for level in levels), "CPU time a step, all in"), rows)
 
 
-def paired(runs: Sequence[Run], ours: str) -> str:
+def paired(runs: Sequence[Run], ours: str, levels: Sequence[float]) -> str:
     """How many times the steps of ``ours`` every other method needs, over the pairs on which both reach the level."""
     rows = []
     for method in dict.fromkeys(r.method for r in runs if r.method != ours):
         cells = []
-        for level in LEVELS:
+        for level in levels:
             both = [(reached(runs, p, ours, level), reached(runs, p, method, level)) for p in whole(runs)]
             cells.append(interval([math.log(y.steps / x.steps) for x, y in both if x and y]))
         rows.append((method, *cells))
-    return table((f"steps over those of {ours}", *(f"≤ {level:g}" for level in LEVELS)), rows)
+    return table((f"steps over those of {ours}", *(f"≤ {level:g}" for level in levels)), rows)
 
 
 def interval(logs: Sequence[float]) -> str:
@@ -189,14 +215,32 @@ def interval(logs: Sequence[float]) -> str:
     return f"{middle:.2f} [{low:.2f}, {high:.2f}], {len(logs)} pairs"
 
 
-def tune(task: Task, a: Weights, b: Weights, methods: Sequence[str]) -> str:
+def tune(task: Task, a: Weights, b: Weights, methods: Sequence[str], bench: Bench) -> str:
     """The dense maximum of one run of each method at several learning rates."""
     rows = []
     for method in methods:
-        given = [run(task, a, b, -1, method, TUNED, 10 * TUNED, lr=task.defaults.lr * rate) for rate in RATES]
-        rows.append((method, *(f"{r.maximum:.4f} ({r.ratio:.2f})" for r in given)))
-        print(rows[-1], flush=True)
-    return table((f"maximum (length ratio) at {TUNED} steps", *(f"× {rate:g}" for rate in RATES)), rows)
+        for steps in TUNED:
+            given = [run(task, a, b, -1, method, steps, bench, lr=task.defaults.lr * rate) for rate in RATES]
+            rows.append((method, str(steps), *(f"{r.maximum:.4f} ({r.ratio:.2f})" for r in given)))
+            print(rows[-1], flush=True)
+    return table(("maximum (length ratio)", "steps", *(f"× {rate:g}" for rate in RATES)), rows)
+
+
+def memory(task: str, methods: Sequence[str]) -> str:
+    """Peak memory of each method above that of a process that holds the task and both ends, in a process of its own."""
+    rows = []
+    for method in ["straight line", *methods]:
+        command = [sys.executable, __file__, "--task", task, "--peak", method]
+        rows.append((method, subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()))
+    return table(("method", "peak memory, MB"), rows)
+
+
+def peak(task: Task, a: Weights, b: Weights, method: str, bench: Bench) -> float:
+    """Megabytes that one short run of a method adds to this process's peak."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if method != "straight line":
+        run(task, a, b, 0, method, grid(method, bench)[0], bench)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -206,6 +250,8 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="number of the first pair")
     parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=list(DEFAULT))
     parser.add_argument("--tune", action="store_true", help="try learning rates on a pair of its own instead")
+    parser.add_argument("--memory", action="store_true", help="measure peak memory on the first pair instead")
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
     parser.add_argument("--json", type=Path, default=Path("peers.json"), help="results, written after each method")
     return parser.parse_args(arguments)
@@ -216,22 +262,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bench = BENCHES[asked.task]
     task, stem, compute = load_task(asked.task, bench.arguments), asked.task.replace("/", "_"), Compute("cpu")
     measured = replace(task, validation=None, test=None)  # nothing is chosen here: only the training loss counts
+
+    def pair_of(seeds: Sequence[int]) -> tuple[Weights, Weights]:
+        a, b = (endpoint(task, stem, seed, asked.cache, compute) for seed in seeds)
+        return a, b
+
     if asked.tune:
-        a, b = (endpoint(task, stem, seed, asked.cache, compute) for seed in bench.tuning)
-        print(tune(measured, a, b, [m for m in asked.methods if METHODS[m]["method"] != "llpf"]))
+        print(tune(measured, *pair_of(TUNING), [m for m in asked.methods if METHODS[m]["method"] != "llpf"], bench))
+        return
+    if asked.peak:
+        print(f"{peak(measured, *pair_of((0, 1)), asked.peak, bench):.0f}")
+        return
+    if asked.memory:
+        print(memory(asked.task, asked.methods))
         return
     runs = [Run(**r) for r in json.loads(asked.json.read_text())["runs"]] if asked.json.is_file() else []
     pairs = bench.pairs if asked.pairs is None else asked.pairs
     for pair in range(asked.first, asked.first + pairs):
-        a, b = (endpoint(task, stem, seed, asked.cache, compute) for seed in (2 * pair, 2 * pair + 1))
+        a, b = pair_of((2 * pair, 2 * pair + 1))
         for method in asked.methods:
             if any((r.pair, r.method) == (pair, method) for r in runs):
                 continue
-            runs += frontier(measured, a, b, pair, method, bench.most)
+            runs += frontier(measured, a, b, pair, method, bench)
             about = {"task": asked.task, "bench": asdict(bench), "machine": machine()}
             write_json(asked.json, {**about, "runs": [asdict(r) for r in runs]})
+    runs = [r for r in runs if r.method in asked.methods]
     print(f"\n{asked.task}, pairs {', '.join(map(str, whole(runs)))}; {machine()}\n")
-    print(summary(runs), paired(runs, "LLPF"), paired(runs, "sphere curve"), sep="\n\n")
+    tables = [summary(runs, bench.levels), *(paired(runs, ours, bench.levels) for ours in ("LLPF", "sphere curve"))]
+    print(*tables, sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from torch import Tensor
 from llpf_plugin import checkpoint, legs, preflight
 from llpf_plugin.dense import Row, measure_segment
 from llpf_plugin.errors import InterruptedRun, LLPFError
-from llpf_plugin.evaluate import borrowed, evaluate
 from llpf_plugin.finders.base import Finder, Leg, Outcome
 from llpf_plugin.finders.curve import even_knots
 from llpf_plugin.finders.methods import POLISHED, make_method
@@ -21,21 +20,17 @@ from llpf_plugin.finders.plan import Slices, cut_slices
 from llpf_plugin.goal import Levels, levels, measure_ends
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.knots import Chain, Knots, MemoryKnots
+from llpf_plugin.memory import peak_memory
 from llpf_plugin.path import Path
-from llpf_plugin.progress import Callback, Progress, Stretch, trails
+from llpf_plugin.progress import Callback, Progress, Stretch
 from llpf_plugin.quality import Quality, judge
 from llpf_plugin.settings import Settings
 from llpf_plugin.task import Task, load_task
-from llpf_plugin.weights import Weights, clone, coordinates, lerp, select, ties
-
-ENDED = (Outcome.ARRIVED.name, Outcome.SHORT.name)
-"""Outcomes of a stretch that was walked to its end."""
+from llpf_plugin.weave import ENDED, Weave
+from llpf_plugin.weights import Weights, clone, coordinates, select, ties
 
 REPAIR = 200
 """Gradient steps that every repair may take, even where the walk itself took fewer."""
-
-SAMPLE, INNER = 500, (0.5, 0.25, 0.75)
-"""Training examples, and places on a chord, that decide which knots are superfluous; the verdict rests on neither."""
 
 
 class Search:
@@ -60,6 +55,7 @@ class Search:
         self.slices: Slices = {}
         self.levels: Levels
         self.route = legs.Route()
+        self.weave: Weave
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """All that a resumed search needs: JSON values, and the tensors of the finder."""
@@ -91,6 +87,9 @@ class Search:
         if self._resumed is None:
             self.progress.chain, self.progress.todo = list(self.route.chain), list(self.route.todo)
             self.progress.next_knot = max(self.route.chain) + 1
+        self.weave = Weave(
+            self.progress, self.knots, self.gradient, self.settings, self.levels, self.route.todo[-1].end
+        )
         # What is asked for is refused here, before anything is written.
         make_method(self.settings, self.task, self.levels, self.slices)
         self._tell("on_start")
@@ -113,6 +112,7 @@ class Search:
         cost: dict[str, Any] = {
             "gradient_steps": self.gradient.steps, "seconds": p.seconds + time.monotonic() - self._clock,
             "dropped": p.dropped, "repairs": p.round, "goal": self.levels.goal,
+            "peak_memory": peak_memory(self.gradient.device),
         }  # fmt: skip
         if p.legs:
             cost["legs"] = p.legs
@@ -154,102 +154,18 @@ class Search:
             report = {"stretch": p.round, "leg": stretch.leg, "gradient_steps": gradient.steps, **step.report}
             p.record.append(report)
             if step.knot:
-                self._keep(finder.knot(work), str(report.get("side", "A")), self._label(stretch, report))
+                self.weave.keep(finder.knot(work), str(report.get("side", "A")), self.weave.label(stretch, report))
             self._tell("on_tick", report)
             if self.stop:
                 raise InterruptedRun("stopped after a tick; everything so far is kept")
-        self._join(stretch, finder.closing(work, state), state.outcome)
-
-    def _label(self, stretch: Stretch, report: Mapping[str, Any]) -> dict[str, Any]:
-        """What a knot of a stretch is called; one that was walked backwards has not settled on the way to B."""
-        backwards = self.progress.chain.index(stretch.start) > self.progress.chain.index(stretch.end)
-        leg = {"leg": stretch.leg} if stretch.leg else {}
-        words = {k: report.get(k) for k in ("phase", "tick", "low")}
-        return {"kind": "reversed" if backwards else "settled", **words, **leg}
+        self.weave.join(stretch, finder.closing(work, state), state.outcome, finder.kind == "curve")
+        self.finder = self.work = None
 
     def _may_go_on(self, stretch: Stretch) -> bool:
         """Whether budget is left; a repair may take as many steps as the walk itself, and at least `REPAIR`."""
         if self.gradient.remaining == 0:
             return False
         return stretch.strictness == 0 or self.gradient.steps - self.progress.begun < max(REPAIR, self.progress.walked)
-
-    def _keep(self, knot: Weights, side: str, label: dict[str, Any]) -> None:
-        """Add a settled knot to its walker's trail, and drop superfluous ones once a block is full."""
-        stretch, trail = self.progress.todo[0], self.progress.fresh[side]
-        trail.knots.append(self._add(knot, {**label, "side": self._side(stretch, side)}))
-        if trail.full(label["low"]):
-            with borrowed(self.gradient):
-                dropped = trail.thin(stretch.start if side == "A" else stretch.end, self._keeps_loss)
-            self._discard(dropped)
-
-    def _side(self, stretch: Stretch, walker: str) -> str:
-        """On which side of the path's meeting place a knot lies: a repair may lie on one side altogether."""
-        if stretch.leg == legs.UP:
-            return "B"
-        start, end = (self.progress.labels.get(str(i), {}).get("side", "A") for i in (stretch.start, stretch.end))
-        return start if start == end and stretch.strictness > 0 else walker
-
-    def _add(self, knot: Weights, label: dict[str, Any]) -> int:
-        p = self.progress
-        self.knots.put(p.next_knot, knot)
-        p.labels[str(p.next_knot)] = label
-        p.next_knot += 1
-        return p.next_knot - 1
-
-    def _keeps_loss(self, i: int, j: int) -> bool:
-        """Whether the chord between two knots is nowhere worse than its ends by more than the setting ``thin``."""
-        slack = self.levels.room / 20 if self.settings.thin is None else self.settings.thin
-        p, q = self.knots.get(i), self.knots.get(j)
-        limit = max(self._sampled(p), self._sampled(q)) + slack
-        return all(self._sampled(lerp(p, q, u)) <= limit for u in INNER)
-
-    def _sampled(self, weights: Weights) -> float:
-        limit = min(SAMPLE, self.settings.sample or SAMPLE)
-        score = evaluate(self.gradient, weights, {"train": self.task.train}, limit)[0]["train"]
-        assert score is not None
-        return score.loss
-
-    def _join(self, stretch: Stretch, closing: Sequence[Weights], outcome: str | None) -> None:
-        """Put the fresh knots in place of what lay between the stretch's ends; a failed repair changes nothing."""
-        p = self.progress
-        outcome = outcome or Outcome.BUDGET.name
-        arrived = outcome in ENDED
-        if stretch.strictness == 0:
-            p.outcome, p.walked = outcome, self.gradient.steps
-        if stretch.leg and stretch.strictness == 0:
-            p.legs[stretch.leg] = {"outcome": outcome, "steps": self.gradient.steps - p.begun}
-        if stretch.open:
-            self._reach(stretch)
-        fresh = [*p.fresh["A"].knots, *reversed(p.fresh["B"].knots)]
-        if arrived or stretch.strictness == 0:
-            label = {**self._label(stretch, {"phase": "closing"}), "side": self._side(stretch, "B")}
-            if self.finder is not None and self.finder.kind == "curve":
-                label = {"kind": "curve", "phase": "curve", "side": "A"}
-            elif stretch.end == self.route.todo[-1].end:
-                label |= {"kind": "closing", "side": "B"}
-            fresh += [self._add(weights, dict(label)) for weights in closing[:-1]]
-            i, j = sorted((p.chain.index(stretch.start), p.chain.index(stretch.end)))
-            fresh = fresh if p.chain[i] == stretch.start else fresh[::-1]
-            fresh, p.chain[i + 1 : j] = p.chain[i + 1 : j], fresh
-        self._discard([] if stretch.polish else fresh, superfluous=False)
-        p.todo.pop(0)
-        p.fresh, p.state = trails(), None
-        self.finder = self.work = None
-
-    def _reach(self, stretch: Stretch) -> None:
-        """The last knot of an open stretch becomes its end; one that reached nothing ends where it began."""
-        p, trail = self.progress, self.progress.fresh["A"]
-        last = trail.knots.pop() if trail.knots else None
-        self.knots.put(stretch.end, self.knots.get(stretch.start if last is None else last))
-        label = {**self._label(stretch, {}), "side": self._side(stretch, "A"), **p.labels.get(str(last), {})}
-        p.labels[str(stretch.end)] = {**label, "kind": "end"} if stretch.end == 1 else label
-        self._discard([] if last is None else [last], superfluous=False)
-
-    def _discard(self, knots: Any, superfluous: bool = True) -> None:
-        self.knots.discard(sorted(knots))
-        for knot in knots:
-            del self.progress.labels[str(knot)]
-        self.progress.dropped += len(knots) if superfluous else 0
 
     def _measure(self) -> list[list[Row]]:
         """Rows of every segment of the path; what was measured before is not measured again."""
@@ -306,9 +222,9 @@ class Search:
         chain = former["chain"]
         before = [former["segments"][f"{i}-{j}"] for i, j in pairwise(chain)]
         if highest(segments) <= highest(before):
-            self._discard(set(chain) - set(p.chain), superfluous=False)
+            self.weave.discard(set(chain) - set(p.chain), superfluous=False)
             return segments
-        self._discard(set(p.chain) - set(chain), superfluous=False)
+        self.weave.discard(set(p.chain) - set(chain), superfluous=False)
         p.chain, p.segments, p.outcome = chain, former["segments"], former["outcome"]
         return before
 

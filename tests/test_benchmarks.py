@@ -207,8 +207,9 @@ def test_the_frontier_is_run_once_and_summarised(tmp_path: Path, capsys: pytest.
     methods = ["--methods", "LLPF", "sphere curve"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(peers, "load_task", lambda *_: tiny.mlp())
-        patch.setattr(peers, "LEVELS", (0.2, 0.15))
-        patch.setitem(peers.BENCHES, "digits/resnet", peers.Bench({}, 2, 64, (0, 1)))
+        patch.setattr(peers, "TUNING", (0, 1))
+        patch.setattr(peers, "TUNED", (8,))
+        patch.setitem(peers.BENCHES, "digits/resnet", peers.Bench({}, 2, (32, 45, 64), (0.2, 0.15), 64, (0.2, 0.15)))
         peers.main([*where, *methods])
         assert "pair 1, sphere curve, 32:" in capsys.readouterr().out
         peers.main([*where, *methods])

@@ -120,6 +120,18 @@ def test_the_legs_meet_on_the_smaller_spheres_and_stay_there() -> None:
         assert variances[begin:] == pytest.approx([variances[-1]] * (len(variances) - begin), rel=1e-3)
 
 
+@pytest.mark.parametrize("swapped", [False, True], ids=["larger first", "smaller first"])
+def test_walkers_from_both_sides_of_the_middle_leg_meet(swapped: bool) -> None:
+    path = across("mlp", swapped, sides="both")
+    a, b = reversed(tiny.apart("mlp")) if swapped else tiny.apart("mlp")
+    assert path.outcome is Outcome.ARRIVED and path.two_sided and path.quality.criteria[1].holds
+    assert tiny.same(path.at(0), a) and tiny.same(path.at(1), b)
+    # No knot of A's side comes after one of B's.
+    sides = [label["side"] for label in path.labels]
+    assert sides == sorted(sides)
+    assert {label["leg"] for label in path.labels if "leg" in label} >= {legs.JOIN, legs.UP if swapped else legs.DOWN}
+
+
 class StopAt(Callback):
     """Stops a search after so many ticks."""
 

@@ -18,8 +18,10 @@ from llpf_merge.main import app as merge_app
 from llpf_merge.report import app
 from llpf_plugin.errors import RunError
 from llpf_plugin.report.document import plain
-from llpf_plugin.report.page import duration, metric_cell, number
+from llpf_plugin.report.extra_figures import walk_figure
 from llpf_plugin.report.stored import name_runs, open_run
+from llpf_plugin.report.tables import metric_cell
+from llpf_plugin.report.words import duration, number
 
 TASK = f"{Path(__file__).with_name('tiny.py')}:conv"
 
@@ -290,3 +292,13 @@ def test_without_jinja_the_merge_succeeds(made: Path, monkeypatch: pytest.Monkey
     words = [made.parent / "a.pt", made.parent / "b.pt", "--task", TASK, "-o", tmp_path / "run", "--budget", 3]
     result = CliRunner().invoke(merge_app, [*map(str, words), "--device", "cpu"])
     assert result.exit_code == 3 and "no report" in result.stdout and "jinja2" in result.stdout
+
+
+def test_walkers_from_both_sides_have_a_line_each() -> None:
+    record = [{"gap": 4.0 - i, "settled_loss": 0.1, "gradient_steps": i, "side": "AB"[i % 2]} for i in range(4)]
+    for ticks, lines, legend in ((record, [2, 2], True), ([{**r, "side": "A"} for r in record], [4, 0], False)):
+        figure = walk_figure(ticks)
+        assert figure is not None
+        above = figure.axes[0]
+        assert [len(line.get_xdata()) for line in above.lines] == lines
+        assert (above.get_legend() is not None) is legend

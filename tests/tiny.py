@@ -59,18 +59,18 @@ TASKS = {"mlp": mlp, "conv": conv}
 
 
 @cache
-def _trained(name: str, seed: int, weight_decay: float = 0.0) -> Weights:
+def trained(name: str, seed: int, weight_decay: float = 0.0) -> Weights:
     return train(TASKS[name](), seed, weight_decay=weight_decay)
 
 
 def pair(name: str) -> tuple[Weights, Weights]:
     """Two state dicts of a tiny task, trained from two seeds; fresh copies."""
-    return clone(_trained(name, 1)), clone(_trained(name, 2))
+    return clone(trained(name, 1)), clone(trained(name, 2))
 
 
 def apart(name: str) -> tuple[Weights, Weights]:
     """Two state dicts on other variance spheres: the second was trained with a strong weight decay; fresh copies."""
-    return clone(_trained(name, 1)), clone(_trained(name, 2, 0.02))
+    return clone(trained(name, 1)), clone(trained(name, 2, 0.02))
 
 
 def same(a: Weights, b: Weights) -> bool:

@@ -22,6 +22,7 @@ from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.settings import Settings
 from llpf_plugin.settle import SettleRule, settle
 from llpf_plugin.task import Task
+from llpf_plugin.tree import Node, balanced
 from llpf_plugin.weights import Weights, assign, clone
 
 
@@ -48,7 +49,7 @@ def join_models(
     models: Sequence[Mapping[str, Tensor]], task: Task, budget: int = 1000, settings: Settings | None = None,
     compute: Compute | None = None,
 ) -> Joined:  # fmt: skip
-    """Join models pairwise along low-loss paths, as in a knockout: pairs, then pairs of what came out of them.
+    """Join models pairwise along low-loss paths, as a balanced tree: pairs, then pairs of what came out of them.
 
     Every model is first settled on the server's set, since a client that has never seen some classes has a high loss
     there, and a path is only worth something between two good ends. Of each pair goes on what is best on validation
@@ -70,29 +71,30 @@ def join_models(
     if budget < 10 * len(models):
         raise LLPFError(f"budget = {budget} for {len(models)} models: give at least 10 steps a model")
     gradient = Gradient(task, compute)
-    going = [_settled(gradient, weights, budget // 5 // len(models)) for weights in models]
-    steps, walked, joined, pairs, worst = gradient.steps, 0, 0, len(models) - 1, 0.0
-    while len(going) > 1:
-        following = []
-        for a, b in zip(going[::2], going[1::2], strict=False):
-            share = (budget - steps) // (pairs - walked)
-            walked += 1
-            try:
-                path = find_path(a, b, task, _with_budget(settings, max(1, share)), compute=compute)
-            except LLPFError as error:  # twice the same model, for instance
-                log(WARNING, "pair %d of %d cannot be joined, the better of it goes on: %s", walked, pairs, error)
-                following.append(_best(gradient, [a, b]))
-                continue
-            arrived = path.outcome in (Outcome.ARRIVED, Outcome.SHORT)
-            steps, joined = steps + path.cost["gradient_steps"], joined + arrived
-            worst = max(worst, path.quality.maximum)
-            log(INFO, "pair %d of %d: %s", walked, pairs, path.outcome.value if path.outcome else "")
-            inner = [path.quality.pick("best").weights] if arrived else []
-            following.append(_best(gradient, [*inner, a, b]))
-        going = following + (going[-1:] if len(going) % 2 else [])
-    left = max(0, budget - steps) if joined else 0
-    weights = _best(gradient, [going[0], finetune(going[0], task, left, compute)]) if left else going[0]
-    return Joined(weights, steps + left, joined, pairs, worst)
+    root = balanced(len(models))
+    each = budget // 5 // len(models)
+    going = {Node(i, i): _settled(gradient, weights, each) for i, weights in enumerate(models)}
+    steps, joined, worst = gradient.steps, 0, 0.0
+    pairs = list(root.pairs())
+    for number, node in enumerate(pairs):
+        a, b = (going.pop(half) for half in node.halves)
+        share = (budget - steps) // (len(pairs) - number)
+        try:
+            path = find_path(a, b, task, _with_budget(settings, max(1, share)), compute=compute)
+        except LLPFError as error:  # twice the same model, for instance
+            log(WARNING, "models %s cannot be joined, the better of them goes on: %s", node.name, error)
+            going[node] = _best(gradient, [a, b])
+            continue
+        arrived = path.outcome in (Outcome.ARRIVED, Outcome.SHORT)
+        steps, joined = steps + path.cost["gradient_steps"], joined + arrived
+        worst = max(worst, path.quality.maximum)
+        log(INFO, "models %s: %s", node.name, path.outcome.value if path.outcome else "")
+        inner = [path.quality.pick("best").weights] if arrived else []
+        going[node] = _best(gradient, [*inner, a, b])
+    weights, left = going[root], max(0, budget - steps) if joined else 0
+    if left:
+        weights = _best(gradient, [weights, finetune(weights, task, left, compute)])
+    return Joined(weights, steps + left, joined, len(pairs), worst)
 
 
 def _best(gradient: Gradient, models: Sequence[Weights]) -> Weights:

@@ -14,11 +14,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from llpf_merge.job import Request, merge
+from llpf_merge.job import Request, check_free, merge
+from llpf_merge.page import write_page
+from llpf_plugin import Quality
 from llpf_plugin.errors import InterruptedRun, LLPFError, RunError
 from llpf_plugin.files import write_json
 from llpf_plugin.settings import Method, Settings
-from llpf_plugin.store import RunFolder
 
 PARTS = ("order", "variance", "settle")
 """What an ablation can leave out."""
@@ -29,7 +30,7 @@ CURVES = ("sphere-curve", "bezier", "autoneb")
 
 @dataclass(frozen=True)
 class Row:
-    """One search, as the table shows it; ``points`` are its measured points."""
+    """One search, as the table shows it."""
 
     name: str
     connected: bool
@@ -39,7 +40,6 @@ class Row:
     steps: int
     seconds: float
     merged: Mapping[str, Any]
-    points: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -99,40 +99,32 @@ def ablate(request: Request, console: Console, parts: Sequence[str]) -> bool:
 
 def _side_by_side(request: Request, console: Console, variants: Sequence[Variant]) -> bool:
     if not request.resume:
-        _check_free(request.out, variants)
+        check_free(request.out, [variant.name for variant in variants])
     rows: list[Row] = []
+    runs: list[tuple[Path, Quality]] = []
     for variant in variants:
         folder, settings = request.out / variant.name, variant.settings
         if variant.as_first:
             settings = replace(settings, budget=max(1, rows[0].steps))
         # A search that is done is only judged again: it is refused if it was asked for something else.
-        own = replace(request, out=folder, settings=settings, resume=(folder / "run.json").is_file(), brief=bool(rows))
+        own = replace(
+            request, out=folder, settings=settings, resume=(folder / "run.json").is_file(), brief=bool(rows),
+            report=False,
+        )  # fmt: skip
         console.print(f"\n[bold]{variant.name}[/]", highlight=False)
         try:
-            merge(own, console)
+            quality = merge(own, console)
         except InterruptedRun as stop:
             line = request.command(resume=True)
             raise InterruptedRun(f"stopped in {folder}; everything so far is kept. Go on with:\n  {line}") from stop
+        assert quality is not None
+        runs.append((folder, quality))
         rows.append(read_row(variant.name, folder))
     console.print(_table(rows))
-    write_json(request.out / "compare.json", {"rows": [_plain(row) for row in rows]})
-    _draw(rows, request, console)
+    write_json(request.out / "compare.json", {"rows": [vars(row) for row in rows]})
+    if request.report:
+        write_page(runs, request.out / "report.html", console)
     return any(row.connected for row in rows)
-
-
-def _check_free(out: Path, variants: Sequence[Variant]) -> None:
-    if any((out / variant.name / "run.json").is_file() for variant in variants):
-        raise RunError(f"{out} holds a comparison already: add --resume to go on with it, or name another with -o")
-    RunFolder(out).check_free()
-
-
-def _draw(rows: Sequence[Row], request: Request, console: Console) -> None:
-    try:
-        from llpf_merge.compare_figure import draw_rows
-    except ImportError:
-        console.print("[yellow]no picture: matplotlib is not installed (pip install 'llpf-plugin\\[report]')[/]")
-        return
-    console.print(f"picture: {draw_rows(rows, request.out / 'compare.png', request.settings)}", highlight=False)
 
 
 def read_row(name: str, folder: Path) -> Row:
@@ -146,14 +138,10 @@ def read_row(name: str, folder: Path) -> Row:
         path = json.loads((folder / "path.json").read_text(encoding="utf-8"))
         return Row(
             name, quality["connected"], quality["maximum"], quality["mean"], path["length_ratio"],
-            path["cost"]["gradient_steps"], path["cost"]["seconds"], quality["merged"]["scores"], quality["points"],
+            path["cost"]["gradient_steps"], path["cost"]["seconds"], quality["merged"]["scores"],
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder} holds no finished run ({error}): remove it and start again with --resume") from error
-
-
-def _plain(row: Row) -> dict[str, Any]:
-    return {k: v for k, v in vars(row).items() if k != "points"}
 
 
 def _table(rows: Sequence[Row]) -> Table:

@@ -36,7 +36,8 @@ def run_demo(console: Console, out: Path | None = None, device: str = "auto", se
     settings = Settings(max_loss=GOAL)
     request = Request(folder / "a.pt", folder / "b.pt", TASK, {}, folder / "run", settings, compute)
     console.print(f"\n[bold]{request.command()}[/]\n", highlight=False)
-    return merge(request, console)
+    quality = merge(request, console)
+    return quality is not None and quality.connected
 
 
 def _free(folder: Path) -> Path:

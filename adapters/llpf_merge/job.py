@@ -56,10 +56,11 @@ class Request:
     compare: bool = False
     ablate: str = ""
     brief: bool = False
+    more: tuple[Path, ...] = ()
 
     def command(self, resume: bool = False) -> str:
         """The line that asks for the same again."""
-        words = ["llpf-merge", str(self.a), str(self.b), "--task", self.task]
+        words = ["llpf-merge", *(str(place) for place in (self.a, self.b, *self.more)), "--task", self.task]
         words += [w for k, v in self.task_arguments.items() for w in ("-t", f"{k}={v}")]
         words += ["-o", str(self.out)]
         given = {**_changed(self.settings, Settings()), **_changed(self.compute, Compute())}
@@ -76,11 +77,11 @@ class Request:
         return shlex.join(words + (["--resume"] if resume else []))
 
 
-def merge(request: Request, console: Console) -> bool:
+def merge(request: Request, console: Console) -> Quality | None:
     """Do what was asked.
 
     Returns:
-        Whether the path is connected; a dry run counts as such.
+        The path's quality, None for a dry run.
 
     Raises:
         LLPFError: of any kind, before anything was overwritten.
@@ -107,18 +108,19 @@ def merge(request: Request, console: Console) -> bool:
         show.preflight(console, request, gradient, findings, start, end, line)
     if request.dry_run:
         show.estimate(console, request, gradient)
-        return True
+        return None
     if not run.exists:
         moving = set(coordinates(task.model))
         first, last = ({k: t for k, t in w.items() if k not in moving} for w in (start, end))
         run.create(asked, first, last, info(request))
     path = walk(request, task, (start, end), run, console)
-    return finish(request, path.quality, run, a, line, console)
+    finish(request, path.quality, run, a, line, console)
+    return path.quality
 
 
 def finish(
     request: Request, quality: Quality, run: RunFolder, a: Checkpoint, line: Sequence[float], console: Console
-) -> bool:
+) -> None:
     """Write the picked model, the verdict and the picture, and show them."""
     picked = quality.pick(request.pick)
     merged = write(request.out / "merged", picked.weights, like=a)
@@ -127,8 +129,7 @@ def finish(
     if not request.brief:
         show.closing(console, quality, picked, line, merged, picture, a)
     if request.report:
-        write_page(quality, run, console)
-    return quality.connected
+        write_page([(run.folder, quality)], run.folder / "report.html", console)
 
 
 def walk(
@@ -196,6 +197,17 @@ def info(request: Request) -> dict[str, Any]:
         "a": str(request.a), "b": str(request.b), "command": request.command(),
         "torch": torch.__version__, "threads": torch.get_num_threads(),
     }  # fmt: skip
+
+
+def check_free(out: Path, names: Sequence[str]) -> None:
+    """Refuse a folder that is in use, for several runs under these names.
+
+    Raises:
+        RunError: it holds such runs, or other files.
+    """
+    if any((out / name / "run.json").is_file() for name in names):
+        raise RunError(f"{out} holds these runs already: add --resume to go on with them, or name another with -o")
+    RunFolder(out).check_free()
 
 
 def check_pick(pick: str) -> None:

@@ -11,6 +11,7 @@ from llpf_merge.demo import run_demo
 from llpf_merge.exits import CONNECTED, NOT_CONNECTED, exits
 from llpf_merge.job import Request, merge
 from llpf_merge.origin import ORIGIN, descend
+from llpf_merge.tree import join
 from llpf_plugin import Compute, Settings
 from llpf_plugin.gradient import Precision
 from llpf_plugin.settings import Across, Method, Optimizer, Sides
@@ -40,6 +41,8 @@ EXAMPLES = """
 
 - `llpf-merge a.pt b.pt --task digits/resnet --compare -o compared` runs every method within one budget.
 
+- `llpf-merge a.pt b.pt c.pt d.pt --task digits/resnet -o tree` joins four models, pair by pair.
+
 - `llpf-merge a.pt b.pt --task cifar10/resnet8 --dry-run` only checks, and says what it would cost.
 
 Exit codes: 0 connected, 1 error, 2 wrong usage, 3 the goal was not reached, 130 stopped by Ctrl-C.
@@ -51,8 +54,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exce
 @app.command(epilog=EXAMPLES, no_args_is_help=True)
 @exits("llpf-merge")
 def command(
-    a: Annotated[Path | None, typer.Argument(help="Checkpoint A: .pt, .safetensors, or a folder of shards.")] = None,
-    b: Annotated[Path | None, typer.Argument(help="Checkpoint B, of the same architecture, or: origin.")] = None,
+    models: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="A B …", help="Checkpoints: .pt, .safetensors, folders; or: A origin."),
+    ] = None,
     task: Annotated[str | None, typer.Option(help="digits/resnet, …, file.py:function or module:function.")] = None,
     task_argument: Annotated[list[str] | None, typer.Option("--task-arg", "-t", help="key=value for the task.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for merged model, path, picture, verdict.")] = RUN,
@@ -104,16 +109,17 @@ def command(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write a TensorBoard log to watch.")] = False,
     demo: Annotated[bool, typer.Option("--demo", help="Train two small networks and connect them.")] = False,
 ) -> int:
-    """Connect two independently trained networks by a path of low training loss, and merge them on it.
+    """Connect independently trained networks by paths of low training loss, and merge them on these.
 
     A checkpoint says neither architecture nor data; the task does. What comes out is the merged model in the format of
-    A, the path, one picture, and a verdict by the paper's three criteria.
+    A, the path, one picture, and a verdict by the paper's three criteria. More than two models are joined pairwise.
     """
     if demo:
         connected = run_demo(Console(), None if out == RUN else out, device, seed)
         return CONNECTED if connected else NOT_CONNECTED
-    if a is None or b is None or task is None:
-        raise typer.BadParameter("two checkpoints and --task are needed (or --demo)")
+    if models is None or len(models) < 2 or task is None:
+        raise typer.BadParameter("two checkpoints or more, and --task, are needed (or --demo)")
+    a, b, *more = models
     settings = Settings(
         max_loss, tolerance, budget, phases, order, pace, lr, momentum, batch_size, threshold, barrier, share,
         sides=_one_of("--sides", sides, Sides), correct=_one_of("--correct", correct, Correct),
@@ -128,16 +134,21 @@ def command(
         raise typer.BadParameter("--to and --ticks are for a walk to the origin: llpf-merge a.pt origin …")
     request = Request(
         a, b, task, arguments, out, settings, compute, pick, resume, dry_run, report, tensorboard,
-        to, ticks, align, compare_, ablate_,
+        to, ticks, align, compare_, ablate_, more=tuple(more),
     )  # fmt: skip
-    if to_origin:
+    if more and (to_origin or compare_ or ablate_):
+        raise typer.BadParameter("origin, --compare and --ablate are about two checkpoints")
+    if more:
+        connected = join(request, Console())
+    elif to_origin:
         connected = descend(request, Console())
     elif ablate_:
         connected = ablate(request, Console(), ablate_.split(","))
     elif compare_ and not dry_run:
         connected = compare(request, Console())
     else:
-        connected = merge(request, Console())
+        quality = merge(request, Console())
+        connected = quality is None or quality.connected
     return CONNECTED if connected else NOT_CONNECTED
 
 

@@ -50,7 +50,8 @@ def descend(request: Request, console: Console) -> bool:
         run.create(asked, buffers, clone(buffers), info(request))
     search = partial(walk_to_origin, to=_destination(request.to), ticks=request.ticks)
     path = walk(request, task, (start,), run, console, search)
-    return finish(request, path.quality, run, a, (), console)
+    finish(request, path.quality, run, a, (), console)
+    return path.quality.connected
 
 
 def _destination(to: str | None) -> float | str | None:

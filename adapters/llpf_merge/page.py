@@ -1,4 +1,7 @@
-"""The report of a merge that has just ended: the path as the search measured it, nothing measured twice."""
+"""The report of merges that have just ended: paths as the searches measured them, nothing measured twice."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -7,14 +10,17 @@ from llpf_plugin.errors import LLPFError, RunError
 from llpf_plugin.report.examine import examine
 from llpf_plugin.report.page import write_report
 from llpf_plugin.report.stored import open_run
-from llpf_plugin.store import RunFolder
+from llpf_plugin.report.tree_figure import Join
 
 
-def write_page(quality: Quality, run: RunFolder, console: Console) -> None:
-    """Write ``report.html`` into the run's folder, or say why there is none; the merge itself has succeeded."""
+def write_page(
+    runs: Sequence[tuple[Path, Quality]], page: Path, console: Console, names: Sequence[str] = (),
+    joins: Sequence[Join] = (),
+) -> None:  # fmt: skip
+    """Write the page of some runs' folders, or say why there is none; the merges themselves have succeeded."""
     try:
-        stored = open_run(run.folder)
-        page, _ = write_report([examine(stored, quality)], run.folder / "report.html")
+        examined = [examine(open_run(folder), quality) for folder, quality in runs]
+        write_report(examined, page, tree=(names, joins) if joins else None)
     except RunError:
         raise
     except LLPFError as error:

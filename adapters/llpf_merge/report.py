@@ -18,9 +18,12 @@ from llpf_plugin.errors import RunError, TaskError
 from llpf_plugin.files import write_json
 from llpf_plugin.report.document import document
 from llpf_plugin.report.examine import EXTRAS, Examined, examine, measure_run, same_measurement
-from llpf_plugin.report.page import comparison_table, duration, metric_cell, number, write_report
+from llpf_plugin.report.page import write_report
 from llpf_plugin.report.stored import StoredRun, check_comparable, name_runs, open_run
 from llpf_plugin.report.style import FORMATS
+from llpf_plugin.report.tables import comparison_table, metric_cell
+from llpf_plugin.report.tree_figure import open_tree
+from llpf_plugin.report.words import duration, number
 
 EXAMPLES = """
 **Examples**
@@ -44,7 +47,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exce
 def command(
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs, of one task.")],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder to write to [the run's own; llpf-report for several].")
+        Path | None, typer.Option("-o", "--out", help="Folder to write to [the named one; llpf-report for several].")
     ] = None,
     metrics: Annotated[
         str, typer.Option(help=f"What costs further evaluations: {', '.join(EXTRAS)}; all; none.")
@@ -70,13 +73,14 @@ def command(
     folders = [folder for given in runs for folder in _expand(given)]
     opened = [open_run(f, name) for f, name in zip(folders, name_runs(folders), strict=True)]
     check_comparable(opened)
-    target = out or (opened[0].folder if len(opened) == 1 else Path("llpf-report"))
+    target = out or (runs[0] if len(runs) == 1 else Path("llpf-report"))
     console = Console(stderr=as_json)
     given = None if task is None else (task, dict(pair(text) for text in task_argument or []))
     examined = _examine(opened, given, extras, points, sample, device, console)
     numbers = document(examined)
     write_json(target / "report.json", numbers)
-    page, files = write_report(examined, target / "report.html", target / "figures", formats)
+    tree = open_tree(runs[0]) if len(runs) == 1 else None
+    page, files = write_report(examined, target / "report.html", target / "figures", formats, tree)
     if as_json:
         print(json.dumps(numbers, indent=2, ensure_ascii=False))
     _show(console, examined, page, target / "figures" if files else None)

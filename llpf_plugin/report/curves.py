@@ -101,6 +101,10 @@ class Dot:
     maximum: float
 
 
+LABEL = (60, 10)
+"""Width and height of a dot's name, in points."""
+
+
 def method_colors(methods: Sequence[str]) -> dict[str, str]:
     """A colour a method, in order of appearance."""
     return {m: SERIES[i % len(SERIES)] for i, m in enumerate(dict.fromkeys(methods))}
@@ -114,10 +118,6 @@ def frontier_figure(dots: Sequence[Dot], goal: float | None) -> "Figure":
     known = [dot for dot in dots if dot.steps is not None and np.isfinite(dot.maximum)]
     for dot in known:
         axes.plot(dot.steps or 0, max(dot.maximum, FLOOR), "o", color=colors[dot.method], ms=7, alpha=0.9)
-        axes.annotate(
-            dot.name if len(known) <= 8 else "", (dot.steps or 0, max(dot.maximum, FLOOR)), (6, 4),
-            textcoords="offset points", fontsize=8, color=INK,
-        )  # fmt: skip
     if len(known) > 8:
         for method, color in colors.items():
             axes.plot([], [], "o", color=color, label=method)
@@ -125,7 +125,7 @@ def frontier_figure(dots: Sequence[Dot], goal: float | None) -> "Figure":
     if goal is not None:
         axes.axhline(goal, color=INK, ls=(0, (5, 3)), lw=0.9)
         axes.text(
-            1, goal, f"goal {goal:.3g}", ha="right", va="bottom", fontsize=8, transform=axes.get_yaxis_transform()
+            0.01, goal, f"goal {goal:.3g}", ha="left", va="bottom", fontsize=8, transform=axes.get_yaxis_transform()
         )
     most = max((dot.steps or 0 for dot in known), default=1)
     axes.set_xlim(-0.04 * max(most, 1), 1.3 * max(most, 1))
@@ -133,7 +133,24 @@ def frontier_figure(dots: Sequence[Dot], goal: float | None) -> "Figure":
     plain_log(axes)
     axes.set_xlabel("gradient steps")
     axes.set_ylabel("dense maximum of the training loss")
+    if len(known) <= 8:
+        _name(axes, known)
     return figure
+
+
+def _name(axes: "Axes", dots: Sequence[Dot]) -> None:
+    """The dots' names beside them, from the lowest up, each pushed up until it is clear of the others."""
+    placed: list[tuple[float, float]] = []
+    points = 72 / axes.figure.dpi
+    for dot in sorted(dots, key=lambda d: d.maximum):
+        there = (dot.steps or 0, max(dot.maximum, FLOOR))
+        x, y = points * axes.transData.transform(there)
+        up = y + 2
+        for left, low in sorted(placed, key=lambda p: p[1]):
+            if abs(left - x) < LABEL[0] and abs(low - up) < LABEL[1]:
+                up = low + LABEL[1]
+        placed.append((x, up))
+        axes.annotate(dot.name, there, (7, up - y), textcoords="offset points", fontsize=8, color=INK)
 
 
 def overlay_figure(measured: Mapping[str, Quality], methods: Mapping[str, str], goal: float | None) -> "Figure":

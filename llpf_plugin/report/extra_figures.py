@@ -46,7 +46,10 @@ def sharpness_figure(profiles: Mapping[str, Sharpness]) -> "Figure":
 
 
 def walk_figure(record: Sequence[Mapping[str, Any]]) -> "Figure | None":
-    """How the search went: mini-batch loss and distance to go against gradient steps; None without a record of them."""
+    """How the search went: mini-batch loss and distance to go against gradient steps; None without a record of them.
+
+    Of walks from both ends, each has a line of its own.
+    """
     ticks = [r for r in record if all(isinstance(r.get(k), int | float) for k in ("gap", "settled_loss"))]
     if len(ticks) < 2:
         return None
@@ -56,10 +59,16 @@ def walk_figure(record: Sequence[Mapping[str, Any]]) -> "Figure | None":
     losses = np.where(np.isfinite(losses), losses, np.nan)
     figure = new_figure((CARD[0], 3.6))
     above, below = figure.subplots(2, 1, sharex=True)
-    above.plot(steps, [r["gap"] for r in ticks], ".-", color=BLUE, lw=1.3, ms=4)
+    sides = [r.get("side", "A") for r in ticks]
+    for side, style in (("A", "-"), ("B", "--")):
+        own = [i for i, s in enumerate(sides) if s == side]
+        line = {"ls": style, "marker": ".", "lw": 1.3, "ms": 4, "label": f"walker from {side}"}
+        above.plot([steps[i] for i in own], [ticks[i]["gap"] for i in own], color=BLUE, **line)
+        below.plot([steps[i] for i in own], [losses[i] for i in own], color=ORANGE, **{**line, "label": None})
     above.set_ylabel("distance to go")
     above.set_ylim(bottom=0)
-    below.plot(steps, losses, ".-", color=ORANGE, lw=1.3, ms=4)
+    if len(set(sides)) > 1:
+        above.legend()
     below.plot([steps[i] for i in undone], [losses[i] for i in undone], "x", color=MUTED, ms=6, label="move undone")
     plain_log(below)
     below.set_ylabel("mini-batch loss")

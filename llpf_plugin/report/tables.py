@@ -1,0 +1,181 @@
+"""The page's tables, as rows of numbers and words."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from llpf_plugin.quality import DEFINITIONS, Metric
+from llpf_plugin.quality.metrics import GEOMETRY
+from llpf_plugin.report.examine import Examined
+from llpf_plugin.report.words import duration, number, percent, plain
+
+SPLITS = ("train", "validation", "test")
+SPLIT_NAMES = {"train": "training", "validation": "validation", "test": "test"}
+
+
+def gradient_steps(one: Examined) -> float | None:
+    """Of a run; None where they are not recorded."""
+    steps = one.quality.path.cost.get("gradient_steps")
+    return float(steps) if isinstance(steps, int | float) else None
+
+
+def comparison_table(examined: Sequence[Examined]) -> list[dict[str, Any]]:
+    """One row a run, the best path first: those that reach the goal by their cost, then the others by their maximum."""
+
+    def rank(one: Examined) -> tuple[bool, float, float]:
+        steps = gradient_steps(one)
+        reached = one.quality.limit is not None and one.quality.maximum <= one.quality.limit
+        cost = steps if reached and steps is not None else np.inf
+        return (not reached, cost, one.quality.maximum)
+
+    rows = []
+    for place, one in enumerate(sorted(examined, key=rank)):
+        best_split = "test" if one.picked.scores.get("test") else "validation"
+        rows.append(
+            {
+                "name": one.run.name, "method": one.run.method, "connected": one.quality.connected,
+                "steps": gradient_steps(one), "seconds": _seconds(one),
+                "maximum": one.metrics("train")["dense_maximum"],
+                "validation": one.metrics("validation")["dense_maximum"], "ratio": one.metrics("train")["length_ratio"],
+                "integral": one.metrics("train")["integral"], "merged": one.picked.scores.get(best_split),
+                "merged_split": best_split, "best": place == 0,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def method_table(examined: Sequence[Examined]) -> list[dict[str, Any]]:
+    """One row a method, where any has several runs: success rate, and median and range over pairs."""
+    methods: dict[str, list[Examined]] = {}
+    for one in examined:
+        methods.setdefault(one.run.method, []).append(one)
+    if all(len(own) < 2 for own in methods.values()):
+        return []
+    rows = []
+    for method, own in methods.items():
+        steps = [s for o in own if (s := gradient_steps(o)) is not None]
+        reached = [o for o in own if o.quality.limit is not None and o.quality.maximum <= o.quality.limit]
+        rows.append(
+            {
+                "method": method, "runs": len(own), "pairs": len({o.run.pair for o in own}), "reached": len(reached),
+                "goal": any(o.quality.limit is not None for o in own), "steps": _spread(steps),
+                "maximum": _spread([o.quality.maximum for o in own]),
+                "ratio": _spread([o.quality.path.length_ratio for o in own]),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "not recorded"
+    middle, low, high = number(median(values)), number(min(values)), number(max(values))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def tiles(one: Examined) -> list[tuple[str, str, str]]:
+    """The numbers that a person looks for first: label, value, and what to see it beside."""
+    quality, scores = one.quality, one.picked.scores
+    goal = "no goal was set" if quality.limit is None else f"goal {number(quality.limit)}"
+    split = next((s for s in ("test", "validation", "train") if scores.get(s)), "train")
+    merged = scores.get(split)
+    tiles = [
+        ("dense maximum", number(quality.maximum), goal),
+        ("straight line", number(max(one.line)), "its worst point"),
+        ("gradient steps", number(gradient_steps(one)), duration(_seconds(one))),
+        ("length ratio", f"{quality.path.length_ratio:.2f}", "1 is the line"),
+    ]
+    if merged is not None:
+        value = number(merged.loss) if merged.accuracy is None else percent(merged.accuracy)
+        tiles.append(("merged model", value, f"{SPLIT_NAMES[split]}, t = {one.picked.t:.2f}"))
+    return tiles
+
+
+def score_rows(one: Examined) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Loss and accuracy of the ends, the merged model, and the worst point, by split."""
+    quality = one.quality
+    rows = []
+    for name, key in (("A", "A"), ("B", "B"), ("last settled knot", "last")):
+        row = quality.ends[key]
+        rows.append((name, [_score(row.get(s), row.get(f"{s}_accuracy"), s) for s in SPLITS]))
+    merged = [one.picked.scores.get(s) for s in SPLITS]
+    cells = [_score(x.loss if x else None, x.accuracy if x else None, s) for x, s in zip(merged, SPLITS, strict=True)]
+    rows.append(("merged model", cells))
+    worst = []
+    for split in SPLITS:
+        if split == "test":
+            worst.append(("", "not tested"))
+            continue
+        loss, accuracy = quality.column(split), quality.column(f"{split}_accuracy")
+        known = not np.isnan(loss).all()
+        low = None if np.isnan(accuracy).any() else float(accuracy.min())
+        worst.append(_score(float(np.nanmax(loss)) if known else None, low, split))
+    rows.append(("path, worst of each", worst))
+    return rows
+
+
+def _score(loss: float | None, accuracy: float | None, split: str) -> tuple[str, str]:
+    if loss is None:
+        return "", f"no {split} data"
+    return number(loss), "" if accuracy is None else percent(accuracy)
+
+
+def metric_rows(one: Examined) -> list[dict[str, Any]]:
+    """Every metric with its definition, on training and validation data."""
+    train, validation = one.metrics("train"), one.metrics("validation")
+    asked = Metric(None, "not asked for")
+    return [
+        {
+            "definition": definition,
+            "train": metric_cell(train.get(name, asked), definition.unit),
+            "validation": None if name in GEOMETRY else metric_cell(validation.get(name, asked), definition.unit),
+        }
+        for name, definition in DEFINITIONS.items()
+    ]
+
+
+def metric_cell(metric: Metric, unit: str) -> tuple[str, str]:
+    """The number, or nothing and the reason."""
+    if metric.value is None:
+        return "", metric.why
+    if unit == "share":
+        return percent(metric.value), ""
+    return (f"{metric.value:.3g}°" if unit == "degrees" else number(metric.value)), ""
+
+
+def costs(one: Examined) -> list[tuple[str, str]]:
+    """What the search cost."""
+    path = one.quality.path
+    cost = path.cost
+    kept = sum(1 for r in path.record if r.get("kept"))
+    memory = cost.get("peak_memory")
+    rows = [
+        ("gradient steps", number(gradient_steps(one))),
+        ("time of the search", duration(_seconds(one))),
+        ("ticks", f"{len(path.record)}, {kept} kept" if path.record and "kept" in path.record[0] else "not recorded"),
+        ("knots", f"{len(path.knots)}, {cost.get('dropped', 0)} dropped as superfluous"),
+        ("repairs", str(cost.get("repairs", 0))),
+        ("peak memory, all in", f"{memory / 2**20:.0f} MiB" if isinstance(memory, int | float) else "not recorded"),
+        ("measured points", f"{len(one.quality.rows)}, on {one.quality.sample or 'all'} training examples"),
+    ]
+    known = {"gradient_steps", "seconds", "dropped", "repairs", "goal", "peak_memory"}
+    return rows + [(k.replace("_", " "), plain(v)) for k, v in cost.items() if k not in known]
+
+
+def settings(one: Examined) -> list[tuple[str, str]]:
+    """What was asked of the search, where and with what."""
+    run = one.run
+    name, arguments = run.task
+    rows = [("method", run.method), ("task", " ".join([name, *(f"{k}={v}" for k, v in arguments.items())]))]
+    rows += [
+        (k.replace("_", " "), str(run.info[k])) for k in ("a", "b", "command", "torch", "threads") if k in run.info
+    ]
+    rows += [(k.replace("_", " "), plain(v)) for k, v in run.settings.items() if k != "method"]
+    return rows
+
+
+def _seconds(one: Examined) -> float | None:
+    seconds = one.quality.path.cost.get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) else None
