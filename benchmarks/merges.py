@@ -1,0 +1,237 @@
+"""What can be made of two networks that were trained apart, within a number of gradient steps on joint data."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from llpf_plugin import Compute, Path, Task, TensorData, align, find_path
+from llpf_plugin.data import Data
+from llpf_plugin.finders.base import Leg
+from llpf_plugin.finders.finetune import Finetune
+from llpf_plugin.gradient import Gradient
+from llpf_plugin.quality.predictions import predict
+from llpf_plugin.training import train
+from llpf_plugin.weights import Weights, coordinates, lerp, select
+
+MEMBERS, PLACES = 11, 10
+"""Points of a path in its ensemble, both ends included; segments in which a straight line is measured."""
+
+CHANCE = 2.0
+"""A little under the loss of guessing among ten classes."""
+
+AVERAGE, POINT, TUNED, ENSEMBLE = "average", "best point", "best point, finetuned", f"ensemble of {MEMBERS} points"
+"""The second halves of rows' names."""
+
+
+@dataclass(frozen=True)
+class Merge:
+    """One network, or several whose probabilities are averaged.
+
+    Attributes:
+        members: coordinates of each.
+        steps: gradient steps on the joint data that it took.
+        t: where a point was chosen on its path.
+        statistics: the data that each member's running statistics come from; empty for the joint data.
+    """
+
+    members: Sequence[Weights]
+    steps: int = 0
+    t: float | None = None
+    statistics: Sequence[Data] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How LLPF is used.
+
+    Attributes:
+        settle: the share of the steps that settles the ends on the joint data, half of it each.
+        align: bring B's units into A's order first.
+        polish: the share that trains the path as a chain once it is found.
+        tail: the share that the walk leaves over, to finetune the point that was chosen.
+        lr: factor on the task's learning rate.
+        low: settle every point to the case's low loss, however high that of the ends is, and undo moves above chance.
+        settings: of the walk.
+    """
+
+    settle: float = 0.2
+    align: bool = False
+    polish: float = 0.0
+    tail: float = 0.0
+    lr: float = 1.0
+    low: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A pair, and what there is to merge it with.
+
+    Attributes:
+        task: the joint training data, and the validation data that choices are made on; no test data.
+        a: network A.
+        b: network B.
+        own: the training data of A and of B.
+        everything: all training data.
+        steps: gradient steps on the joint data.
+        seed: of the network that is trained on everything.
+        sample: joint examples that the points of a path are measured on, None for all.
+        low: mini-batch loss that is low here.
+        lr: factor on the task's learning rate.
+        compute: device and precision, of all methods alike.
+    """
+
+    task: Task
+    a: Weights
+    b: Weights
+    own: tuple[TensorData, TensorData]
+    everything: TensorData
+    steps: int
+    seed: int
+    sample: int | None = None
+    low: float = 0.1
+    lr: float = 1.0
+    compute: Compute = field(default_factory=lambda: Compute("cpu"))
+
+    @cached_property
+    def aligned(self) -> Weights:
+        """B with its units in A's order."""
+        return align(self.a, self.b, self.task).weights
+
+    def coordinates(self, weights: Weights) -> Weights:
+        """The parameters of a state dict."""
+        return select(weights, list(coordinates(self.task.model)))
+
+    def finetuned(self, weights: Weights, steps: int) -> Weights:
+        """A network after so many steps of SGD on the joint data, the learning rate cooled."""
+        start = self.coordinates(weights)
+        if not steps:
+            return start
+        defaults = self.task.defaults
+        finder = Finetune(steps, defaults.lr * self.lr, defaults.momentum)
+        work, state = finder.init(Leg(Gradient(self.task, self.compute), start, start))
+        while state.outcome is None:
+            state = finder.step(work, state).state
+        return finder.knot(work)
+
+    def path(self, a: Weights, b: Weights, **settings: Any) -> Path:
+        """A path between two sets of coordinates; running statistics are estimated wherever it is measured."""
+        a, b = ({**whole, **some} for whole, some in ((self.a, a), (self.b, b)))
+        return find_path(a, b, self.task, sample=self.sample, compute=self.compute, **settings)
+
+
+def as_they_are(case: Case) -> dict[str, Merge]:
+    """The ends, and both together."""
+    a, b = case.coordinates(case.a), case.coordinates(case.b)
+    return {
+        "A": Merge([a], statistics=case.own[:1]),
+        "B": Merge([b], statistics=case.own[1:]),
+        "ensemble of the ends": Merge([a, b], statistics=case.own),
+    }
+
+
+def straight(case: Case) -> dict[str, Merge]:
+    """The straight line from A to B."""
+    return _line(case, case.b, "straight line")
+
+
+def aligned(case: Case) -> dict[str, Merge]:
+    """The straight line from A to the aligned B (Git Re-Basin)."""
+    return _line(case, case.aligned, "aligned line")
+
+
+def _line(case: Case, b: Weights, name: str) -> dict[str, Merge]:
+    start, end = case.coordinates(case.a), case.coordinates(b)
+    path = case.path(start, end, method="linear", points=PLACES, tolerance=1e9)
+    best = path.quality.pick("best")
+    return {
+        f"{name}, {AVERAGE}": Merge([lerp(start, end, 0.5)], t=0.5),
+        f"{name}, {POINT}": Merge([case.coordinates(best.weights)], t=best.t),
+    }
+
+
+def finetuned(case: Case) -> dict[str, Merge]:
+    """One end after all the steps."""
+    return {"finetune A": Merge([case.finetuned(case.a, case.steps)], case.steps)}
+
+
+def averaged(case: Case) -> dict[str, Merge]:
+    """The average after all the steps."""
+    middle = lerp(case.coordinates(case.a), case.coordinates(case.b), 0.5)
+    return {"average, then finetune": Merge([case.finetuned(middle, case.steps)], case.steps)}
+
+
+def averaged_aligned(case: Case) -> dict[str, Merge]:
+    """The average with the aligned B after all the steps."""
+    middle = lerp(case.coordinates(case.a), case.coordinates(case.aligned), 0.5)
+    return {"align, average, then finetune": Merge([case.finetuned(middle, case.steps)], case.steps)}
+
+
+def both_finetuned(case: Case) -> dict[str, Merge]:
+    """Both ends after half the steps each, together."""
+    half = case.steps // 2
+    members = [case.finetuned(end, half) for end in (case.a, case.b)]
+    return {"finetune both, ensemble": Merge(members, 2 * half)}
+
+
+def llpf(case: Case, recipe: Recipe, name: str = "LLPF") -> dict[str, Merge]:
+    """Settle both ends on the joint data, walk from one to the other, choose a point; what is left finetunes it."""
+    case, steps = replace(case, lr=recipe.lr), case.steps
+    each = int(steps * recipe.settle / 2)
+    a, b = (case.finetuned(end, each) for end in (case.a, case.aligned if recipe.align else case.b))
+    budget = steps - 2 * each - int(steps * recipe.tail)
+    words: dict[str, Any] = {
+        "points": 2,
+        "lr": case.task.defaults.lr * case.lr,
+        "polish": int(steps * recipe.polish),
+        "budget": budget,
+    }
+    if recipe.low:
+        words |= {"threshold": case.low, "barrier": max(CHANCE, case.low)}
+    path = case.path(a, b, **words, **recipe.settings)
+    best = path.quality.pick("best")
+    point, walked = case.coordinates(best.weights), 2 * each + path.cost["gradient_steps"]
+    members = [path.coordinates(float(t)) for t in np.linspace(0, 1, MEMBERS)]
+    return {
+        f"{name}, {POINT}": Merge([point], walked, best.t),
+        f"{name}, {TUNED}": Merge([case.finetuned(point, steps - walked)], steps, best.t),
+        f"{name}, {ENSEMBLE}": Merge(members, walked),
+    }
+
+
+def ceiling(case: Case) -> dict[str, Merge]:
+    """One network trained on all data, from scratch, by the recipe of the ends."""
+    weights = train(replace(case.task, train=case.everything), case.seed, case.compute)
+    return {"trained on all data": Merge([case.coordinates(weights)], statistics=[case.everything])}
+
+
+BASELINES: Mapping[str, Callable[[Case], dict[str, Merge]]] = {
+    "ends": as_they_are,
+    "straight": straight,
+    "aligned": aligned,
+    "finetune": finetuned,
+    "average": averaged,
+    "aligned average": averaged_aligned,
+    "both": both_finetuned,
+    "ceiling": ceiling,
+}
+"""What LLPF is compared with, a family of rows each, which is run as a whole."""
+
+
+def scores(case: Case, merge: Merge, data: Mapping[str, TensorData]) -> dict[str, float]:
+    """Accuracy and mean negative log likelihood of a merge on every split, probabilities averaged over its members."""
+    statistics = merge.statistics or [case.task.train] * len(merge.members)
+    gradients = [Gradient(replace(case.task, train=some), case.compute) for some in statistics]
+    together = TensorData(torch.cat([d.inputs for d in data.values()]), torch.cat([d.targets for d in data.values()]))
+    answers = [predict(g, w, together)[0] for g, w in zip(gradients, merge.members, strict=True)]
+    mean = torch.stack(answers).mean(0).split([len(d) for d in data.values()])
+    found = {}
+    for (split, examples), probabilities in zip(data.items(), mean, strict=True):
+        right = probabilities.gather(1, examples.targets.unsqueeze(1))
+        found[split] = float((probabilities.argmax(1) == examples.targets).double().mean())
+        found[f"{split}_loss"] = float(-right.clamp_min(1e-12).log().mean())
+    return found
