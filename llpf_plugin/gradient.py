@@ -114,7 +114,9 @@ class Gradient:
             weights: parameters to take the loss at instead of the model's own, by name; the graph goes on into them.
         """
         batch = self.task.train.batch(self.batch_size, self.seed, self.steps)
-        torch.manual_seed(generator("cpu", self.seed, self.steps, "dropout").initial_seed())
+        # Where CUDA sleeps, torch.manual_seed formats a stack trace for every kind of device, for half a millisecond.
+        own = torch.default_generator if self.device.type == "cpu" else torch
+        own.manual_seed(generator("cpu", self.seed, self.steps, "dropout").initial_seed())
         self.steps += 1
         self.model.train()
         with self.autocast():

@@ -108,11 +108,15 @@ def test_pairs_are_trained_once_joined_and_summarised(tmp_path: Path, capsys: py
     assert f"{results[1]['maximum']:.4f}; {results[1]['maximum']:.4f}" in printed
 
 
-def test_federated_curves_are_run_once_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_federated_curves_are_run_once_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("flwr", reason="the Flower adapter needs flwr: pip install 'llpf-plugin[flower]'")
     import federated
+    import federated_report
+    import federation
 
-    monkeypatch.setattr(federated, "load_task", lambda *_: tiny.mlp())
+    monkeypatch.setattr(federation, "load_task", lambda *_: tiny.mlp())
     place, figure = tmp_path / "curves.json", tmp_path / "curves.png"
     options = {
         "--json": str(place),
@@ -124,30 +128,36 @@ def test_federated_curves_are_run_once_and_reported(tmp_path: Path, monkeypatch:
     }
     shared = [word for pair in options.items() for word in pair]
     strategies = ["--starts", "independent", "--strategies", "FedAvg", "LLPFWalk"]
-    monkeypatch.setattr("sys.argv", ["federated.py", "curves", *shared, *strategies])
+    monkeypatch.setattr("sys.argv", ["federated.py", *shared, *strategies])
     federated.main()
     found = json.loads(place.read_text())
     assert sorted(key.split("|")[4] for key in found) == ["FedAvg", "LLPFWalk"]
     first = place.read_bytes()
     federated.main()
     assert place.read_bytes() == first
-    monkeypatch.setattr("sys.argv", ["federated.py", "report", "--json", str(place), "--figure", str(figure)])
-    federated.main()
+    monkeypatch.setattr("sys.argv", ["federated_report.py", "--json", str(place), "--figure", str(figure)])
+    federated_report.main()
     assert figure.is_file()
+    printed = capsys.readouterr().out
+    assert "independent, Dirichlet 0.3, 1 local epoch, 2 rounds**" in printed and "| LLPFWalk |" in printed
 
 
 def test_the_numbers_of_the_federated_tables_by_hand() -> None:
     pytest.importorskip("flwr", reason="the Flower adapter needs flwr: pip install 'llpf-plugin[flower]'")
-    import federated
+    import federated_report as report
+    import federation
 
     reference = {"start": [[0.9, 0], [0.8, 0]], "rounds": [[[0.1, 0], [0.1, 0]], [[0.95, 0], [0.95, 0]]]}
     ours = {"start": [[0.9, 0], [0.8, 0]], "rounds": [[[0.88, 0], [0.85, 0]], [[0.94, 0], [0.95, 0]]]}
-    assert federated.drop(reference) == pytest.approx(80) and federated.drop(ours) == pytest.approx(2)
-    assert federated.rounds_to(ours, reference) == 2
-    assert federated.interval([1.0, 3.0]) == "+2.0 [-10.7, +14.7]"
-    parts = federated.dirichlet(torch.arange(10).repeat(40), 4, 0.0, seed=0)
+    assert report.drop(reference) == pytest.approx(80) and report.drop(ours) == pytest.approx(2)
+    assert report.drop(ours, 1) == 0
+    assert report.rounds_to(ours, reference) == 2 and report.median_rounds([2, math.inf, 3]) == "3"
+    ends_low = {**reference, "rounds": reference["rounds"][:1]}
+    assert report.median_rounds([report.rounds_to(ours, ends_low)]) == "–"
+    assert report.interval([1.0, 3.0]) == "+2.0 [-10.7, +14.7]"
+    parts = federation.dirichlet(torch.arange(10).repeat(40), 4, 0.0, seed=0)
     assert sorted(torch.cat(parts).tolist()) == list(range(400))
-    assert min(len(p) for p in federated.dirichlet(torch.arange(10).repeat(40), 8, 0.05, seed=0)) >= federated.BATCH
+    assert min(len(p) for p in federation.dirichlet(torch.arange(10).repeat(40), 8, 0.05, seed=0)) >= federation.BATCH
 
 
 def test_pairs_across_spheres_have_twice_the_maximum_of_a_same_sphere_pair(

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from llpf_plugin.preflight import complete, fits, raise_errors
 from llpf_plugin.settle import SettleRule
 from llpf_plugin.sphere import Correct, project_, spheres
 from llpf_plugin.task import Task
-from llpf_plugin.weights import NEAR, Weights, clone, coordinates, distance, lerp, select
+from llpf_plugin.weights import NEAR, Weights, assign, clone, coordinates, distance, lerp, select
 
 SAMPLE = 512
 """Training examples that statistics are re-estimated on and that the incoming model is judged by."""
@@ -53,11 +52,11 @@ class Merged:
         weights: the complete state dict, on the CPU, running statistics re-estimated.
         pace: for the next round.
         moved: the part of the distance to the incoming model that was covered; negative if it grew.
-        low: whether the client ends at a low loss: the last settling came down to its threshold.
+        low: whether a tick settled down to its threshold; if none did, the model is the client's own, unchanged.
         own_loss: training loss of the model before.
         incoming_loss: that of the incoming model on the client's spheres.
         settled_loss: mini-batch loss of the last tick that stood; NaN if none did.
-        ticks: ticks that stood.
+        ticks: ticks up to the one that the client ends with.
     """
 
     weights: Weights
@@ -79,7 +78,8 @@ def merge_into_local(
 
     Ticks of Algorithm 1 (move, project, settle, project; arXiv 2505.02604) go from ``own`` to the point that lies
     ``share`` of the way towards ``incoming``, with an adaptive pace. Every tensor keeps the variance that it has in
-    ``own``. To call inside a client's ``train``, or through `llpf_merge_mod` without touching it.
+    ``own``. The client ends with the last tick that settled at a low loss; if none did, it keeps its own model and
+    tries smaller ticks next time. To call inside a client's ``train``, or through `llpf_merge_mod` without touching it.
 
     Args:
         own: the client's model, a state dict.
@@ -112,30 +112,52 @@ def merge_into_local(
     names = list(coordinates(gradient.model))
     begin, target = select(start, names), lerp(select(start, names), select(end, names), share)
     finder = _finder(task, level, room, limit, pace, active, correct)
-    state, knots = _walk(finder, Leg(gradient, start, target), pace)
+    went = _walk(finder, Leg(gradient, start, target), pace)
     gradient.budget = None
-    reestimate(gradient, SAMPLE)
-    weights = clone(gradient.model.state_dict(), "cpu")
+    weights = clone(start)
+    if went.knot is not None:
+        assign(gradient.model, went.knot)
+        reestimate(gradient, SAMPLE)
+        weights = clone(gradient.model.state_dict(), "cpu")
     before, after = (distance(w, select(end, names)) for w in (begin, select(weights, names)))
-    last: Mapping[str, Any] = knots[-1] if knots else {"settled_loss": float("nan"), "low": False}
+    kept = went.state.share if went.knot is not None else min(went.state.share, pace.share / 2)
     return Merged(
-        weights, Pace(max(state.share, finder.phases[0].pace.least), state.lr, level, gradient.steps),
-        1 - after / before if before > 0 else 0.0, bool(last["low"]), own_loss.loss, incoming_loss.loss,
-        last["settled_loss"], len(knots),
+        weights, Pace(max(kept, finder.phases[0].pace.least), went.state.lr, level, gradient.steps),
+        1 - after / before if before > 0 else 0.0, went.knot is not None, own_loss.loss, incoming_loss.loss,
+        went.settled_loss, went.ticks,
     )  # fmt: skip
 
 
-def _walk(finder: LowLoss, leg: Leg, pace: Pace) -> tuple[WalkState, list[Mapping[str, Any]]]:
-    """Tick until the end of the leg, or of the budget; the last state, and the reports of ticks that stood."""
+@dataclass
+class _Went:
+    """How a walk went.
+
+    Attributes:
+        state: the last one.
+        knot: coordinates after the last tick that settled at a low loss, None if none did.
+        ticks: ticks that stood, up to that knot.
+        settled_loss: of the last tick that stood.
+    """
+
+    state: WalkState
+    knot: Weights | None = None
+    ticks: int = 0
+    settled_loss: float = float("nan")
+
+
+def _walk(finder: LowLoss, leg: Leg, pace: Pace) -> _Went:
+    """Tick until the end of the leg, or of the budget."""
     walk, state = finder.init(leg)
-    state = replace(state, lr=pace.lr)
-    knots: list[Mapping[str, Any]] = []
-    while state.outcome is None and leg.gradient.remaining:
-        step = finder.step(walk, state)
-        state = step.state
+    went, stood = _Went(replace(state, lr=pace.lr)), 0
+    while went.state.outcome is None and leg.gradient.remaining:
+        step = finder.step(walk, went.state)
+        went.state = step.state
         if step.knot:
-            knots.append(step.report)
-    return state, knots
+            stood += 1
+            went.settled_loss = step.report["settled_loss"]
+        if step.knot and step.report["low"]:
+            went.knot, went.ticks = finder.knot(walk), stood
+    return went
 
 
 def _fitted(weights: Mapping[str, Tensor], task: Task) -> Weights:

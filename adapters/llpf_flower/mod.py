@@ -12,6 +12,7 @@ from torch import Tensor
 from llpf_flower.arrays import to_arrays, to_weights
 from llpf_flower.local import Merged, Pace, merge_into_local
 from llpf_flower.replies import RECORD
+from llpf_flower.serving import as_good
 from llpf_flower.state import LIMIT, Own, Store, client_id
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.gradient import Compute
@@ -91,8 +92,8 @@ class LLPFMergeMod:
         """Keep the model and reply with it; the client's own train function is not called."""
         store.save(own.weights, own.notes)
         metrics: dict[str, Any] = {self.weighted_by: examples}
-        if "settled_loss" in words:
-            metrics["train-loss"] = words["settled_loss"]
+        if "own_loss" in words:
+            metrics["train-loss"] = words["own_loss"]
         content = {"arrays": to_arrays(own.weights), "metrics": MetricRecord(metrics), RECORD: _record(context, words)}
         return Message(RecordDict(content), reply_to=message)  # type: ignore[arg-type]
 
@@ -112,12 +113,20 @@ class LLPFMergeMod:
         self, message: Message, context: Context, call_next: ClientAppCallable, config: ConfigRecord,
         arrays: ArrayRecord, store: Store,
     ) -> Message:  # fmt: skip
-        """Evaluate the model that serves this client: its own while the federation walks."""
-        if config.get("llpf-serving") == "own":
-            own = store.load(arrays) or self._first(context)
-            if own is not None:
-                message.content[self.arrays_key] = to_arrays(own.weights)
-        return call_next(message, context)
+        """Evaluate the model that serves this client: its own until the federation's is as good on its data."""
+        serving = str(config.get("llpf-serving", "mean"))
+        own = None if serving == "mean" else self._first(context)
+        if own is None and serving == "own":
+            own = store.load(arrays)
+        if own is not None and serving == "better":
+            found = as_good(to_weights(arrays), own.weights, self.task(context), self.tolerance, self.compute)
+            own = None if found else own
+        if own is not None:
+            message.content[self.arrays_key] = to_arrays(own.weights)
+        reply = call_next(message, context)
+        if reply.has_content() and serving != "mean":
+            reply.content[RECORD] = _record(context, {"served": "mean" if own is None else "own"})
+        return reply
 
 
 def llpf_merge_mod(
@@ -134,8 +143,9 @@ def llpf_merge_mod(
 
     Args:
         task_factory: makes the client's `Task` (model, objective, data) from its context.
-        own: makes the model that the client begins with, for independent starts; without it, or where it returns
-            None, the client takes the serving model.
+        own: makes the model that the client begins with, for independent starts; it goes on serving the client until
+            the federation's is as good on the client's data. Without it, or where it returns None, the client takes
+            the server's.
         share: the part of the way to walk in a round, where the server does not say.
         steps: gradient steps of a round's walk, where the server does not say (default: an epoch, at least 20).
         tolerance: training loss above that of the client's first model that counts as low.

@@ -16,7 +16,7 @@ from llpf_flower.replies import Reply
 from llpf_flower.strategy import LLPFStrategy
 from llpf_plugin import find_path
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.evaluate import reestimate
+from llpf_plugin.evaluate import evaluate, reestimate
 from llpf_plugin.finders.base import Outcome
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.settings import Settings
@@ -52,13 +52,14 @@ def join_models(
     """Join models pairwise along low-loss paths, as a balanced tree: pairs, then pairs of what came out of them.
 
     Every model is first settled on the server's set, since a client that has never seen some classes has a high loss
-    there, and a path is only worth something between two good ends. Of each path the best inner point on validation
-    data goes on (on training data if there are none).
+    there, and a path is only worth something between two good ends. Of each pair goes on what is best on validation
+    data (on training data if there are none): the best inner point of the path, or one of its ends. What is left of the
+    budget finetunes the last one, if that makes it better there.
 
     Args:
         models: state dicts of one architecture.
         task: the server's small set.
-        budget: gradient steps for everything: a fifth settles, the rest walks.
+        budget: gradient steps for everything: a fifth settles, the rest walks and finetunes.
         settings: of the walks; ``budget`` is set here.
         compute: device and precision.
 
@@ -78,19 +79,35 @@ def join_models(
     for number, node in enumerate(pairs):
         a, b = (going.pop(half) for half in node.halves)
         share = (budget - steps) // (len(pairs) - number)
-        going[node] = a
         try:
             path = find_path(a, b, task, _with_budget(settings, max(1, share)), compute=compute)
         except LLPFError as error:  # twice the same model, for instance
-            log(WARNING, "models %s cannot be joined, the first of them goes on: %s", node.name, error)
+            log(WARNING, "models %s cannot be joined, the better of them goes on: %s", node.name, error)
+            going[node] = _best(gradient, [a, b])
             continue
         arrived = path.outcome in (Outcome.ARRIVED, Outcome.SHORT)
         steps, joined = steps + path.cost["gradient_steps"], joined + arrived
         worst = max(worst, path.quality.maximum)
         log(INFO, "models %s: %s", node.name, path.outcome.value if path.outcome else "")
-        if arrived:
-            going[node] = path.quality.pick("best").weights
-    return Joined(going[root], steps, joined, len(pairs), worst)
+        inner = [path.quality.pick("best").weights] if arrived else []
+        going[node] = _best(gradient, [*inner, a, b])
+    weights, left = going[root], max(0, budget - steps) if joined else 0
+    if left:
+        weights = _best(gradient, [weights, finetune(weights, task, left, compute)])
+    return Joined(weights, steps + left, joined, len(pairs), worst)
+
+
+def _best(gradient: Gradient, models: Sequence[Weights]) -> Weights:
+    """The model with the most correct answers, then the lowest loss, on validation data, or on training data."""
+    split = "train" if gradient.task.validation is None else "validation"
+    data = {"train": gradient.task.train, "validation": gradient.task.validation}
+
+    def rank(weights: Weights) -> tuple[float, float]:
+        found = evaluate(gradient, weights, data)[0][split]
+        assert found is not None
+        return -(found.accuracy or 0.0), found.loss
+
+    return min(models, key=rank)
 
 
 def finetune(weights: Mapping[str, Tensor], task: Task, steps: int, compute: Compute | None = None) -> Weights:

@@ -1,6 +1,6 @@
 """`LLPFStrategy`: FedAvg whose mean lies on the clients' variance spheres."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any, get_args
@@ -12,10 +12,11 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 
 from llpf_flower import checkpoint, history, order, serverside
-from llpf_flower.arrays import is_buffer, to_arrays, to_weights, view
+from llpf_flower.arrays import is_buffer, view
 from llpf_flower.mean import Average, Buffers, Rule, Sphere, average, by_layer
+from llpf_flower.memory import Memory
 from llpf_flower.replies import Reply, common_metrics, sift
-from llpf_plugin.errors import LLPFError, MismatchError
+from llpf_plugin.errors import LLPFError
 from llpf_plugin.gradient import Compute
 from llpf_plugin.sphere import Correct
 from llpf_plugin.task import Task
@@ -23,7 +24,7 @@ from llpf_plugin.task import Task
 MetricsFunction = Callable[[list[RecordDict], str], MetricRecord]
 
 
-class LLPFStrategy(FedAvg):
+class LLPFStrategy(Memory, FedAvg):
     """FedAvg with a mean that keeps the clients' variance, layer by layer.
 
     The mean of networks that have drifted apart has less variance than any of them. Here each layer of it is projected
@@ -127,7 +128,7 @@ class LLPFStrategy(FedAvg):
         if self.phases:
             parameters = [k for k, a in initial_arrays.items() if not is_buffer(k, view(a))]
             order.check(self.phases, list(initial_arrays), parameters)
-        evaluate = None if evaluate_fn is None else self._noting(evaluate_fn)
+        evaluate = None if evaluate_fn is None else self.noting(evaluate_fn)
         self.arrays = initial_arrays
         result = super().start(grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate)
         if not result.arrays:  # no round had a reply that counts
@@ -135,7 +136,7 @@ class LLPFStrategy(FedAvg):
         for line in self.table().splitlines():
             log(INFO, "\t%s", line)
         if self.checkpoint_dir is not None:
-            self._report(self.checkpoint_dir)
+            self.report(self.checkpoint_dir)
         return result
 
     def configure_train(
@@ -233,69 +234,6 @@ class LLPFStrategy(FedAvg):
                 metrics[f"llpf-{name.replace(' ', '-')}"] = float(row[name])
         metrics.update({f"llpf-variance/{layer}": kept for layer, kept in row.get("variance", {}).items()})
         return metrics
-
-    def _noting(
-        self, evaluate: Callable[[int, ArrayRecord], MetricRecord | None]
-    ) -> Callable[[int, ArrayRecord], MetricRecord | None]:
-        """The user's evaluation, with its numbers noted in the round's row."""
-
-        def noting(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
-            metrics = evaluate(server_round + self.first_round, arrays)
-            if metrics is not None and self.rows and server_round > 0:
-                self.rows[-1].update(history.numbers(metrics, "server "))
-            return metrics
-
-        return noting
-
-    def table(self) -> str:
-        """A Markdown table of all rounds."""
-        return history.table(self.rows)
-
-    def draw(self, place: str | Path) -> Path:
-        """A picture of all rounds.
-
-        Raises:
-            LLPFError: matplotlib is not installed.
-        """
-        return history.draw(self.rows, place)
-
-    def _report(self, folder: Path) -> None:
-        try:
-            log(INFO, "\tPicture: %s", self.draw(folder / "rounds.png"))
-        except LLPFError as error:
-            log(WARNING, "\tNo picture: %s", error)
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that a later run needs to go on: round, rows, and models (tensors by name, by part)."""
-        models = {} if self.arrays is None else {"arrays": to_weights(self.arrays)}
-        return {"round": self.rows[-1]["round"] if self.rows else self.first_round, "rows": self.rows, "models": models}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`: the round offset, the rows and the global model, which `start` is to be given.
-
-        Raises:
-            MismatchError: the state is no strategy's.
-        """
-        try:
-            rows = [{**row, "left_out": {int(k): v for k, v in row["left_out"].items()}} for row in state["rows"]]
-            self.first_round, self.rows = int(state["round"]), rows
-            models = state["models"]
-        except (KeyError, TypeError) as error:
-            raise MismatchError(
-                f"this is no state of a strategy: {error!r}; give what state_dict() returned"
-            ) from error
-        self.arrays = to_arrays(models["arrays"]) if "arrays" in models else None
-
-    def resume(self, place: str | Path) -> ArrayRecord:
-        """Load a checkpoint, or the newest one of a folder, and return the model to give to `start`.
-
-        Raises:
-            CheckpointError: there is none, or it cannot be read.
-        """
-        self.load_state_dict(checkpoint.load(checkpoint.newest(place)))
-        if self.arrays is None:
-            raise MismatchError(f"{place} was written before the first round and holds no model")
-        return self.arrays
 
 
 def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:

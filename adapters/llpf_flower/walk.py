@@ -1,17 +1,17 @@
-"""`LLPFWalk`: the clients walk together, each on its own low-loss path, and average once they are close."""
+"""`LLPFWalk`: clients walk together, each on its own low-loss path, and are averaged once they are close."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from logging import INFO
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 
 from llpf_flower import history
 from llpf_flower.arrays import to_arrays, to_weights
 from llpf_flower.mean import Rule, average
-from llpf_flower.replies import Reply
+from llpf_flower.replies import RECORD, Reply
 from llpf_flower.strategy import LLPFStrategy
 from llpf_plugin.errors import LLPFError
 
@@ -23,25 +23,28 @@ SHRUNK = 0.95
 
 
 class LLPFWalk(LLPFStrategy):
-    """Federated M2M: no client's model ever has to pass through the collapsed average.
+    """Federated M2M: clients that begin with models of their own come together, and none is served a useless mean.
 
     In every round the server sends the clients' mean, the share of the way and the active layers; each client walks its
     own model towards the mean on its own data (`llpf_merge_mod`). The first round, and the first of a client that
     comes later, only asks for its model. The server hands over to averaging, as `LLPFStrategy` does it, once the mean
-    is good, or once the clients are close and come no closer. Until then a client's model serves: it is what `start`
-    evaluates and returns, and clients evaluate their own. Clients that begin with the server's model are averaged from
-    the first round on.
+    is good, once the clients are close, or once they come no closer. Clients that begin with the server's model are
+    averaged from the first round on.
+
+    A client goes on being served by the model that it began with until the federation's is as good on its own data: it
+    is what it evaluates. While the clients walk, `start` evaluates and returns the model of one of them.
 
     Args:
         *arguments: as in `LLPFStrategy`, whose rules hold for the averaging.
         share: the part of the way to the mean that clients walk in the first round; it grows while all of
-            them end at a low loss, and shrinks while fewer than half do.
+            them come closer at a low loss, and shrinks while fewer than half do.
         most: the largest share.
         steps: gradient steps of a client in a round, None for the client's own choice.
         tolerance: the mean is good if its training loss, as the clients measure it on their data, is on average at most
             this much above that of their own models.
-        close: clients are close if their distance to the mean is at most this part of its norm.
-        patience: rounds without coming closer after which close clients are averaged.
+        close: clients are close if their models have at least this much in common: the mean correlation between two of
+            them, over the tensors that are held on spheres; with -1 they are averaged from the first round on.
+        patience: rounds that bring the clients less than 5 % closer after which they are averaged.
         **options: as in `LLPFStrategy`.
 
     Attributes:
@@ -51,13 +54,13 @@ class LLPFWalk(LLPFStrategy):
 
     def __init__(
         self, *arguments: Any, share: float = 0.5, most: float = 1.0, steps: int | None = None,
-        tolerance: float = 0.1, close: float = 0.1, patience: int = 3, **options: Any,
+        tolerance: float = 0.1, close: float = 0.5, patience: int = 1, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(*arguments, **options)
         if not 0 < share <= most <= 1:
             raise LLPFError(f"share = {share} and most = {most}: it must be 0 < share ≤ most ≤ 1")
-        if not (tolerance > 0 and close > 0 and patience >= 1):
-            raise LLPFError("tolerance and close must be above 0, and patience at least 1")
+        if not (tolerance > 0 and -1 <= close <= 1 and patience >= 1):
+            raise LLPFError("tolerance must be above 0, close a correlation in [-1, 1], and patience at least 1")
         self.share, self.most, self.steps = share, most, steps
         self.tolerance, self.close, self.patience = tolerance, close, patience
         self.averaging = False
@@ -69,8 +72,8 @@ class LLPFWalk(LLPFStrategy):
         return {
             **super()._settings(),
             "Walk": f"{self.share:g} of the way in the first round, then up to {self.most:g}",
-            "Averages": f"where the mean is within {self.tolerance:g} of the clients' loss, or closer than "
-            f"{self.close:g} and standing still for {self.patience} rounds",
+            "Averages": f"where the mean is within {self.tolerance:g} of the clients' loss, they have "
+            f"{self.close:g} in common, or stand still for {self.patience} rounds",
         }
 
     def configure_train(
@@ -101,9 +104,17 @@ class LLPFWalk(LLPFStrategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """While walking, clients evaluate their own models: those serve them."""
-        config["llpf-serving"] = "mean" if self.averaging else "own"
+        """While walking, clients evaluate their own models; afterwards, until the mean is as good on their data."""
+        config["llpf-serving"] = "better" if self.averaging else "own"
         return super().configure_evaluate(server_round, arrays, config, grid)
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """As `LLPFStrategy`, and note how many clients are still served by their own model."""
+        replies = list(replies)
+        if self.rows:
+            told = [m.content.config_records.get(RECORD, ConfigRecord()) for m in replies if m.has_content()]
+            self.rows[-1]["on their own"] = sum(words.get("served") == "own" for words in told)
+        return super().aggregate_evaluate(server_round, replies)
 
     def combine(self, row: history.Row, replies: Sequence[Reply]) -> ArrayRecord:
         """The model that serves from now on: a client's while the clients walk, then their mean."""
@@ -114,9 +125,11 @@ class LLPFWalk(LLPFStrategy):
         assert self.arrays is not None
         self.active(row)
         models = [(r.arrays, r.weight) for r in replies]
-        result = average(models, self.arrays, Rule("none", buffers=self._walking_buffers, dtype=self.rule.dtype))
+        rule = Rule("clients", self.rule.correct, self._walking_buffers, self.rule.dtype)
+        result = average(models, self.arrays, rule)
         self.mean = result.arrays
         row["consensus"], row["share"] = result.consensus, self.share
+        row["in common"] = in_common(list(result.kept.values()), [r.weight for r in replies])
         self._look(row, [r for r in replies if r.told.get("mode") == "walk"])
         self._pace([r for r in replies if r.told.get("mode") == "walk"])
         if why := self._why_average(row, replies):
@@ -156,8 +169,10 @@ class LLPFWalk(LLPFStrategy):
             return "all of them began with the server's model"
         if row.get("barrier", float("inf")) <= self.tolerance:
             return f"their mean has a loss of {row['barrier']:+.3g} relative to their own"
-        if row["consensus"] <= self.close and self._still >= self.patience:
-            return f"they are within {row['consensus']:.2g} of their mean and come no closer"
+        if row["in common"] >= self.close:
+            return f"their models have {row['in common']:.2g} in common"
+        if self._still >= self.patience:
+            return f"they have come no closer than {self._least:.2g} for {self._still} rounds"
         return ""
 
     def state_dict(self) -> dict[str, Any]:
@@ -177,6 +192,22 @@ class LLPFWalk(LLPFStrategy):
         self.averaging, self.share = walk["averaging"], walk["share"]
         self._least, self._still = walk["least"], walk["still"]
         self.mean = to_arrays(state["models"]["mean"]) if "mean" in state["models"] else None
+
+
+def in_common(kept: Sequence[float], weights: Sequence[float]) -> float:
+    """The mean correlation between two clients' tensors, from the variance that their weighted mean keeps.
+
+    A mean of tensors of one variance keeps ``s + (1 - s)·ρ`` of it, where ``s`` is the sum of the squared weights,
+    which add up to 1, and ρ the mean correlation; unrelated tensors keep ``s``, equal ones all.
+
+    Args:
+        kept: by tensor, variance of the mean over the clients' mean variance.
+        weights: of the clients.
+    """
+    alone = sum(w**2 for w in weights) / sum(weights) ** 2
+    if alone >= 1 or not kept:
+        return 1.0
+    return (sum(kept) / len(kept) - alone) / (1 - alone)
 
 
 def _number(reply: Reply, key: str) -> float:

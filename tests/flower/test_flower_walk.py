@@ -18,9 +18,12 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.clientapp import ClientApp
 from torch import Tensor
 
-from llpf_flower import LLPFStrategy, LLPFWalk, llpf_merge_mod, merge_into_local, to_arrays, to_weights
+from llpf_flower import LLPFStrategy, LLPFWalk, Pace, llpf_merge_mod, merge_into_local, to_arrays, to_weights
+from llpf_flower.mean import average
 from llpf_flower.replies import RECORD
+from llpf_flower.serving import FITTED, as_good
 from llpf_flower.state import OWN, Store
+from llpf_flower.walk import in_common
 from llpf_plugin import Task, TensorData
 from llpf_plugin.errors import CheckpointError, LLPFError, MismatchError, RunError
 from llpf_plugin.evaluate import reestimate, score
@@ -112,6 +115,14 @@ def test_the_local_half_keeps_to_its_steps_and_goes_on_with_the_next_batches() -
 def test_the_local_half_is_repeatable_bit_by_bit() -> None:
     runs = [merge_into_local(_start(0), _start(1), shard(0), steps=20, seed=3) for _ in range(2)]
     assert tiny.same(runs[0].weights, runs[1].weights)
+
+
+def test_without_a_low_tick_the_client_keeps_its_model_and_tries_smaller_ones() -> None:
+    task = shard(0)
+    level = Pace(share=0.4, level=-1.0)  # no loss comes down to this
+    merged = merge_into_local(_start(0), _start(1), task, share=1.0, steps=10, pace=level, tolerance=0.1)
+    assert tiny.same(merged.weights, _start(0)) and not merged.low and merged.moved == 0.0 and merged.ticks == 0
+    assert merged.pace.share <= 0.2
 
 
 def test_inactive_layers_only_settle() -> None:
@@ -263,7 +274,7 @@ def test_from_independent_starts_nobody_is_worse_off_and_it_ends_in_one_good_mod
 
 
 def test_a_clients_model_serves_until_the_mean_is_good() -> None:
-    strategy, result, _ = walk(2, tolerance=1e-9, close=1e-9)
+    strategy, result, _ = walk(2, tolerance=1e-9, close=1.0)
     assert not strategy.averaging and strategy.rows[0]["serving"] == "client 0"
     assert accuracy(to_weights(result.arrays), shard(0)) > 0.95
     assert strategy.rows[0]["share"] == 0.5 and "barrier" not in strategy.rows[0]
@@ -280,7 +291,7 @@ def test_from_a_common_start_it_averages_from_the_first_round_on_as_fedavg() -> 
 def test_a_client_that_joins_late_walks_in_from_its_own_model() -> None:
     nodes = grid(_client([llpf_merge_mod(shard, own=own, steps=20)]), CLIENTS)
     nodes.silent = {1003}
-    strategy, _, _ = walk(3, nodes=nodes, close=1e-9, tolerance=1e-9)
+    strategy, _, _ = walk(3, nodes=nodes, close=1.0, tolerance=1e-9)
     assert [row["left_out"] for row in strategy.rows] == [{1003: "it did not answer in time"}] * 3
     nodes.silent = set()
     walk(2, strategy=strategy, nodes=nodes)
@@ -290,7 +301,7 @@ def test_a_client_that_joins_late_walks_in_from_its_own_model() -> None:
 
 def test_a_client_that_lost_its_model_is_left_out_once_and_asked_to_join_again() -> None:
     lost = grid(_client([llpf_merge_mod(shard, own=lambda c: own(c) if number(c) else None, steps=20)]), CLIENTS)
-    strategy = LLPFWalk(tolerance=1e-9, close=1e-9)
+    strategy = LLPFWalk(tolerance=1e-9, close=1.0)
     walk(1, strategy=strategy, nodes=lost)
     lost.contexts[1001].state = RecordDict()
     strategy.first_round = 1
@@ -299,20 +310,82 @@ def test_a_client_that_lost_its_model_is_left_out_once_and_asked_to_join_again()
     assert strategy.rows[2]["clients"] == CLIENTS
 
 
-def test_close_clients_that_come_no_closer_are_averaged() -> None:
-    strategy = LLPFWalk(tolerance=1e-6, close=1.0, patience=1)
-    strategy.arrays = LIKE
-    far = [record(w=[[3.0, 0.0]]), record(w=[[1.0, 2.0]])]
+def told(arrays: ArrayRecord, node: int, loss: float) -> Message:
+    """The reply of a client that walked."""
+    made = reply(arrays, 1, node)
+    made.content[RECORD] = ConfigRecord({"mode": "walk", "own_loss": 0.0, "incoming_loss": loss, "low": True})
+    return made
 
-    def told(arrays: ArrayRecord, node: int, loss: float) -> Message:
-        made = reply(arrays, 1, node)
-        made.content[RECORD] = ConfigRecord({"mode": "walk", "own_loss": 0.0, "incoming_loss": loss, "low": True})
-        return made
 
-    for number_of_round in (1, 2):
-        strategy.aggregate_train(number_of_round, [told(a, i, 5.0) for i, a in enumerate(far)])
-    assert strategy.averaging and [row["barrier"] for row in strategy.rows] == [5.0, 5.0]
-    assert [row["serving"] for row in strategy.rows] == ["client 0", "mean"]
+FAR = [record(w=[[3.0, 0.0, 0.0, 1.0]]), record(w=[[2.0, 2.0, -2.0, 2.0]])]
+"""Two models of variances 1.5 and 3: their mean keeps 1.625 of 2.25, and so they have 4/9 in common."""
+
+
+@pytest.mark.parametrize(
+    ("options", "serving"),
+    [
+        ({"close": 0.6, "patience": 1}, ["client 0", "mean"]),
+        ({"close": 0.6, "patience": 2}, ["client 0", "client 0", "mean"]),
+        ({"close": 0.4, "patience": 9}, ["mean"]),
+        ({"close": 0.6, "patience": 9, "tolerance": 5.0}, ["mean"]),
+    ],
+)
+def test_it_averages_clients_that_are_close_or_come_no_closer_or_whose_mean_is_good(
+    options: dict[str, float], serving: list[str]
+) -> None:
+    strategy = LLPFWalk(**{"tolerance": 1e-6, **options})
+    strategy.arrays = FAR[0]
+    for number_of_round in range(1, len(serving) + 1):
+        strategy.aggregate_train(number_of_round, [told(a, i, 5.0) for i, a in enumerate(FAR)])
+    assert [row["serving"] for row in strategy.rows] == serving
+    assert strategy.rows[0]["barrier"] == 5.0 and strategy.rows[0]["in common"] == pytest.approx(4 / 9)
+
+
+def test_what_clients_have_in_common_does_not_depend_on_how_many_they_are() -> None:
+    rng = torch.Generator().manual_seed(0)
+    shared = torch.randn(400, 50, generator=rng)
+    for weights in ([1.0, 1.0], [1.0] * 8, [1.0, 5.0, 2.0]):
+        models = [
+            (to_arrays({"w": 0.6**0.5 * shared + 0.4**0.5 * torch.randn(400, 50, generator=rng)}), w) for w in weights
+        ]
+        kept = average(models, models[0][0]).kept
+        assert in_common(list(kept.values()), weights) == pytest.approx(0.6, abs=0.02)
+    assert in_common([1.0], [3.0]) == 1.0
+
+
+# Which model serves
+
+
+def test_a_client_is_served_by_its_own_model_until_the_federations_is_as_good() -> None:
+    strategy, result, _ = walk(6)
+    waiting = [row["on their own"] for row in strategy.rows]
+    assert waiting[:2] == [CLIENTS, CLIENTS] and waiting[-1] == 0
+    served = [float(m["acc"]) for m in result.evaluate_metrics_clientapp.values()]  # type: ignore[arg-type]
+    assert served[0] == pytest.approx(np.mean([accuracy(_start(i), shard(i)) for i in range(CLIENTS)]))
+
+
+def test_a_mean_that_is_useless_is_not_served_even_once_the_federation_averages() -> None:
+    strategy, result, _ = walk(1, close=-1, sphere="none")
+    assert strategy.averaging and strategy.rows[0]["on their own"] == CLIENTS
+    starts = np.mean([accuracy(_start(i), shard(i)) for i in range(CLIENTS)])
+    assert accuracy(to_weights(result.arrays)) < starts - 0.02
+    assert result.evaluate_metrics_clientapp[1]["acc"] == pytest.approx(starts)
+
+
+def test_on_training_data_the_federations_model_has_room_and_on_validation_data_none() -> None:
+    task, mine = replace(shard(0), validation=None), _start(0)
+    other = {k: 0.5 * t for k, t in mine.items()}
+    gradient = Gradient(task)
+    losses = []
+    for weights in (mine, other):
+        assign(gradient.model, weights)
+        losses.append(score(gradient, task.train).loss)
+    room = losses[1] - losses[0]
+    assert room > 0
+    assert as_good(other, mine, task, tolerance=1.01 * room / FITTED)
+    assert not as_good(other, mine, task, tolerance=0.99 * room / FITTED)
+    held = replace(task, validation=task.train)
+    assert not as_good(other, mine, held, tolerance=100.0) and as_good(mine, other, held)
 
 
 @pytest.mark.parametrize(("low", "wanted"), [([True, True], 0.75), ([True, False], 0.5), ([False, False], 1 / 3)])
@@ -333,7 +406,7 @@ def test_the_server_names_share_steps_and_active_layers() -> None:
     def listen(message: Message, context: Context) -> dict[str, Any]:
         seen.append(dict(message.content["config"]))  # type: ignore[call-overload]
         return {
-            "arrays": message.content["arrays"],
+            "arrays": to_arrays({k: torch.randn(t.shape) for k, t in state(message.content["arrays"]).items()}),
             "metrics": MetricRecord({"num-examples": 1}),
             RECORD: ConfigRecord({"mode": "walk", "own_loss": 0.0, "incoming_loss": 9.0, "low": True}),
         }
@@ -341,7 +414,7 @@ def test_the_server_names_share_steps_and_active_layers() -> None:
     task = tiny.mlp()
     strategy = LLPFWalk(
         layer_order=(lambda: tiny.mlp().model, task.example_inputs()), phases="layer", rounds_per_phase=2, steps=4,
-        close=1e-9, fraction_evaluate=0.0,
+        close=1.0, patience=9, fraction_evaluate=0.0,
     )  # fmt: skip
     strategy.start(grid(app(listen), 2), to_arrays(task.model.state_dict()), num_rounds=3)
     assert [c["llpf-mode"] for c in seen] == ["join"] * 2 + ["walk"] * 4
@@ -350,8 +423,8 @@ def test_the_server_names_share_steps_and_active_layers() -> None:
 
 
 def test_a_walk_is_resumed(tmp_path: Path) -> None:
-    whole, _, _ = walk(4, close=1e-9, tolerance=1e-9, checkpoint_dir=tmp_path)
-    again = LLPFWalk(close=1e-9, tolerance=1e-9)
+    whole, _, _ = walk(4, close=1.0, tolerance=1e-9, checkpoint_dir=tmp_path)
+    again = LLPFWalk(close=1.0, tolerance=1e-9)
     again.resume(tmp_path / "round-00002.safetensors")
     assert (again.share, again.averaging, again.first_round) == (whole.rows[2]["share"], False, 2)
     assert again.mean is not None and len(again.rows) == 2
@@ -359,7 +432,7 @@ def test_a_walk_is_resumed(tmp_path: Path) -> None:
         again.load_state_dict(LLPFStrategy().state_dict())
 
 
-@pytest.mark.parametrize("options", [{"share": 0.0}, {"share": 0.9, "most": 0.5}, {"patience": 0}, {"close": 0.0}])
+@pytest.mark.parametrize("options", [{"share": 0.0}, {"share": 0.9, "most": 0.5}, {"patience": 0}, {"close": 1.5}])
 def test_options_of_the_walk_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(LLPFError):
         LLPFWalk(**options)

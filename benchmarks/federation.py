@@ -1,0 +1,246 @@
+"""Clients, data and strategies of the federated benchmarks: everything that the strategies of one setting share.
+
+All strategies of one setting run on the same data, splits, initial models and mini-batches, in one process
+(`llpf_flower.inprocess`).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from flwr.app import Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedProx, Strategy
+from torch import Tensor
+
+from llpf_flower import LLPFStrategy, LLPFWalk, llpf_merge_mod, to_arrays, to_weights
+from llpf_flower.inprocess import InProcessGrid
+from llpf_plugin import Defaults, Task, TensorData, load_task
+from llpf_plugin.training import initialise, train
+from llpf_plugin.weights import Weights, clone
+
+BATCH, LR, TEST = 32, 0.05, 500
+"""Mini-batch and learning rate of every client, and the most test images that are used."""
+
+QUIET = {"fraction_train": 1.0, "fraction_evaluate": 1.0}
+
+STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
+    "FedAvg": FedAvg,
+    "FedAvg, largest client first": FedAvg,
+    "FedAvgM": lambda **o: FedAvgM(server_momentum=0.5, **o),
+    "FedProx": lambda **o: FedProx(proximal_mu=0.1, **o),
+    "FedAdam": lambda **o: FedAdam(eta=0.01, tau=1e-3, **o),
+    "LLPFStrategy": LLPFStrategy,
+    "LLPFWalk": LLPFWalk,
+    "LLPFWalk, no walk": lambda **o: LLPFWalk(close=-1, **o),
+}
+"""By name. "Largest client first": all clients take the model of the one with the most examples, then FedAvg.
+"No walk": averaging as in LLPFStrategy from the first round on, each client served by its own model until the mean is
+as good."""
+
+INDEPENDENT_ONLY = ("FedAvg, largest client first", "LLPFWalk", "LLPFWalk, no walk")
+"""What differs only from independent starts; from a common start LLPFWalk is LLPFStrategy bit by bit."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a run depends on besides the strategy.
+
+    Attributes:
+        task: of the models and the data.
+        subset: training examples, 0 for all.
+        clients: how many.
+        alpha: of the Dirichlet split by class, 0 for IID.
+        epochs: of a client in a round.
+        independent: whether clients begin with models of their own, trained apart, or all with one untrained model.
+        rounds: how many.
+        seed: of split, starts and batches.
+        start_epochs: that the independent models are trained for.
+    """
+
+    task: str
+    subset: int
+    clients: int
+    alpha: float
+    epochs: int
+    independent: bool
+    rounds: int
+    seed: int
+    start_epochs: float = 100
+
+    def key(self, strategy: str) -> str:
+        """Name of the run in the JSON file."""
+        split = f"Dirichlet {self.alpha:g}" if self.alpha else "IID"
+        start = "independent" if self.independent else "common"
+        return f"{self.task}|{split}|{self.epochs}|{start}|{strategy}|{self.seed}"
+
+
+class Federation:
+    """Clients with data, and everything that the strategies of one setting share."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.task = load_task(setting.task, {"subset": setting.subset} if setting.subset else {})
+        test = self.task.test
+        assert isinstance(self.task.train, TensorData) and isinstance(test, TensorData)
+        self.test = test.subset(TEST)
+        self.parts = dirichlet(self.task.train.targets, setting.clients, setting.alpha, setting.seed)
+        self.tasks = [self._client_task(i) for i in range(setting.clients)]
+        self.starts: list[Weights] = []
+        if setting.independent:
+            self.starts = [
+                train(task, 1000 * setting.seed + i, epochs=setting.start_epochs) for i, task in enumerate(self.tasks)
+            ]
+        initialise(self.task.model, 7000 + setting.seed)
+        self.initial = to_arrays(self.task.model.state_dict())
+        self._looked: tuple[bytes, Tensor] = (b"", torch.zeros(0))
+
+    def _client_task(self, i: int) -> Task:
+        """One client's part of the training data, with a model to work in."""
+        data = self.task.train
+        assert isinstance(data, TensorData)
+        part = TensorData(data.inputs[self.parts[i]], data.targets[self.parts[i]], data.augment)
+        settings = Defaults(BATCH, LR, 0.9, self.task.defaults.tolerance)
+        return replace(
+            self.task, train=part, validation=None, test=None, defaults=settings, model=deepcopy(self.task.model)
+        )
+
+    def steps(self, i: int) -> int:
+        """Gradient steps of a client in a round."""
+        return self.setting.epochs * max(1, len(self.parts[i]) // BATCH)
+
+    def seen(self, weights: Mapping[str, Tensor], i: int) -> tuple[float, float]:
+        """A client's accuracy on the test images, and with the test images weighted by the client's own classes."""
+        right = self._right(weights)
+        targets = self.task.train.targets  # type: ignore[attr-defined]
+        classes = int(targets.max()) + 1
+        share = torch.bincount(targets[self.parts[i]], minlength=classes).double()
+        by_class = torch.zeros(classes).double()
+        counts = torch.bincount(self.test.targets, minlength=classes).double()
+        by_class.index_add_(0, self.test.targets, right)
+        return float(right.mean()), float((by_class / counts.clamp_min(1) * share / share.sum()).sum())
+
+    @torch.no_grad()
+    def _right(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """Which test images a model gets right; a model that all clients are sent is looked at once."""
+        digest = blake2b(b"".join(t.numpy().tobytes() for t in weights.values())).digest()
+        if digest != self._looked[0]:
+            self.task.model.load_state_dict(dict(weights))
+            self.task.model.eval()
+            self._looked = digest, (self.task.model(self.test.inputs).argmax(-1) == self.test.targets).double()
+        return self._looked[1]
+
+    def app(self, walks: bool, first: int | None) -> ClientApp:
+        """The clients.
+
+        Args:
+            walks: give them our mod.
+            first: the client whose model all others take instead of their own, None for their own.
+        """
+        mods: list[Any] = []
+        if walks:
+            own = (lambda c: self.starts[number(c)]) if self.starts else None
+            mods = [_StepsOf(self, llpf_merge_mod(lambda c: self.tasks[number(c)], own=own, seed=self.setting.seed))]
+        app = ClientApp(mods=mods)
+
+        @app.train()
+        def _train(message: Message, context: Context) -> Message:
+            i, round_ = number(context), int(message.content["config"]["server-round"])
+            begin = to_weights(message.content["arrays"])
+            metrics = MetricRecord({"num-examples": len(self.parts[i])})
+            if self.starts and round_ == 1:  # the starts are trained already
+                arrays = to_arrays(self.starts[i if first is None else first])
+            else:
+                arrays = to_arrays(self.local(begin, i, round_, float(message.content["config"].get("proximal-mu", 0))))
+            return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
+
+        @app.evaluate()
+        def _evaluate(message: Message, context: Context) -> Message:
+            i = number(context)
+            accuracy, own = self.seen(to_weights(message.content["arrays"]), i)
+            metrics = MetricRecord({"num-examples": 1, "client": i, "accuracy": accuracy, "own": own})
+            return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+        return app
+
+    def local(self, begin: Mapping[str, Tensor], i: int, round_: int, mu: float) -> Weights:
+        """A client's own training: SGD with momentum 0.9, FedProx's pull where ``mu`` is above 0."""
+        task = self.tasks[i]
+        task.model.load_state_dict(dict(begin))
+        task.model.train()
+        optimizer = torch.optim.SGD(task.model.parameters(), LR, 0.9, fused=True)
+        anchor = [p.detach().clone() for p in task.model.parameters()] if mu else []
+        for step in range(self.steps(i)):
+            inputs, targets = task.train.batch(BATCH, 100 * self.setting.seed + i, round_ * self.steps(i) + step)
+            loss = F.cross_entropy(task.model(inputs), targets)
+            if mu:
+                loss = loss + mu / 2 * sum(
+                    ((p - q) ** 2).sum() for p, q in zip(task.model.parameters(), anchor, strict=True)
+                )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return clone(task.model.state_dict())
+
+    def run(self, name: str) -> dict[str, Any]:
+        """One strategy: by round, the accuracies that the clients see."""
+        largest = max(range(self.setting.clients), key=lambda i: len(self.parts[i]))
+        app = self.app("LLPFWalk" in name, largest if "largest" in name else None)
+        rounds: list[list[list[float]]] = []
+
+        def note(records: list[RecordDict], _: str) -> MetricRecord:
+            rows = sorted([dict(r["metrics"]) for r in records], key=lambda r: r["client"])  # type: ignore[arg-type]
+            rounds.append([[round(row["accuracy"], 5), round(row["own"], 5)] for row in rows])
+            return MetricRecord({"accuracy": mean(row["accuracy"] for row in rows)})
+
+        begin = time.monotonic()
+        nodes = InProcessGrid(app, self.setting.clients)
+        strategy = STRATEGIES[name](evaluate_metrics_aggr_fn=note, **QUIET)
+        strategy.start(nodes, self.initial, self.setting.rounds)
+        starts = self.starts or [to_weights(self.initial)] * self.setting.clients
+        handed = [r["round"] for r in getattr(strategy, "rows", []) if r.get("serving") == "mean"]
+        return {
+            "start": [list(self.seen(w, i)) for i, w in enumerate(starts)],
+            "rounds": rounds,
+            "seconds": time.monotonic() - begin,
+            "averaging from": handed[0] if handed else None,
+        }
+
+
+class _StepsOf:
+    """Our mod with as many gradient steps a round as the same client's training takes."""
+
+    def __init__(self, federation: Federation, mod: Any) -> None:
+        self.federation, self.mod = federation, mod
+
+    def __call__(self, message: Message, context: Context, call_next: Any) -> Message:
+        return replace(self.mod, steps=self.federation.steps(number(context)))(message, context, call_next)
+
+
+def number(context: Context) -> int:
+    """The client's number."""
+    return int(context.node_config["partition-id"])
+
+
+def dirichlet(targets: Tensor, clients: int, alpha: float, seed: int) -> list[Tensor]:
+    """Indices by client; every client gets at least one batch of examples, drawn from all."""
+    rng = np.random.default_rng(seed)
+    if alpha == 0:
+        return [torch.from_numpy(np.sort(p)) for p in np.array_split(rng.permutation(len(targets)), clients)]
+    parts: list[list[int]] = [[] for _ in range(clients)]
+    for label in range(int(targets.max()) + 1):
+        where = rng.permutation(np.flatnonzero(targets.numpy() == label))
+        cuts = (np.cumsum(rng.dirichlet([alpha] * clients))[:-1] * len(where)).astype(int)
+        for part, some in zip(parts, np.split(where, cuts), strict=True):
+            part.extend(some.tolist())
+    for part in parts:
+        while len(part) < BATCH:
+            part.append(int(rng.integers(len(targets))))
+    return [torch.tensor(sorted(part)) for part in parts]
