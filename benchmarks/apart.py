@@ -5,11 +5,10 @@ from pathlib import Path
 
 import torch
 from merges import Case
+from shared import trained
 from torch import Tensor
 
 from llpf_plugin import Compute, Task, TensorData
-from llpf_plugin.training import train
-from llpf_plugin.weights import Weights
 
 SPLITS = ("halves", "classes")
 
@@ -28,17 +27,6 @@ def parts(targets: Tensor, split: str, seed: int) -> tuple[Tensor, Tensor]:
 def only(data: TensorData, index: Tensor) -> TensorData:
     """Some of the examples."""
     return TensorData(data.inputs[index], data.targets[index], data.augment)
-
-
-def endpoint(task: Task, place: Path, seed: int, compute: Compute) -> Weights:
-    """A network trained on the task's training data, from the cache if it is there."""
-    if not place.is_file():
-        print(f"training {place.name}", flush=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_suffix(".partial")
-        torch.save(train(task, seed, compute), partial)
-        partial.replace(place)
-    return torch.load(place, weights_only=True)
 
 
 def make_case(
@@ -63,7 +51,7 @@ def make_case(
     a_own, b_own = (only(data, index) for index in parts(data.targets, split, pair))
     stem = f"apart_{task.name.replace('/', '_')}_{split}_{pair}"
     a, b = (
-        endpoint(replace(task, train=own), cache / f"{stem}{end}.pt", 2 * pair + i, compute)
+        trained(replace(task, train=own), cache / f"{stem}{end}.pt", 2 * pair + i, compute)
         for i, (end, own) in enumerate((("a", a_own), ("b", b_own)))
     )
     if joint:

@@ -14,14 +14,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-from shared import SCHEDULES, machine, table
+from shared import SCHEDULES, machine, table, trained
 
 from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, load_task
 from llpf_plugin.dense import linear_losses
 from llpf_plugin.files import write_json
 from llpf_plugin.gradient import Gradient
-from llpf_plugin.training import train
 from llpf_plugin.weights import NEAR, Weights
 
 METHODS: Mapping[str, Mapping[str, str]] = {
@@ -104,18 +102,6 @@ class Result:
         return self.arrived and self.maximum <= bench.max_loss
 
 
-def endpoint(task: Task, stem: str, seed: int, cache: Path, compute: Compute) -> Weights:
-    """A trained network, from the cache if it is there."""
-    place = cache / f"{stem}_{seed}.pt"
-    if not place.is_file():
-        print(f"training {place.name}", flush=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_suffix(".partial")
-        torch.save(train(task, seed, compute), partial)
-        partial.replace(place)
-    return torch.load(place, weights_only=True)
-
-
 def connect(
     task: Task, a: Weights, b: Weights, bench: Bench, pair: int, method: str, line: float, compute: Compute
 ) -> Result:
@@ -196,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stem = asked.task.replace("/", "_")
     results: list[Result] = []
     for pair in range(asked.first, asked.first + bench.pairs):
-        a, b = (endpoint(task, stem, seed, asked.cache, compute) for seed in (2 * pair, 2 * pair + 1))
+        a, b = (trained(task, asked.cache / f"{stem}_{seed}.pt", seed, compute) for seed in (2 * pair, 2 * pair + 1))
         line = max(linear_losses(Gradient(task, compute), a, b, points=24, sample=None))
         for method in asked.methods:
             try:

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import torch
+from shared import trained
 
 from llpf_plugin import Compute, Task
-from llpf_plugin.training import train
 from llpf_plugin.weights import Weights
 
 
@@ -21,10 +20,4 @@ def mode(task: Task, seed: int, cache: Path, decay: float, sharp: bool = False) 
     """
     kind = "" if decay == task.recipe.get("weight_decay", 0.0) and not sharp else f"_wd{decay:g}{'_sharp' * sharp}"
     place = cache / f"{task.name.replace('/', '_')}{kind}_{seed}.pt"
-    if not place.is_file():
-        print(f"training {place.name}", flush=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_suffix(f".{seed}.partial")
-        torch.save(train(task, seed, Compute("cpu"), weight_decay=decay, constant=sharp), partial)
-        partial.replace(place)
-    return torch.load(place, weights_only=True)
+    return trained(task, place, seed, Compute("cpu"), weight_decay=decay, constant=sharp)

@@ -30,9 +30,8 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-from connect import endpoint
 from scipy.stats import t as student
-from shared import machine, table
+from shared import machine, table, trained
 
 from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, load_task
 from llpf_plugin.files import write_json
@@ -272,7 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measured = replace(task, validation=None, test=None)  # nothing is chosen here: only the training loss counts
 
     def pair_of(seeds: Sequence[int]) -> tuple[Weights, Weights]:
-        a, b = (endpoint(task, stem, seed, asked.cache, compute) for seed in seeds)
+        a, b = (trained(task, asked.cache / f"{stem}_{seed}.pt", seed, compute) for seed in seeds)
         return a, b
 
     if asked.tune:

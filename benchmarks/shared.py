@@ -3,11 +3,14 @@
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from llpf_plugin import Defaults, Task, TensorData, crop_and_flip
+from llpf_plugin import Compute, Defaults, Task, TensorData, crop_and_flip
 from llpf_plugin.tasks.models import SmallResNet
+from llpf_plugin.training import train
+from llpf_plugin.weights import Weights
 
 SCHEDULES = Path(__file__).parent / "schedules"
 """Fixed schedules written for the benchmarks."""
@@ -31,6 +34,25 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for line in [lines[0], marks, *lines[1:]]
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in padded)
+
+
+def trained(task: Task, place: Path, seed: int, compute: Compute, **recipe: Any) -> Weights:
+    """A network trained on the task's training data, from its file if it is there.
+
+    Args:
+        task: what is trained.
+        place: the file, written once the training is over.
+        seed: of the initial weights and the batches.
+        compute: device and precision.
+        **recipe: of `llpf_plugin.training.train`, where it is not the task's own.
+    """
+    if not place.is_file():
+        print(f"training {place.name}", flush=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = place.with_suffix(".partial")
+        torch.save(train(task, seed, compute, **recipe), partial)
+        partial.replace(place)
+    return torch.load(place, weights_only=True)
 
 
 def random_images(n: int, seed: int, size: int = 32, channels: int = 3, classes: int = 10) -> TensorData:

@@ -14,10 +14,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from llpf_merge.job import Request, check_free, merge
+from llpf_merge.job import Request, check_free, merge_part
 from llpf_merge.page import write_page
 from llpf_plugin import Quality
-from llpf_plugin.errors import InterruptedRun, LLPFError, RunError
+from llpf_plugin.errors import LLPFError, RunError
 from llpf_plugin.files import write_json
 from llpf_plugin.settings import Method, Settings
 
@@ -106,19 +106,8 @@ def _side_by_side(request: Request, console: Console, variants: Sequence[Variant
         folder, settings = request.out / variant.name, variant.settings
         if variant.as_first:
             settings = replace(settings, budget=max(1, rows[0].steps))
-        # A search that is done is only judged again: it is refused if it was asked for something else.
-        own = replace(
-            request, out=folder, settings=settings, resume=(folder / "run.json").is_file(), brief=bool(rows),
-            report=False,
-        )  # fmt: skip
         console.print(f"\n[bold]{variant.name}[/]", highlight=False)
-        try:
-            quality = merge(own, console)
-        except InterruptedRun as stop:
-            line = request.command(resume=True)
-            raise InterruptedRun(f"stopped in {folder}; everything so far is kept. Go on with:\n  {line}") from stop
-        assert quality is not None
-        runs.append((folder, quality))
+        runs.append((folder, merge_part(request, variant.name, console, settings=settings, brief=bool(rows))))
         rows.append(read_row(variant.name, folder))
     console.print(_table(rows))
     write_json(request.out / "compare.json", {"rows": [vars(row) for row in rows]})

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,30 @@ def merge(request: Request, console: Console) -> Quality | None:
     path = walk(request, task, (start, end), run, console)
     finish(request, path.quality, run, a, line, console)
     return path.quality
+
+
+def merge_part(request: Request, name: str, console: Console, **changes: Any) -> Quality:
+    """One of several merges that a request consists of, in a folder of its own; one that is done is only judged again.
+
+    Args:
+        request: what was asked for as a whole.
+        name: of the folder.
+        console: where to print.
+        **changes: fields of the request that are other ones for this merge.
+
+    Raises:
+        InterruptedRun: says how to go on with the whole.
+        LLPFError: of any kind; the folder's run was asked for something else, for instance.
+    """
+    folder = request.out / name
+    own = replace(request, out=folder, resume=(folder / "run.json").is_file(), report=False, **changes)
+    try:
+        quality = merge(own, console)
+    except InterruptedRun as stop:
+        line = request.command(resume=True)
+        raise InterruptedRun(f"stopped in {folder}; everything so far is kept. Go on with:\n  {line}") from stop
+    assert quality is not None
+    return quality
 
 
 def finish(

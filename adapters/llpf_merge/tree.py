@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from llpf_merge.job import Request, check_free, merge
+from llpf_merge.job import Request, check_free, merge, merge_part
 from llpf_merge.page import write_page
 from llpf_plugin import Quality, load_task
 from llpf_plugin.checkpoint import fingerprint, read, write
-from llpf_plugin.errors import InterruptedRun, MismatchError, RunError
+from llpf_plugin.errors import MismatchError, RunError
 from llpf_plugin.preflight import check_pair
 from llpf_plugin.report.tree_figure import Join, save_tree
 from llpf_plugin.tree import Node, balanced, best
@@ -47,7 +46,7 @@ def join(request: Request, console: Console) -> bool:
     for number, node in enumerate(pairs, start=1):
         ends = [places[half] for half in node.halves]
         console.print(f"\n[bold]pair {number} of {len(pairs)}:[/] {ends[0]} → {ends[1]}", highlight=False)
-        quality = _walk(request, request.out / node.name, ends, console)
+        quality = merge_part(request, node.name, console, a=ends[0], b=ends[1], more=(), brief=True)
         runs.append((request.out / node.name, quality))
         found, places[node] = outcome(node, request.out / node.name, ends, quality)
         joins.append(found)
@@ -78,21 +77,6 @@ def check(request: Request, models: Sequence[Path]) -> None:
         if mark in seen:
             raise MismatchError(f"{seen[mark]} and {place} are the same model: name every model once")
         seen[mark] = place
-
-
-def _walk(request: Request, folder: Path, ends: Sequence[Path], console: Console) -> Quality:
-    """One pair; a run that is done is only judged again."""
-    a, b = ends
-    own = replace(
-        request, a=a, b=b, more=(), out=folder, resume=(folder / "run.json").is_file(), brief=True, report=False
-    )
-    try:
-        quality = merge(own, console)
-    except InterruptedRun as stop:
-        line = request.command(resume=True)
-        raise InterruptedRun(f"stopped in {folder}; everything so far is kept. Go on with:\n  {line}") from stop
-    assert quality is not None
-    return quality
 
 
 def outcome(node: Node, folder: Path, ends: Sequence[Path], quality: Quality) -> tuple[Join, Path]:
