@@ -3,6 +3,8 @@
 Pair ``i`` of a kind are the networks trained from seeds ``2i`` and ``2i + 1`` with the weight decays that the kind
 names; they are trained once and kept in ``--cache``. Every maximum is that of the dense path (four points a segment)
 on the whole training set. The goal is twice the maximum of the same-sphere pairs, whose paths have the task's goal.
+CIFAR-10's convolutions are in bfloat16, channels last. A second call with the same ``--json`` goes on where the first
+one stopped.
 
     python benchmarks/spheres.py pairs --task digits/resnet
     python benchmarks/spheres.py pairs --task digits/transformer
@@ -10,8 +12,9 @@ on the whole training set. The goal is twice the maximum of the same-sphere pair
 """
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -49,12 +52,16 @@ class Bench:
     arguments: Mapping[str, Any]
     max_loss: float
     budget: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    compute: Compute = Compute("cpu")  # noqa: RUF009
 
 
 BENCHES = {
     "digits/resnet": Bench({}, max_loss=0.06, budget=3000),
     "digits/transformer": Bench({}, max_loss=0.15, budget=10_000),
-    "cifar10/resnet8": Bench({"subset": 4000}, max_loss=0.15, budget=6000),
+    "cifar10/resnet8": Bench(
+        {"subset": 4000}, 0.25, 4000, {"threshold": 0.19, "points": 2}, Compute("cpu", "bfloat16", channels_last=True)
+    ),
 }
 
 
@@ -88,13 +95,13 @@ class Result:
     outcome: str
 
 
-def connect(task: Task, a: Weights, b: Weights, goal: float, budget: int, kind: str, method: str, pair: int) -> Result:
+def connect(task: Task, a: Weights, b: Weights, goal: float, bench: Bench, kind: str, method: str, pair: int) -> Result:
     """One path, and what became of it."""
-    compute = Compute("cpu")
     names = list(coordinates(task.model))
     ratios = [row.ratio for row in layer_statistics(select(a, names), select(b, names))]
-    line = max(linear_losses(Gradient(task, compute), a, b, points=24, sample=None))
-    path = find_path(a, b, task, Settings(max_loss=goal, budget=budget, **METHODS[method]), compute=compute)
+    line = max(linear_losses(Gradient(task, bench.compute), a, b, points=24, sample=None))
+    settings = Settings(max_loss=goal, budget=bench.budget, **bench.settings, **METHODS[method])
+    path = find_path(a, b, task, settings, compute=bench.compute)
     quality, cost = path.quality, path.cost
     return Result(
         kind, method, pair, (min(ratios), max(ratios)), line, quality.maximum, legs.summary(path, quality.rows),
@@ -139,12 +146,21 @@ def summary(results: Sequence[Result], goals: Mapping[str, float]) -> str:
     return table(head, rows)
 
 
+def stored(place: Path | None) -> list[Result]:
+    """What an earlier call has measured."""
+    if place is None or not place.is_file():
+        return []
+    rows = json.loads(place.read_text())["results"]
+    return [Result(**{**r, "ratios": tuple(r["ratios"]), "criteria": tuple(r["criteria"])}) for r in rows]
+
+
 def pairs(asked: argparse.Namespace) -> None:
     """Pairs of other weight decay, after the same-sphere pairs that their goal is taken from."""
     bench = BENCHES[asked.task]
     task = load_task(asked.task, bench.arguments)
-    budget = asked.budget or bench.budget
-    results: list[Result] = []
+    if asked.budget:
+        bench = replace(bench, budget=asked.budget)
+    results = stored(asked.json)
     goals = {SAME: bench.max_loss}
     for kind in dict.fromkeys([SAME, *asked.kinds]):
         if kind != SAME:
@@ -152,8 +168,10 @@ def pairs(asked: argparse.Namespace) -> None:
         for pair in range(asked.pairs):
             a, b = (mode(task, 2 * pair + i, asked.cache, KINDS[kind][i]) for i in (0, 1))
             for method in ["plain M2M"] if kind == SAME else asked.methods:
+                if any((r.kind, r.pair, r.method) == (kind, pair, method) for r in results):
+                    continue
                 try:
-                    results.append(connect(task, a, b, goals[kind], budget, kind, method, pair))
+                    results.append(connect(task, a, b, goals[kind], bench, kind, method, pair))
                 except LLPFError as error:
                     raise SystemExit(f"{kind}, pair {pair}, {method}: {error}") from error
                 r = results[-1]
@@ -175,7 +193,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--budget", type=int, help="gradient steps of one search at most")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
     parser.add_argument("--figure", type=Path, default=Path("spheres.png"), help="of limits: where to draw it")
-    parser.add_argument("--json", type=Path, help="also write the results here, after each path")
+    parser.add_argument("--json", type=Path, help="write the results here after each path, and go on from it")
     return parser.parse_args(arguments)
 
 
