@@ -20,7 +20,7 @@ from statistics import mean
 
 import torch
 from federated_report import spread
-from federation import BATCH, LR, Federation, Setting
+from federation import BATCH, Federation, Setting
 from shared import table
 from torch import Tensor
 
@@ -53,9 +53,8 @@ def one_shot(federation: Federation, server: int, budget: int) -> dict[str, floa
     assert isinstance(held, TensorData)
     half = server // 2
     data = {"train": held.subset(half), "validation": TensorData(held.inputs[half:server], held.targets[half:server])}
-    task = replace(
-        federation.task, **data, model=deepcopy(federation.task.model), defaults=Defaults(BATCH, LR, 0.9, 0.1)
-    )
+    defaults = Defaults(BATCH, federation.task.defaults.lr, 0.9, 0.1)
+    task = replace(federation.task, **data, model=deepcopy(federation.task.model), defaults=defaults)
     models, sizes = federation.starts, [len(p) for p in federation.parts]
     plain = {
         k: sum(m[k].double() * n for m, n in zip(models, sizes, strict=True)).div(sum(sizes)).to(models[0][k].dtype)  # type: ignore[union-attr]

@@ -22,12 +22,12 @@ from torch import Tensor
 
 from llpf_flower import LLPFStrategy, LLPFWalk, llpf_merge_mod, to_arrays, to_weights
 from llpf_flower.inprocess import InProcessGrid
-from llpf_plugin import Defaults, Task, TensorData, load_task
+from llpf_plugin import Task, TensorData, load_task
 from llpf_plugin.training import initialise, train
 from llpf_plugin.weights import Weights, clone
 
-BATCH, LR, TEST = 32, 0.05, 500
-"""Mini-batch and learning rate of every client, and the most test images that are used."""
+BATCH, TEST = 32, 500
+"""Mini-batch of every client, and the most test images that are used; the learning rate is the task's own."""
 
 QUIET = {"fraction_train": 1.0, "fraction_evaluate": 1.0}
 
@@ -107,7 +107,7 @@ class Federation:
         data = self.task.train
         assert isinstance(data, TensorData)
         part = TensorData(data.inputs[self.parts[i]], data.targets[self.parts[i]], data.augment)
-        settings = Defaults(BATCH, LR, 0.9, self.task.defaults.tolerance)
+        settings = replace(self.task.defaults, batch_size=BATCH, momentum=0.9)
         return replace(
             self.task, train=part, validation=None, test=None, defaults=settings, model=deepcopy(self.task.model)
         )
@@ -175,7 +175,7 @@ class Federation:
         task = self.tasks[i]
         task.model.load_state_dict(dict(begin))
         task.model.train()
-        optimizer = torch.optim.SGD(task.model.parameters(), LR, 0.9, fused=True)
+        optimizer = torch.optim.SGD(task.model.parameters(), task.defaults.lr, 0.9, fused=True)
         anchor = [p.detach().clone() for p in task.model.parameters()] if mu else []
         for step in range(self.steps(i)):
             inputs, targets = task.train.batch(BATCH, 100 * self.setting.seed + i, round_ * self.steps(i) + step)
