@@ -112,7 +112,10 @@ def command(
     """Connect independently trained networks by paths of low training loss, and merge them on these.
 
     A checkpoint says neither architecture nor data; the task does. What comes out is the merged model in the format of
-    A, the path, one picture, and a verdict by the paper's three criteria. More than two models are joined pairwise.
+    A, the path, one picture, and a verdict by the paper's three criteria.
+
+    A and B are .pt or .safetensors files or folders of shards; more than two are joined pairwise, and `A origin` walks
+    from A towards the origin.
     """
     if demo:
         connected = run_demo(Console(), None if out == RUN else out, device, seed)
