@@ -6,7 +6,7 @@ LLPF is asked for goals that fall by √2, from above the highest level on, and 
 run with 32, 45, 64, 91, … gradient steps (AutoNEB from 64 on, polishing with 8, 16, 32, …; on MNIST 32, 64, 128, …).
 Every run begins afresh, and the runs end with the first that is under the lowest level or used up its budget; a level's
 number is the least steps of a run that is under it, so that a method may need up to 1.4 times fewer than it says
-(2 times where the grid is that coarse). On CIFAR-10 the levels are higher and the grid is 256, 512, 1024, 2048, with
+(2 times where the grid is that coarse). On CIFAR-10 the levels are higher and the grid is 512, 1024, 2048, with
 convolutions in bfloat16, channels last. Seconds are those of the CPU.
 
     python benchmarks/peers.py --task digits/resnet --json digits.json
@@ -51,6 +51,8 @@ class Bench:
         levels: dense maxima of the training loss to reach.
         compute: where and how gradients are computed, for all methods alike.
         rates: factors on a method's learning rate that ``--tune`` found best, where that is not 1.
+        tuned: gradient steps of the runs of ``--tune``.
+        sample: training images that those are measured on, None for all.
     """
 
     arguments: Mapping[str, Any]
@@ -61,6 +63,8 @@ class Bench:
     levels: tuple[float, ...] = (0.2, 0.1, 0.05, 0.02)
     compute: Compute = Compute("cpu")  # noqa: RUF009
     rates: Mapping[str, float] = field(default_factory=dict)
+    tuned: tuple[int, ...] = (64, 181)
+    sample: int | None = None
 
 
 def roots(first: int, last: int) -> tuple[int, ...]:
@@ -83,8 +87,8 @@ BENCHES = {
     "digits/resnet": Bench({}, 10, roots(10, 19), GOALS, 1000, rates=TWICE),
     "mnist/lenet5": Bench({"subset": 4000}, 3, (32, 64, 128, 256, 512, 1024), GOALS, 2000, rates=HALF),
     "cifar10/resnet8": Bench(
-        {"subset": 4000}, 3, (256, 512, 1024, 2048), (1.0, 0.7, 0.5, 0.35), 3000, (0.5, 0.25, 0.2, 0.1),
-        Compute("cpu", "bfloat16", channels_last=True),
+        {"subset": 4000}, 3, (512, 1024, 2048), (1.0, 0.7, 0.5, 0.35), 3000, (0.5, 0.25, 0.2, 0.1),
+        Compute("cpu", "bfloat16", channels_last=True), tuned=(512,), sample=1000,
     ),
 }  # fmt: skip
 
@@ -107,8 +111,8 @@ DEFAULT = ("LLPF", "sphere curve", "Bezier (FGE)", "LLPF, polished", "AutoNEB")
 COARSE = 0.1
 """The level that a walk is asked for before it is polished."""
 
-RATES, TUNED = (0.12, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0), (64, 181)
-"""Factors on the methods' learning rate that ``--tune`` tries, and the gradient steps of such a run."""
+RATES = (0.12, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Factors on the methods' learning rate that ``--tune`` tries."""
 
 
 @dataclass(frozen=True)
@@ -222,15 +226,17 @@ def interval(logs: Sequence[float]) -> str:
     return f"{middle:.2f} [{low:.2f}, {high:.2f}], {len(logs)} pairs"
 
 
-def tune(task: Task, a: Weights, b: Weights, methods: Sequence[str], bench: Bench) -> str:
+def tune(
+    task: Task, a: Weights, b: Weights, methods: Sequence[str], bench: Bench, rates: Sequence[float] = RATES
+) -> str:
     """The dense maximum of one run of each method at several learning rates."""
-    rows = []
+    rows, more = [], {} if bench.sample is None else {"sample": bench.sample}
     for method in methods:
-        for steps in TUNED:
-            given = [run(task, a, b, -1, method, steps, bench, lr=task.defaults.lr * rate) for rate in RATES]
+        for steps in bench.tuned:
+            given = [run(task, a, b, -1, method, steps, bench, lr=task.defaults.lr * rate, **more) for rate in rates]
             rows.append((method, str(steps), *(f"{r.maximum:.4f} ({r.ratio:.2f})" for r in given)))
             print(rows[-1], flush=True)
-    return table(("maximum (length ratio)", "steps", *(f"× {rate:g}" for rate in RATES)), rows)
+    return table(("maximum (length ratio)", "steps", *(f"× {rate:g}" for rate in rates)), rows)
 
 
 def memory(task: str, methods: Sequence[str]) -> str:
@@ -257,6 +263,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="number of the first pair")
     parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=list(DEFAULT))
     parser.add_argument("--tune", action="store_true", help="try learning rates on a pair of its own instead")
+    parser.add_argument("--rates", nargs="+", type=float, default=RATES, help="factors on it")
     parser.add_argument("--memory", action="store_true", help="measure peak memory on the first pair instead")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
@@ -275,7 +282,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return a, b
 
     if asked.tune:
-        print(tune(measured, *pair_of(TUNING), [m for m in asked.methods if METHODS[m]["method"] != "llpf"], bench))
+        curves = [m for m in asked.methods if METHODS[m]["method"] != "llpf"]
+        print(tune(measured, *pair_of(TUNING), curves, bench, asked.rates))
         return
     if asked.peak:
         print(f"{peak(measured, *pair_of((0, 1)), asked.peak, bench):.0f}")

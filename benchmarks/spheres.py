@@ -166,7 +166,7 @@ def pairs(asked: argparse.Namespace) -> None:
         if kind != SAME:
             goals[kind] = 2 * max(r.maximum for r in results if r.kind == SAME)
         for pair in range(asked.pairs):
-            a, b = (mode(task, 2 * pair + i, asked.cache, KINDS[kind][i]) for i in (0, 1))
+            a, b = (mode(task, 2 * pair + i, asked.cache, KINDS[kind][i], compute=bench.compute) for i in (0, 1))
             for method in ["plain M2M"] if kind == SAME else asked.methods:
                 if any((r.kind, r.pair, r.method) == (kind, pair, method) for r in results):
                     continue
