@@ -5,6 +5,7 @@ Runs that the JSON file already holds are not run again: a series goes on where 
 
     python benchmarks/federated.py --json digits.json --seeds 0 1 2
     python benchmarks/federated.py --json mnist.json --task mnist/lenet5 --subset 2000 --epochs 1 --rounds 20
+    python benchmarks/federated.py --json cifar.json --task cifar10/resnet8 --width 8 --subset 2000 --epochs 1
 """
 
 import argparse
@@ -32,7 +33,7 @@ def curves(options: argparse.Namespace) -> None:
     ):
         setting = Setting(
             options.task, options.subset, options.clients, alpha, epochs, start == "independent", rounds, seed,
-            options.start_epochs,
+            options.start_epochs, options.width,
         )  # fmt: skip
         names = [s for s in options.strategies if setting.independent or s not in INDEPENDENT_ONLY]
         missing = [s for s in names if setting.key(s) not in done]
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--json", default="federated.json", help="results, kept after every run")
     parser.add_argument("--task", default="digits/mlp")
     parser.add_argument("--subset", type=int, default=0, help="training examples, 0 for all (not for digits)")
+    parser.add_argument("--width", type=int, default=0, help="of the network, 0 for the task's own")
     parser.add_argument("--clients", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--alphas", type=float, nargs="+", default=[0.0, 0.3, 0.1], help="of Dirichlet, 0 for IID")

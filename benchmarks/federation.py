@@ -38,6 +38,7 @@ STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
     "FedProx": lambda **o: FedProx(proximal_mu=0.1, **o),
     "FedAdam": lambda **o: FedAdam(eta=0.01, tau=1e-3, **o),
     "LLPFStrategy": LLPFStrategy,
+    "LLPFStrategy, momentum": lambda **o: LLPFStrategy(server_momentum=0.5, **o),
     "LLPFWalk": LLPFWalk,
     "LLPFWalk, no walk": lambda **o: LLPFWalk(close=-1, **o),
 }
@@ -63,6 +64,7 @@ class Setting:
         rounds: how many.
         seed: of split, starts and batches.
         start_epochs: that the independent models are trained for.
+        width: of the network, 0 for the task's own.
     """
 
     task: str
@@ -74,6 +76,7 @@ class Setting:
     rounds: int
     seed: int
     start_epochs: float = 100
+    width: int = 0
 
     def key(self, strategy: str) -> str:
         """Name of the run in the JSON file."""
@@ -87,7 +90,8 @@ class Federation:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
-        self.task = load_task(setting.task, {"subset": setting.subset} if setting.subset else {})
+        given = {"subset": setting.subset, "width": setting.width}
+        self.task = load_task(setting.task, {k: v for k, v in given.items() if v})
         test = self.task.test
         assert isinstance(self.task.train, TensorData) and isinstance(test, TensorData)
         self.test = test.subset(TEST)

@@ -6,8 +6,8 @@ LLPF is asked for goals that fall by √2, from above the highest level on, and 
 run with 32, 45, 64, 91, … gradient steps (AutoNEB from 64 on, polishing with 8, 16, 32, …; on MNIST 32, 64, 128, …).
 Every run begins afresh, and the runs end with the first that is under the lowest level or used up its budget; a level's
 number is the least steps of a run that is under it, so that a method may need up to 1.4 times fewer than it says
-(2 times where the grid is that coarse). On CIFAR-10 the levels are higher, the goals 0.7 and 0.35, the grid 512, 1024, 2048,
-with convolutions in bfloat16, channels last. Seconds are those of the CPU.
+(2 times where the grid is that coarse). On CIFAR-10 the levels are higher, the goals 0.7 and 0.35, the grid 512, 1024,
+2048, with convolutions in bfloat16, channels last. Seconds are those of the CPU.
 
     python benchmarks/peers.py --task digits/resnet --json digits.json
     python benchmarks/peers.py --task digits/resnet --tune

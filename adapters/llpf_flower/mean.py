@@ -107,7 +107,7 @@ def average(
 def _mean(tensors: Sequence[tuple[Tensor, float]]) -> tuple[Tensor, float]:
     """The running weighted mean and the weighted mean square distance to it (Welford, 1962)."""
     first = tensors[0][0]
-    mean, spread = first.to(_wide(first), copy=True).contiguous(), 0.0
+    mean, spread = first.to(wide(first), copy=True).contiguous(), 0.0
     flat = mean.view(-1)
     others = [(tensor.reshape(-1), weight) for tensor, weight in tensors[1:]]
     for start in range(0, flat.numel(), BLOCK):
@@ -120,7 +120,7 @@ def _mean(tensors: Sequence[tuple[Tensor, float]]) -> tuple[Tensor, float]:
     return mean, spread / sum(weight for _, weight in tensors)
 
 
-def _wide(tensor: Tensor) -> torch.dtype:
+def wide(tensor: Tensor) -> torch.dtype:
     """What a mean is taken in: float32 at least; float64 for integers."""
     if not tensor.is_floating_point():
         return torch.float64

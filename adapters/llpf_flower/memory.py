@@ -10,6 +10,7 @@ from flwr.common.logger import log
 
 from llpf_flower import checkpoint, history
 from llpf_flower.arrays import to_arrays, to_weights
+from llpf_flower.momentum import Momentum
 from llpf_plugin.errors import LLPFError, MismatchError
 
 
@@ -20,11 +21,13 @@ class Memory:
         rows: what happened in each round; `table` shows it, `draw` draws it.
         arrays: the newest global model, None before the first round.
         first_round: rounds that went before.
+        momentum: of the server.
     """
 
     rows: list[history.Row]
     arrays: ArrayRecord | None
     first_round: int
+    momentum: Momentum
 
     def noting(
         self, evaluate: Callable[[int, ArrayRecord], MetricRecord | None]
@@ -61,6 +64,8 @@ class Memory:
     def state_dict(self) -> dict[str, Any]:
         """All that a later run needs to go on: round, rows, and models (tensors by name, by part)."""
         models = {} if self.arrays is None else {"arrays": to_weights(self.arrays)}
+        if self.momentum.velocity is not None:
+            models["velocity"] = self.momentum.velocity
         return {"round": self.rows[-1]["round"] if self.rows else self.first_round, "rows": self.rows, "models": models}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -78,6 +83,7 @@ class Memory:
                 f"this is no state of a strategy: {error!r}; give what state_dict() returned"
             ) from error
         self.arrays = to_arrays(models["arrays"]) if "arrays" in models else None
+        self.momentum.velocity = models.get("velocity")
 
     def resume(self, place: str | Path) -> ArrayRecord:
         """Load a checkpoint, or the newest one of a folder, and return the model to give to `start`.

@@ -16,7 +16,7 @@ from llpf_flower.replies import Reply
 from llpf_flower.strategy import LLPFStrategy
 from llpf_plugin import find_path
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.evaluate import evaluate, reestimate
+from llpf_plugin.evaluate import Score, evaluate, reestimate
 from llpf_plugin.finders.base import Outcome
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.settings import Settings
@@ -52,9 +52,10 @@ def join_models(
     """Join models pairwise along low-loss paths, as a balanced tree: pairs, then pairs of what came out of them.
 
     Every model is first settled on the server's set, since a client that has never seen some classes has a high loss
-    there, and a path is only worth something between two good ends. Of each pair goes on what is best on validation
-    data (on training data if there are none): the best inner point of the path, or one of its ends. What is left of the
-    budget finetunes the last one, if that makes it better there.
+    there, and a path is only worth something between two good ends; it stays as it was if that does not lower its
+    validation loss. Of each pair goes on what is best on validation data (on training data if there are none): the best
+    inner point of the path, or one of its ends. What is left of the budget finetunes the last one, if that makes it
+    better there.
 
     Args:
         models: state dicts of one architecture.
@@ -73,7 +74,10 @@ def join_models(
     gradient = Gradient(task, compute)
     root = balanced(len(models))
     each = budget // 5 // len(models)
-    going = {Node(i, i): _settled(gradient, weights, each) for i, weights in enumerate(models)}
+    going = {}
+    for i, weights in enumerate(models):
+        settled = _settled(gradient, weights, each)
+        going[Node(i, i)] = min(clone(weights, "cpu"), settled, key=lambda w: _score(gradient, w).loss)
     steps, joined, worst = gradient.steps, 0, 0.0
     pairs = list(root.pairs())
     for number, node in enumerate(pairs):
@@ -99,15 +103,20 @@ def join_models(
 
 def _best(gradient: Gradient, models: Sequence[Weights]) -> Weights:
     """The model with the most correct answers, then the lowest loss, on validation data, or on training data."""
-    split = "train" if gradient.task.validation is None else "validation"
-    data = {"train": gradient.task.train, "validation": gradient.task.validation}
 
     def rank(weights: Weights) -> tuple[float, float]:
-        found = evaluate(gradient, weights, data)[0][split]
-        assert found is not None
+        found = _score(gradient, weights)
         return -(found.accuracy or 0.0), found.loss
 
     return min(models, key=rank)
+
+
+def _score(gradient: Gradient, weights: Weights) -> Score:
+    """On validation data, or on training data."""
+    data = gradient.task.validation or gradient.task.train
+    found = evaluate(gradient, weights, {"chosen on": data})[0]["chosen on"]
+    assert found is not None
+    return found
 
 
 def finetune(weights: Mapping[str, Tensor], task: Task, steps: int, compute: Compute | None = None) -> Weights:

@@ -23,7 +23,7 @@ CONFIG = {
 ROUNDS = {"oneshot": 1}
 
 
-@pytest.mark.parametrize("name", ["fedavg", "fedprox", "fedavgm", "llpf", "llpf-walk", "oneshot"])
+@pytest.mark.parametrize("name", ["fedavg", "fedprox", "fedavgm", "llpf", "llpfm", "llpf-walk", "oneshot"])
 def test_every_strategy_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(flower.APP))
     from digits_app.client_app import app

@@ -243,7 +243,8 @@ def test_the_barrier_of_opposite_models_is_the_loss_of_a_coin() -> None:
     assert metrics["llpf-barrier"] == pytest.approx(np.log(2), abs=1e-4)
 
 
-def test_a_resumed_run_counts_on_and_ends_with_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_a_resumed_run_counts_on_and_ends_with_the_same_bits(tmp_path: Path, momentum: float) -> None:
     def train(message: Message, context: Context) -> dict[str, Any]:
         now, config = message.content["arrays"]["w"].numpy(), message.content["config"]
         step = np.float32(0.1 * (number(context) + 1) * config["server-round"])  # type: ignore[index]
@@ -251,17 +252,50 @@ def test_a_resumed_run_counts_on_and_ends_with_the_same_bits(tmp_path: Path) -> 
         return {"arrays": arrays, "metrics": MetricRecord({"num-examples": number(context) + 1, "loss": float(step)})}
 
     start = record(w=[[1.0, 2.0, 4.0]])
-    whole = LLPFStrategy(checkpoint_dir=tmp_path / "whole", checkpoint_every=2)
+    whole = LLPFStrategy(server_momentum=momentum, checkpoint_dir=tmp_path / "whole", checkpoint_every=2)
     wanted = whole.start(grid(app(train), 3), start, num_rounds=4)
     assert sorted(p.name for p in (tmp_path / "whole").iterdir()) == [
         "round-00002.safetensors", "round-00004.safetensors", "rounds.png",
     ]  # fmt: skip
-    half = LLPFStrategy(checkpoint_dir=tmp_path / "half")
+    half = LLPFStrategy(server_momentum=momentum, checkpoint_dir=tmp_path / "half")
     half.start(grid(app(train), 3), start, num_rounds=2)
-    again = LLPFStrategy()
+    again = LLPFStrategy(server_momentum=momentum)
     got = again.start(grid(app(train), 3), again.resume(tmp_path / "half"), num_rounds=2)
     assert values(got.arrays) == values(wanted.arrays)
     assert again.rows == whole.rows and again.state_dict()["round"] == 4
+
+
+def steps_of(*means: float, **options: Any) -> list[list[float]]:
+    """The models that rounds end with whose clients come back with these numbers, and their negatives."""
+    made, found = strategy(**options), []
+    for mean in means:
+        arrays, _ = aggregate(made, reply(record(w=[[mean, -mean]]), 1, 1))
+        found.append(arrays["w"][0])
+    return found
+
+
+def test_momentum_worked_by_hand() -> None:
+    # The first step is not carried on. Then v = 1, 0.5 + 2.5 = 3, 1.5 + 0, on models that go 1 → 2 → 5 → 6.5.
+    found = steps_of(1.0, 2.0, 4.5, 5.0, server_momentum=0.5, sphere="none")
+    np.testing.assert_allclose(found, [[1, -1], [2, -2], [5, -5], [6.5, -6.5]])
+
+
+def test_momentum_stays_on_the_spheres_and_leaves_buffers_alone() -> None:
+    made = strategy(server_momentum=0.5, sphere="clients")
+    made.arrays = record(w=[[0.0, 0.0]], running_mean=[0.0])
+    ends = [[1.0, -1.0], [2.0, 1.0], [3.0, -5.0]]
+    for mean in ends:
+        found, _ = aggregate(made, reply(record(w=[mean], running_mean=mean[:1]), 1, 1))
+    # Third: (2, 1) + 0.5·(1, 2) + (1, −6) = (3.5, −4), its deviation 3.75 brought to the mean's, which is 4.
+    np.testing.assert_allclose(found["w"], [[3.75, -4.25]], rtol=1e-6)
+    assert found["running_mean"] == [3.0]
+
+
+def test_no_momentum_is_the_mean_bit_by_bit() -> None:
+    assert steps_of(0.1, 0.7, 0.3) == steps_of(0.1, 0.7, 0.3, server_momentum=0.0)
+    for wrong in (-0.1, 1.0, float("nan")):
+        with pytest.raises(LLPFError, match="server_momentum"):
+            LLPFStrategy(server_momentum=wrong)
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ def make_strategy(name: str, out_dir: str | None = None) -> Strategy:
         "fedprox": lambda: FedProx(proximal_mu=0.1),
         "fedavgm": lambda: FedAvgM(server_momentum=0.5),
         "llpf": lambda: LLPFStrategy(**folder),
+        "llpfm": lambda: LLPFStrategy(server_momentum=0.5, **folder),
         "llpf-walk": lambda: LLPFWalk(**folder),
         "oneshot": lambda: OneShotLLPF(task=server_task(), budget=1000, **folder),
     }
