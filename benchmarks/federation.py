@@ -40,13 +40,14 @@ STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
     "LLPFStrategy": LLPFStrategy,
     "LLPFStrategy, momentum": lambda **o: LLPFStrategy(server_momentum=0.5, **o),
     "LLPFWalk": LLPFWalk,
+    "LLPFWalk, momentum": lambda **o: LLPFWalk(server_momentum=0.5, **o),
     "LLPFWalk, no walk": lambda **o: LLPFWalk(close=-1, **o),
 }
 """By name. "Largest client first": all clients take the model of the one with the most examples, then FedAvg.
 "No walk": averaging as in LLPFStrategy from the first round on, each client served by its own model until the mean is
 as good."""
 
-INDEPENDENT_ONLY = ("FedAvg, largest client first", "LLPFWalk", "LLPFWalk, no walk")
+INDEPENDENT_ONLY = ("FedAvg, largest client first", "LLPFWalk", "LLPFWalk, momentum", "LLPFWalk, no walk")
 """What differs only from independent starts; from a common start LLPFWalk is LLPFStrategy bit by bit."""
 
 
