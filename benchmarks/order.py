@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib.util
 import json
 import logging
 import os
@@ -23,7 +22,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llpf_merge.families import hugging_face_inputs
-from llpf_merge.models import load_model
 from llpf_plugin.order import LayerOrder, layer_order
 from llpf_plugin.order.derive import unwrap
 from llpf_plugin.order.render import human
@@ -40,158 +37,10 @@ from llpf_plugin.order.tensors import tensors_in
 from llpf_plugin.order.trace import Call
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "order"))
-import order_modules as hard
 from order_export import export_graph, violations
-from order_networks import CCT, DLA
+from zoo import Build, zoo
 
-Build = Callable[[], tuple[nn.Module, Any]]
-LARGE, SLOW = 150_000_000, 180  # parameters; seconds for one step of one model
-TIMM = """
-beit_base_patch16_224 botnet26t_256 caformer_s18 cait_xxs24_224 coat_lite_tiny coatnet_0_rw_224 convformer_s18
-convit_tiny convmixer_768_32 convnext_atto convnextv2_atto crossvit_9_240 cspresnet50 cs3darknet_s darknet53
-davit_tiny deit_tiny_distilled_patch16_224 densenet121 dla34 dpn48b eca_halonext26ts edgenext_xx_small
-efficientformer_l1 efficientformerv2_s0 efficientnet_b0 efficientvit_b0 efficientvit_m0 ese_vovnet19b_dw
-eva02_tiny_patch14_224 fasternet_t0 fastvit_t8 focalnet_tiny_srf gcvit_xxtiny gernet_s ghostnet_050 gmlp_s16_224
-halonet26t hardcorenas_a hgnetv2_b0 hiera_tiny_224 hrnet_w18_small inception_next_atto inception_resnet_v2
-inception_v4 lambda_resnet26t legacy_seresnet18 levit_128s mambaout_femto maxvit_rmlp_pico_rw_256 mixer_s32_224
-mobilenetv3_small_050 mobilenetv4_conv_small mobileone_s0 mvitv2_tiny nasnetalarge nest_tiny nextvit_small nf_resnet26
-pit_ti_224 pnasnet5large poolformer_s12 pvt_v2_b0 rdnet_tiny regnetx_002 repvgg_a0 repvit_m0_9 res2net50_14w_8s
-resmlp_12_224 resnest14d resnet10t resnetv2_18 rexnet_100 samvit_base_patch16 sebotnet33ts_256 selecsls42
-sequencer2d_s shvit_s1 skresnet18 starnet_s1 swiftformer_xs swin_tiny_patch4_window7_224 swinv2_cr_tiny_ns_224
-swinv2_tiny_window8_256 test_vit tf_efficientnetv2_b0 tiny_vit_5m_224 tnt_s_legacy_patch16_224 tresnet_m
-twins_svt_small vgg11_bn visformer_tiny vit_relpos_small_patch16_224 vit_tiny_patch16_224 volo_d1_224 xception41
-xcit_nano_12_p16_224
-""".split()  # noqa: SIM905
-
-
-def zoo() -> dict[str, Build]:
-    """Name every model and how to build it with its inputs."""
-    models: dict[str, Build] = {}
-    if importlib.util.find_spec("torchvision"):
-        import torchvision.models as tv
-
-        families = (tv, tv.segmentation, tv.video, tv.detection, tv.optical_flow)
-        for family in families:
-            for name in tv.list_models(module=family):
-                models[f"torchvision:{name}"] = lambda name=name: large_on_meta(f"torchvision:{name}")
-    if importlib.util.find_spec("timm"):
-        import timm
-
-        for name in TIMM:
-            if timm.is_model(name):
-                models[f"timm:{name}"] = lambda name=name: load_model(f"timm:{name}", {})
-    if importlib.util.find_spec("transformers"):
-        models |= {f"hf:{name}": lambda build=build: build() for name, build in hugging_face().items()}
-    return models | {f"hard:{name}": build for name, build in oddities().items()}
-
-
-def large_on_meta(spec: str) -> tuple[nn.Module, Any]:
-    """Count the parameters on `meta`, where building is quick; build small models once more, with values."""
-    try:
-        model, inputs = load_model(spec, {}, "meta")
-        if sum(parameter.numel() for parameter in model.parameters()) > LARGE:
-            return model, inputs
-    except ValueError:
-        pass
-    return load_model(spec, {})
-
-
-def hugging_face() -> dict[str, Build]:
-    """Configure small models of each kind."""
-    import transformers as hf
-
-    text = {
-        "vocab_size": 99,
-        "hidden_size": 32,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "intermediate_size": 64,
-    }
-    image = {k: v for k, v in text.items() if k != "vocab_size"} | {"image_size": 32, "patch_size": 8}
-    gpt = {"vocab_size": 99, "n_embd": 32, "n_layer": 4, "n_head": 4}
-    t5 = {"vocab_size": 99, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 3, "num_heads": 4}
-    whisper: dict[str, Any] = {
-        "vocab_size": 99, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
-        "decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "num_mel_bins": 16,
-        "max_source_positions": 50, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-        "decoder_start_token_id": 1,
-    }  # fmt: skip
-    clip = {"text_config": text | {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}, "vision_config": image}
-    llama = text | {"num_key_value_heads": 2}
-    configured: dict[str, tuple[str, str, dict[str, Any]]] = {
-        "bert": ("BertModel", "BertConfig", text),
-        "bert-classifier": ("BertForSequenceClassification", "BertConfig", text),
-        "bert-mlm-tied": ("BertForMaskedLM", "BertConfig", text),
-        "distilbert": (
-            "DistilBertModel",
-            "DistilBertConfig",
-            {"vocab_size": 99, "dim": 32, "n_layers": 3, "n_heads": 4},
-        ),
-        "albert-shared": ("AlbertModel", "AlbertConfig", text | {"embedding_size": 16}),
-        "gpt2": ("GPT2Model", "GPT2Config", gpt),
-        "gpt2-lm-tied": ("GPT2LMHeadModel", "GPT2Config", gpt),
-        "llama": ("LlamaModel", "LlamaConfig", llama),
-        "llama-lm": ("LlamaForCausalLM", "LlamaConfig", llama),
-        "llama-24-layers": ("LlamaForCausalLM", "LlamaConfig", llama | {"num_hidden_layers": 24, "hidden_size": 256}),
-        "mixtral": ("MixtralForCausalLM", "MixtralConfig", llama | {"num_local_experts": 4}),
-        "mistral": ("MistralForCausalLM", "MistralConfig", llama),
-        "qwen2": ("Qwen2ForCausalLM", "Qwen2Config", llama),
-        "t5": ("T5Model", "T5Config", t5),
-        "t5-tied": ("T5ForConditionalGeneration", "T5Config", t5),
-        "bart": (
-            "BartModel",
-            "BartConfig",
-            {k: v for k, v in whisper.items() if k not in ("num_mel_bins", "max_source_positions")},
-        ),
-        "vit": ("ViTModel", "ViTConfig", image),
-        "vit-classifier": ("ViTForImageClassification", "ViTConfig", image),
-        "dinov2": ("Dinov2Model", "Dinov2Config", image),
-        "clip": ("CLIPModel", "CLIPConfig", clip),
-        "whisper": ("WhisperModel", "WhisperConfig", whisper),
-        "whisper-lm": ("WhisperForConditionalGeneration", "WhisperConfig", whisper),
-        "wav2vec2": ("Wav2Vec2Model", "Wav2Vec2Config", text | {"num_conv_pos_embeddings": 16}),
-        "mamba": ("MambaModel", "MambaConfig", {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 3}),
-    }
-
-    def build(model: str, config: str, values: dict[str, Any]) -> tuple[nn.Module, Any]:
-        made = getattr(hf, config)(**values)
-        network = getattr(hf, model)(made)
-        return network, hugging_face_inputs(network, made)
-
-    return {name: lambda entry=entry: build(*entry) for name, entry in configured.items()}
-
-
-def oddities() -> dict[str, Build]:
-    """Collect modules that are hard to trace, and the paper's networks."""
-    image, row = torch.zeros(2, 3, 32, 32), torch.zeros(2, 4)
-    sequence, ids = torch.zeros(5, 2, 8), torch.ones(2, 3, dtype=torch.int64)
-    source = (torch.zeros(1, 3, 8), torch.zeros(1, 4, 8))
-
-    def parametrized() -> tuple[nn.Module, Any]:
-        model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Conv1d(1, 2, 1), nn.Linear(4, 4))
-        nn.utils.parametrizations.weight_norm(model[0])
-        nn.utils.parametrizations.spectral_norm(model[1])
-        nn.utils.parametrizations.orthogonal(model[3])
-        return model, torch.zeros(2, 1, 4)
-
-    return {
-        "cct7": lambda: (CCT(), image),
-        "dla": lambda: (DLA(), image),
-        "transformer": lambda: (nn.Transformer(8, 2, 2, 2, 16, batch_first=True), source),
-        "lstm": lambda: (nn.LSTM(8, 4, 3), sequence),
-        "lstm-bidirectional": lambda: (nn.LSTM(8, 4, 2, bidirectional=True, proj_size=2), sequence),
-        "gru": lambda: (nn.GRU(8, 4, 2), sequence),
-        "tied-dicts": lambda: (hard.Tied(), {"ids": ids}),
-        "repeated-unused": lambda: (hard.Repeated(), row),
-        "slices-in-place": lambda: (hard.Latents(), row),
-        "threads": lambda: (hard.Threaded(), row),
-        "checkpointing": lambda: (hard.Checkpointed(), row),
-        "control-flow": lambda: (hard.ValueDependent(), row),
-        "inner-gradient": lambda: (hard.ForceField(), torch.zeros(2, 3)),
-        "parametrized": parametrized,
-        "compiled": lambda: (torch.compile(CCT(dim=16, depth=2)), image),
-        "data-parallel": lambda: (nn.DataParallel(DLA(width=4)), image),
-    }
+SLOW = 180  # seconds for one step of one model
 
 
 @contextmanager
