@@ -212,8 +212,8 @@ def test_the_frontier_is_run_once_and_summarised(tmp_path: Path, capsys: pytest.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(peers, "load_task", lambda *_: tiny.mlp())
         patch.setattr(peers, "TUNING", (0, 1))
-        patch.setattr(peers, "TUNED", (8,))
-        patch.setitem(peers.BENCHES, "digits/resnet", peers.Bench({}, 2, (32, 45, 64), (0.2, 0.15), 64, (0.2, 0.15)))
+        bench = peers.Bench({}, 2, (32, 45, 64), (0.2, 0.15), 64, (0.2, 0.15), tuned=(8,))
+        patch.setitem(peers.BENCHES, "digits/resnet", bench)
         peers.main([*where, *methods])
         assert "pair 1, sphere curve, 32:" in capsys.readouterr().out
         peers.main([*where, *methods])
@@ -226,13 +226,13 @@ def test_the_frontier_is_run_once_and_summarised(tmp_path: Path, capsys: pytest.
 
 
 def test_intervals_of_ratios_by_hand() -> None:
-    import peers
+    import frontier
 
-    assert peers.interval([]) == "–" and peers.interval([math.log(2)]) == "2.00 (1 pair)"
+    assert frontier.interval([]) == "–" and frontier.interval([math.log(2)]) == "2.00 (1 pair)"
     # Two logarithms 0 and 2·log 2: mean log 2, standard error log 2, Student's t 12.706 at one degree of freedom.
     half = 12.706204736 * math.log(2)
     expected = f"2.00 [{math.exp(math.log(2) - half):.2f}, {math.exp(math.log(2) + half):.2f}], 2 pairs"
-    assert peers.interval([0.0, 2 * math.log(2)]) == expected
+    assert frontier.interval([0.0, 2 * math.log(2)]) == expected
 
 
 def test_weight_matching_is_measured(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
