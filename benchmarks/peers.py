@@ -87,7 +87,8 @@ BENCHES = {
     "mnist/lenet5": Bench({"subset": 4000}, 3, (32, 64, 128, 256, 512, 1024), GOALS, 2000, rates=HALF),
     "cifar10/resnet8": Bench(
         {"subset": 4000}, 3, (512, 1024, 2048), (0.7, 0.35), 3000, (0.5, 0.25, 0.2, 0.1),
-        Compute("cpu", "bfloat16", channels_last=True), tuned=(512,), sample=(2000, 1000),
+        Compute("cpu", "bfloat16", channels_last=True), {"sphere curve": 4.0, "Bezier (FGE)": 2.0}, (512,),
+        (2000, 1000),
     ),
 }  # fmt: skip
 
