@@ -60,4 +60,21 @@ def view(array: Array) -> Tensor:
 
 def is_buffer(name: str, tensor: Tensor) -> bool:
     """Whether a tensor is a buffer, as far as its name and dtype tell: no path moves it."""
-    return not tensor.is_floating_point() or name.rpartition(".")[2] in STATISTICS
+    numbers = tensor.is_floating_point() or tensor.is_complex()
+    return not numbers or name.rpartition(".")[2] in STATISTICS
+
+
+def sound(tensor: Tensor, reference: Tensor) -> bool:
+    """Whether all numbers are finite, or infinite where the reference has the same infinity (an attention mask's −∞).
+
+    Their sum tells in one pass, unless it overflows.
+    """
+    if not (tensor.is_floating_point() or tensor.is_complex()) or bool(tensor.sum().isfinite()):
+        return True
+    odd = ~tensor.isfinite()
+    return bool((tensor[odd] == reference[odd]).all()) if odd.any() else True
+
+
+def ordered(arrays: Mapping[str, Array], like: Mapping[str, Array]) -> ArrayRecord:
+    """The same arrays in the order of a record with the same names, on which clients that go by position rely."""
+    return ArrayRecord({name: arrays[name] for name in like})

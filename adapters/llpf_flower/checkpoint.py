@@ -24,7 +24,9 @@ def save(state: Mapping[str, Any], place: str | Path) -> Path:
     tensors = {
         f"{part}{SEPARATOR}{name}": t.contiguous() for part, own in state["models"].items() for name, t in own.items()
     }
-    values = {k: v for k, v in state.items() if k != "models"} | {"parts": list(state["models"])}
+    # The file sorts its tensors.
+    values = {k: v for k, v in state.items() if k != "models"}
+    values["names"] = {part: list(own) for part, own in state["models"].items()}
     return atomic_write(place, lambda target: save_file(tensors, target, metadata={KEY: json.dumps(values)}))
 
 
@@ -37,10 +39,10 @@ def load(place: str | Path) -> dict[str, Any]:
     try:
         with safe_open(place, "pt") as file:
             values = json.loads((file.metadata() or {})[KEY])
-            models: dict[str, dict[str, Any]] = {part: {} for part in values.pop("parts")}
-            for key in file.keys():  # noqa: SIM118 - the file is no mapping
-                part, _, name = key.partition(SEPARATOR)
-                models[part][name] = file.get_tensor(key)
+            models = {
+                part: {name: file.get_tensor(f"{part}{SEPARATOR}{name}") for name in names}
+                for part, names in values.pop("names").items()
+            }
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{place} cannot be read: {error}") from error
     except (KeyError, ValueError) as error:
@@ -51,7 +53,7 @@ def load(place: str | Path) -> dict[str, Any]:
 
 
 def newest(place: str | Path) -> Path:
-    """The checkpoint itself, or the newest one of a folder.
+    """The checkpoint itself, or the one of a folder that was written last: not the highest round of an earlier run.
 
     Raises:
         CheckpointError: the folder has none.
@@ -59,7 +61,7 @@ def newest(place: str | Path) -> Path:
     place = Path(place)
     if not place.is_dir():
         return place
-    found = sorted(place.glob("round-*.safetensors"))
+    found = sorted(place.glob("round-*.safetensors"), key=lambda p: (p.stat().st_mtime_ns, p.name))
     if not found:
         raise CheckpointError(f"{place} holds no checkpoint (round-….safetensors): name another folder")
     return found[-1]

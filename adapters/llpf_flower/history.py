@@ -10,13 +10,23 @@ from llpf_plugin.files import atomic_write
 Row = dict[str, Any]
 """One round: ``round``, ``clients``, ``left_out`` (reasons by node), ``consensus``, … and metrics by name."""
 
+OURS = (
+    "round", "clients", "left_out", "consensus", "variance", "variance kept", "barrier", "share", "phase", "serving",
+    "in common", "on their own", "steps", "joined", "maximum",
+)  # fmt: skip
+"""Entries of a row that are not the clients' metrics."""
+
 HIDDEN = ("left_out", "variance", "clients")
 """Entries of a row that the table does not show as they are."""
 
 
 def numbers(metrics: Mapping[str, Any], prefix: str = "") -> Row:
-    """The single numbers among metrics; ours, which the row has under other names, are left out."""
-    return {prefix + k: v for k, v in metrics.items() if isinstance(v, int | float) and not k.startswith("llpf-")}
+    """The single numbers among metrics; ours, which the row has under other names, are left out.
+
+    Metrics of clients that have the name of an entry of ours are called ``train …``.
+    """
+    found = {k: v for k, v in metrics.items() if isinstance(v, int | float) and not k.startswith("llpf-")}
+    return {f"train {k}" if prefix + k in OURS else prefix + k: v for k, v in found.items()}
 
 
 def table(rows: Sequence[Row]) -> str:

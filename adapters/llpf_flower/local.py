@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from llpf_flower.arrays import sound
 from llpf_plugin.errors import LLPFError, MismatchError
 from llpf_plugin.evaluate import Score, evaluate, reestimate
 from llpf_plugin.finders.base import Leg
@@ -165,7 +166,7 @@ def _fitted(weights: Mapping[str, Tensor], task: Task) -> Weights:
     reference = task.model.state_dict()
     plain = {k: t.detach().cpu().to(reference[k].dtype if k in reference else t.dtype) for k, t in weights.items()}
     raise_errors(fits(plain, task.model, "the model"))
-    if bad := [k for k, t in plain.items() if t.is_floating_point() and not t.isfinite().all()]:
+    if bad := [k for k, t in plain.items() if not sound(t, reference[k].cpu())]:
         raise MismatchError(f"the model holds NaN or infinity in {', '.join(bad[:3])}: use an earlier one")
     return complete(plain, reference)
 

@@ -1,7 +1,7 @@
 """The weighted mean of the clients' models, layer by layer on their variance spheres."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,7 +10,7 @@ from flwr.app import Array, ArrayRecord
 from torch import Tensor
 
 from llpf_flower.arrays import is_buffer, to_array, view
-from llpf_plugin.sphere import Correct, project_, variance
+from llpf_plugin.sphere import Correct, is_magnitude, project_, variance
 
 Sphere = Literal["clients", "previous", "none"]
 """Which variance the mean is given: the clients' weighted mean variance, that of the model before, or its own."""
@@ -39,11 +39,11 @@ class Rule:
     buffers: Buffers = "mean"
     dtype: torch.dtype | None = None
 
-    def holds(self, name: str, tensor: Tensor) -> bool:
-        """Whether the mean of this tensor is put on a sphere."""
-        if self.sphere == "none" or self.correct == "none" or is_buffer(name, tensor):
+    def holds(self, name: str, tensor: Tensor, names: Container[str]) -> bool:
+        """Whether the mean of this tensor, one of ``names``, is put on a sphere."""
+        if self.sphere == "none" or self.correct == "none" or is_buffer(name, tensor) or is_magnitude(name, names):
             return False
-        return tensor.numel() > 1 and (self.correct == "all" or tensor.dim() >= 2)
+        return not tensor.is_complex() and tensor.numel() > 1 and (self.correct == "all" or tensor.dim() >= 2)
 
 
 @dataclass
@@ -78,7 +78,8 @@ def average(
     """The weighted mean of models, each held tensor projected on its sphere.
 
     One tensor is read at a time, straight from the replies' bytes. The mean is a running one, so that the mean of
-    equal models is that model bit by bit; its bits depend on the order of the models and on nothing else.
+    equal models is that model bit by bit, unless it is given another variance than theirs; its bits depend on the order
+    of the models and on nothing else.
 
     Args:
         models: records of one architecture with weights above 0, at least one.
@@ -96,10 +97,10 @@ def average(
         mean, spread = _mean(tensors)
         if not buffer:
             squares[0] += spread
-            squares[1] += float(mean.square().sum())
-        if not keep and rule.holds(name, tensors[0][0]):
-            _put_on_sphere(mean, name, tensors, old, rule, result.kept)
-        result.arrays[name] = old if keep else _like(mean, old, rule, buffer)
+            squares[1] += float((mean.abs() if mean.is_complex() else mean).square().sum())
+        if not keep and rule.holds(name, tensors[0][0], previous):
+            _put_on_sphere(mean, name, tensors, old, rule, result.kept, equal=spread == 0)
+        result.arrays[name] = like(view(old) if keep else mean, name, old, rule)
     result.distance, result.norm = squares[0] ** 0.5, squares[1] ** 0.5
     return result
 
@@ -107,6 +108,11 @@ def average(
 def _mean(tensors: Sequence[tuple[Tensor, float]]) -> tuple[Tensor, float]:
     """The running weighted mean and the weighted mean square distance to it (Welford, 1962)."""
     first = tensors[0][0]
+    if first.is_floating_point() and not bool(first.sum().isfinite()):  # an attention mask's −∞, which all have
+        odd = ~first.isfinite()
+        if odd.any():
+            mean, spread = _mean([(torch.where(odd, 0.0, tensor), weight) for tensor, weight in tensors])
+            return torch.where(odd, first.to(mean.dtype), mean), spread
     mean, spread = first.to(wide(first), copy=True).contiguous(), 0.0
     flat = mean.view(-1)
     others = [(tensor.reshape(-1), weight) for tensor, weight in tensors[1:]]
@@ -114,23 +120,27 @@ def _mean(tensors: Sequence[tuple[Tensor, float]]) -> tuple[Tensor, float]:
         part, total = flat[start : start + BLOCK], tensors[0][1]
         for tensor, weight in others:
             before, total = total, total + weight
-            gap = tensor[start : start + BLOCK] - part
-            spread += weight * before / total * float(torch.dot(gap, gap))
+            gap = tensor[start : start + BLOCK].to(part.dtype) - part
+            spread += weight * before / total * float(torch.vdot(gap, gap).real)
             part.add_(gap, alpha=weight / total)
     return mean, spread / sum(weight for _, weight in tensors)
 
 
 def wide(tensor: Tensor) -> torch.dtype:
     """What a mean is taken in: float32 at least; float64 for integers."""
-    if not tensor.is_floating_point():
+    if not (tensor.is_floating_point() or tensor.is_complex()):
         return torch.float64
     return torch.promote_types(tensor.dtype, torch.float32)
 
 
 def _put_on_sphere(
-    mean: Tensor, name: str, tensors: Sequence[tuple[Tensor, float]], old: Array, rule: Rule, kept: dict[str, float]
-) -> None:
-    """Project ``mean`` in place, and note how much of its variance the plain mean had lost."""
+    mean: Tensor, name: str, tensors: Sequence[tuple[Tensor, float]], old: Array, rule: Rule, kept: dict[str, float],
+    equal: bool,
+) -> None:  # fmt: skip
+    """Project ``mean`` in place, and note how much of its variance the plain mean had lost.
+
+    Equal tensors are on their sphere already, bit by bit; numbers whose squares overflow have none.
+    """
     own, clients, total = variance(mean), 0.0, 0.0
     for tensor, weight in tensors:
         total += weight
@@ -138,7 +148,7 @@ def _put_on_sphere(
     if clients > 0:
         kept[name] = own / clients
     target = clients if rule.sphere == "clients" else variance(view(old))
-    if target > 0:
+    if 0 < target < math.inf and own < math.inf and not (equal and rule.sphere == "clients"):
         project_([mean], [target])
 
 
@@ -152,12 +162,18 @@ def _variance(tensor: Tensor) -> float:
     return variance(tensor)
 
 
-def _like(mean: Tensor, old: Array, rule: Rule, buffer: bool) -> Array:
-    """The mean in the dtype that is asked for; what was integer is rounded."""
-    dtype = view(old).dtype
-    if not dtype.is_floating_point:
-        return to_array(mean.round().to(dtype))
-    return to_array(mean.to(dtype if buffer or rule.dtype is None else rule.dtype))
+def like(tensor: Tensor, name: str, old: Array, rule: Rule) -> Array:
+    """A tensor in the dtype that is asked for, or that of the model before; what was integer is rounded."""
+    before = view(old)
+    if not (before.dtype.is_floating_point or before.dtype.is_complex):
+        return to_array((tensor.round() if tensor.is_floating_point() else tensor).to(before.dtype))
+    asked = None if is_buffer(name, before) or before.dtype.is_complex else rule.dtype
+    return to_array(tensor.to(asked or before.dtype))
+
+
+def conform(arrays: Mapping[str, Array], previous: ArrayRecord, rule: Rule) -> ArrayRecord:
+    """A model that is no mean in the order and the dtypes of the one before, or those that are asked for."""
+    return ArrayRecord({name: like(view(arrays[name]), name, old, rule) for name, old in previous.items()})
 
 
 def by_layer(values: Mapping[str, float]) -> dict[str, float]:

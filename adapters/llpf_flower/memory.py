@@ -1,6 +1,7 @@
 """What a strategy remembers of its rounds: rows, table and picture; its state, and how it goes on from there."""
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,28 @@ class Memory:
         arrays: the newest global model, None before the first round.
         first_round: rounds that went before.
         momentum: of the server.
+        resumed: whether the next `start` goes on from a state.
+        checkpoint_dir: folder of the checkpoints.
+        checkpoint_every: rounds between two.
     """
 
     rows: list[history.Row]
     arrays: ArrayRecord | None
     first_round: int
     momentum: Momentum
+    resumed: bool
+    checkpoint_dir: Path | None
+    checkpoint_every: int
+
+    def reset(self) -> None:
+        """Forget the run before: `start` begins a new one, unless it goes on from a state."""
+        self.rows, self.momentum.velocity = [], None
+
+    def save(self, server_round: int) -> None:
+        """Write the checkpoint of a round, if it is its turn."""
+        number = server_round + self.first_round
+        if self.checkpoint_dir is not None and number % self.checkpoint_every == 0:
+            checkpoint.save(self.state_dict(), self.checkpoint_dir / f"round-{number:05d}.safetensors")
 
     def noting(
         self, evaluate: Callable[[int, ArrayRecord], MetricRecord | None]
@@ -38,6 +55,7 @@ class Memory:
             metrics = evaluate(server_round + self.first_round, arrays)
             if metrics is not None and self.rows and server_round > 0:
                 self.rows[-1].update(history.numbers(metrics, "server "))
+                self.save(server_round)
             return metrics
 
         return noted
@@ -66,7 +84,8 @@ class Memory:
         models = {} if self.arrays is None else {"arrays": to_weights(self.arrays)}
         if self.momentum.velocity is not None:
             models["velocity"] = self.momentum.velocity
-        return {"round": self.rows[-1]["round"] if self.rows else self.first_round, "rows": self.rows, "models": models}
+        number = self.rows[-1]["round"] if self.rows else self.first_round
+        return {"round": number, "rows": deepcopy(self.rows), "models": models}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict`: the round offset, the rows and the global model, which `start` is to be given.
@@ -76,7 +95,7 @@ class Memory:
         """
         try:
             rows = [{**row, "left_out": {int(k): v for k, v in row["left_out"].items()}} for row in state["rows"]]
-            self.first_round, self.rows = int(state["round"]), rows
+            self.first_round, self.rows, self.resumed = int(state["round"]), deepcopy(rows), True
             models = state["models"]
         except (KeyError, TypeError) as error:
             raise MismatchError(

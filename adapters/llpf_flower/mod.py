@@ -9,7 +9,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.clientapp.typing import ClientAppCallable
 from torch import Tensor
 
-from llpf_flower.arrays import to_arrays, to_weights
+from llpf_flower.arrays import sound, to_arrays, to_weights, view
 from llpf_flower.local import Merged, Pace, merge_into_local
 from llpf_flower.replies import RECORD
 from llpf_flower.serving import as_good
@@ -55,10 +55,12 @@ class LLPFMergeMod:
         if kind == "evaluate":
             return self._evaluate(message, context, call_next, config, arrays, store)
         mode = str(config.get("llpf-mode", "merge"))
-        own = None if mode == "average" else store.load(arrays) or self._first(context)
+        own = None if mode == "average" else store.load(arrays) or self._first(context, arrays)
         if own is None:
             if mode == "walk":
                 raise LLPFError("this client has lost its own model and cannot walk; the server will let it join again")
+            if store.fits(arrays):
+                store.check(arrays)
             return self._train(message, context, call_next, store, Own({}), {"mode": "train"})
         task = self.task(context)
         if mode == "join":
@@ -70,10 +72,12 @@ class LLPFMergeMod:
         message.content[self.arrays_key] = to_arrays(own.weights)
         return self._train(message, context, call_next, store, own, told(merged) | {"mode": "merge"})
 
-    def _first(self, context: Context) -> Own | None:
-        """The model that the client begins with."""
+    def _first(self, context: Context, like: ArrayRecord) -> Own | None:
+        """The model that the client begins with, in the order of the incoming one."""
         weights = None if self.own is None else self.own(context)
-        return None if weights is None else Own(dict(weights))
+        if weights is None:
+            return None
+        return Own({k: weights[k] for k in like} if weights.keys() == like.keys() else dict(weights))
 
     def _merge(self, own: Own, arrays: ArrayRecord, config: ConfigRecord, context: Context, task: Task) -> Merged:
         options: dict[str, Any] = {"share": float(config.get("llpf-share", self.share))}  # type: ignore[arg-type]
@@ -101,11 +105,13 @@ class LLPFMergeMod:
         self, message: Message, context: Context, call_next: ClientAppCallable, store: Store, own: Own,
         words: Mapping[str, Any],
     ) -> Message:  # fmt: skip
-        """Let the client's own train function do its work, and keep what it returns."""
+        """Let the client's own train function do its work, and keep what it returns, unless that is no model."""
+        arrays = message.content.array_records[self.arrays_key]
         reply = call_next(message, context)
         if reply.has_content() and len(reply.content.array_records) == 1:
-            trained = to_weights(next(iter(reply.content.array_records.values())))
-            store.save(trained, own.notes)
+            trained = next(iter(reply.content.array_records.values()))
+            if store.fits(trained) and _sound(trained, arrays):
+                store.save(to_weights(trained), own.notes)
             reply.content[RECORD] = _record(context, words)
         return reply
 
@@ -115,7 +121,7 @@ class LLPFMergeMod:
     ) -> Message:  # fmt: skip
         """Evaluate the model that serves this client: its own until the federation's is as good on its data."""
         serving = str(config.get("llpf-serving", "mean"))
-        own = None if serving == "mean" else self._first(context)
+        own = None if serving == "mean" else self._first(context, arrays)
         if own is None and serving == "own":
             own = store.load(arrays)
         if own is not None and serving == "better":
@@ -173,6 +179,12 @@ def told(merged: Merged) -> dict[str, Any]:
         "mode": "walk", "moved": merged.moved, "low": merged.low, "own_loss": merged.own_loss,
         "incoming_loss": merged.incoming_loss, "settled_loss": merged.settled_loss, "ticks": merged.ticks,
     }  # fmt: skip
+
+
+def _sound(arrays: ArrayRecord, reference: ArrayRecord) -> bool:
+    """Whether a model has the reference's names and shapes, and no NaN."""
+    same = {k: tuple(a.shape) for k, a in arrays.items()} == {k: tuple(a.shape) for k, a in reference.items()}
+    return same and all(sound(view(a), view(reference[k])) for k, a in arrays.items())
 
 
 def _record(context: Context, words: Mapping[str, Any]) -> ConfigRecord:

@@ -15,7 +15,7 @@ class Momentum:
     """FedAvgM's momentum (Hsu et al., arXiv 1909.06335), with a mean that stays on its spheres.
 
     With ``v ← β·v + (mean − model)`` the next model is ``model + v``, each held tensor projected back on the mean's
-    sphere. The first step is not carried on: it leads away from a model that is nobody's mean (an untrained one, or a
+    sphere. A tensor's first step is not carried on: it leads away from what is nobody's mean (an untrained model, or a
     client's). Buffers are the mean's.
 
     Args:
@@ -55,11 +55,12 @@ class Momentum:
             if is_buffer(name, new) or (active is not None and name not in active):
                 continue
             old = view(model[name]).to(wide(new))
-            self.velocity[name] = new - old if before else old.new_zeros(old.shape)
-            if before and name in before:
-                self.velocity[name] += self.beta * before[name]
-                moved = old + self.velocity[name]
-                if name in held:
-                    project_([moved], [variance(new)])
-                result[name] = to_array(moved.to(new.dtype))
+            if before is None or name not in before:
+                self.velocity[name] = old.new_zeros(old.shape)
+                continue
+            self.velocity[name] = new - old + self.beta * before[name]
+            moved = old + self.velocity[name]
+            if name in held:
+                project_([moved], [variance(new)])
+            result[name] = to_array(moved.to(new.dtype))
         return result

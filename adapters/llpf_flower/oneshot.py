@@ -12,6 +12,7 @@ from torch import Tensor
 
 from llpf_flower import history
 from llpf_flower.arrays import to_arrays, to_weights
+from llpf_flower.mean import conform
 from llpf_flower.replies import Reply
 from llpf_flower.strategy import LLPFStrategy
 from llpf_plugin import find_path
@@ -24,6 +25,9 @@ from llpf_plugin.settle import SettleRule, settle
 from llpf_plugin.task import Task
 from llpf_plugin.tree import Node, balanced
 from llpf_plugin.weights import Weights, assign, clone
+
+LEAST = 10
+"""Gradient steps for each model, at least."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,8 @@ def join_models(
     """
     if not models:
         raise LLPFError("there is no model to join")
-    if budget < 10 * len(models):
-        raise LLPFError(f"budget = {budget} for {len(models)} models: give at least 10 steps a model")
+    if budget < LEAST * len(models):
+        raise LLPFError(f"budget = {budget} for {len(models)} models: give at least {LEAST} steps a model")
     gradient = Gradient(task, compute)
     root = balanced(len(models))
     each = budget // 5 // len(models)
@@ -151,7 +155,7 @@ class OneShotLLPF(LLPFStrategy):
     Args:
         *arguments: as in `LLPFStrategy`.
         task: the server's set, with the model.
-        budget: gradient steps on it, all in all.
+        budget: gradient steps on it, all in all; at least `LEAST` a model are taken.
         settings: of the walks.
         **options: as in `LLPFStrategy`.
 
@@ -173,10 +177,10 @@ class OneShotLLPF(LLPFStrategy):
         """The models joined pairwise, those with the most examples first."""
         assert self.task is not None and self.arrays is not None
         ranked = sorted(replies, key=lambda r: -r.weight)
-        result = join_models(
-            [to_weights(r.arrays) for r in ranked], self.task, self.budget, self.settings, self.compute
-        )
+        budget = max(self.budget, LEAST * len(ranked))
+        if budget > self.budget:
+            log(WARNING, "%d models need %d gradient steps, not %d: they get them", len(ranked), budget, self.budget)
+        result = join_models([to_weights(r.arrays) for r in ranked], self.task, budget, self.settings, self.compute)
         self.joined = result
         row.update(steps=result.steps, joined=f"{result.joined} of {result.pairs}", maximum=result.maximum)
-        arrays = to_arrays(result.weights)
-        return ArrayRecord({name: arrays[name] for name in self.arrays})
+        return conform(to_arrays(result.weights), self.arrays, self.rule)

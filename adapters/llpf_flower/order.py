@@ -4,8 +4,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flwr.app import ArrayRecord
 from torch import nn
 
+from llpf_flower.arrays import is_buffer, view
 from llpf_plugin.errors import OrderError
 from llpf_plugin.order import LayerOrder, layer_order, read_phases
 
@@ -30,7 +32,7 @@ def read(source: OrderSource) -> LayerOrder:
         raise OrderError(f"cannot read the layer order {source}: {error.strerror}") from error
 
 
-def slices(order: LayerOrder, phases: str | Sequence[str | Sequence[str]]) -> dict[str, frozenset[str]]:
+def slices(order: LayerOrder, phases: int | str | Sequence[str | Sequence[str]]) -> dict[str, frozenset[str]]:
     """Parameters by phase, cumulative: phase k moves the layers of slices 1 to k.
 
     Args:
@@ -38,7 +40,7 @@ def slices(order: LayerOrder, phases: str | Sequence[str | Sequence[str]]) -> di
         phases: ``all``, ``layer``, ``block``, ``stage``, a number, a YAML file, or lists of patterns.
     """
     mode: Any = phases
-    if isinstance(phases, str) and phases.isdigit():
+    if isinstance(phases, int) or (isinstance(phases, str) and phases.isdigit()):
         cut = order.phases("layer", int(phases))
     elif isinstance(phases, str) and Path(phases).is_file():
         cut = read_phases(order, phases)
@@ -52,21 +54,35 @@ def slices(order: LayerOrder, phases: str | Sequence[str | Sequence[str]]) -> di
     return result
 
 
-def check(phases: Mapping[str, Collection[str]], names: Collection[str], parameters: Collection[str]) -> None:
-    """Refuse the order of another model.
+def buffers(source: OrderSource | None) -> frozenset[str]:
+    """Names of buffers, as far as the source of the order tells: a model factory does."""
+    return frozenset(name for name, _ in source[0]().named_buffers()) if isinstance(source, tuple) else frozenset()
+
+
+def fitted(
+    phases: Mapping[str, frozenset[str]], arrays: ArrayRecord, known_buffers: Collection[str]
+) -> dict[str, frozenset[str]]:
+    """The phases with what only the arrays have: further names of tied tensors move with the first one.
 
     Args:
-        phases: cumulative; the last one names every parameter.
-        names: of all arrays of the global model.
-        parameters: those of them that are no buffers.
+        phases: cumulative; the last one names every parameter of the order.
+        arrays: the initial ones.
+        known_buffers: names that are no parameters, beside those that `is_buffer` tells.
 
     Raises:
-        OrderError: parameters that one has and the other has not.
+        OrderError: the order is of another model: it has parameters that the arrays have not, or the other way round.
     """
-    known = set(list(phases.values())[-1])
-    odd = sorted(known - set(names)) or sorted(set(parameters) - known)
+    last = list(phases.values())[-1]
+    more = {k: a for k, a in arrays.items() if not is_buffer(k, view(a)) and k not in last and k not in known_buffers}
+    twins = {k: next((t for t in last if t in arrays and arrays[t].data == a.data), None) for k, a in more.items()}
+    odd = sorted(last - arrays.keys()) or sorted(k for k, twin in twins.items() if twin is None)
     if odd:
         raise OrderError(
             f"the layer order is of another model than the initial arrays: {', '.join(odd[:5])} is not in both. "
-            "Write the order again with llpf-order, from the model that the clients train."
+            "Write the order again with llpf-order, from the model that the clients train; if these are buffers, give "
+            "layer_order=(model factory, example inputs), which tells them from parameters."
         )
+    return {
+        phase: names | {k for k, twin in twins.items() if twin in names} | set(known_buffers)
+        for phase, names in phases.items()
+    }

@@ -1,16 +1,18 @@
 """Which replies of a round count, in which order, and why the others do not."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from logging import WARNING
+from typing import TypeVar
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.logger import log
-from torch import Tensor
 
-from llpf_flower.arrays import view
+from llpf_flower.arrays import sound, view
 from llpf_plugin.errors import MismatchError
+
+T = TypeVar("T")
 
 RECORD = "llpf"
 """Name of the ConfigRecord in which server and client tell each other what is not arrays or metrics."""
@@ -68,18 +70,15 @@ def sift(replies: Iterable[Message], reference: ArrayRecord, weighted_by: str) -
             left_out[message.metadata.src_node_id] = str(reason)
     for node, why in left_out.items():
         log(WARNING, "\t> Node %d is left out of this round: %s", node, why)
-    return sorted(kept, key=lambda r: (r.client == "", r.client.zfill(12), r.node)), left_out
+    return sorted(kept, key=lambda r: _rank(r.client, r.node)), left_out
 
 
 def _read(message: Message, reference: ArrayRecord, weighted_by: str) -> Reply:
     if message.has_error():
         raise Unusable(f"it failed: {message.error.reason}")
     content = message.content
-    if len(content.array_records) != 1 or len(content.metric_records) != 1:
-        found = f"{len(content.array_records)} and {len(content.metric_records)}"
-        raise Unusable(f"a reply holds one ArrayRecord and one MetricRecord, here are {found}")
-    arrays = next(iter(content.array_records.values()))
-    metrics = next(iter(content.metric_records.values()))
+    arrays = _one(content.array_records, "ArrayRecord")
+    metrics = _one(content.metric_records, "MetricRecord")
     _check_model(arrays, reference)
     told = content.config_records.get(RECORD, ConfigRecord())
     weight = _weight(metrics, weighted_by)
@@ -104,37 +103,70 @@ def _check_model(arrays: ArrayRecord, reference: ArrayRecord) -> None:
         got = arrays[name]
         if tuple(got.shape) != tuple(sent.shape):
             raise Unusable(f"its {name} is {tuple(got.shape)}, the global model's is {tuple(sent.shape)}")
-        _check_numbers(name, got)
+        _check_numbers(name, got, sent)
 
 
-def _check_numbers(name: str, array: Array) -> None:
+def _check_numbers(name: str, array: Array, reference: Array) -> None:
     try:
         tensor = view(array)
     except MismatchError as error:
         raise Unusable(f"its {name}: {error}") from error
-    if not _finite(tensor):
+    if not sound(tensor, view(reference)):
         raise Unusable(f"its {name} holds NaN or infinity")
-
-
-def _finite(tensor: Tensor) -> bool:
-    """Whether all numbers are finite; their sum tells in one pass, unless it overflows."""
-    if not tensor.is_floating_point() or bool(tensor.sum().isfinite()):
-        return True
-    return bool(tensor.isfinite().all())
 
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def common_metrics(replies: Iterable[Reply]) -> list[RecordDict]:
-    """What the metrics are averaged over: each reply's, cut to the keys that all have.
+def common_metrics(contents: Sequence[RecordDict]) -> list[RecordDict]:
+    """What metrics are averaged over: the replies, their metrics cut to those that all have, of one length.
 
-    Flower ends the run where the keys differ.
+    Flower ends the run where they differ.
+
+    Args:
+        contents: each with one MetricRecord, which keeps its name.
     """
-    rows: list[Mapping[str, object]] = [dict(r.metrics) for r in replies]
-    shared = set.intersection(*(set(row) for row in rows)) if rows else set()
-    if lost := sorted(set().union(*rows) - shared):
-        log(WARNING, "\t> Metrics that not all clients sent are left out: %s", _some(lost))
-    records = [MetricRecord({k: v for k, v in row.items() if k in shared}) for row in rows]  # type: ignore[misc]
-    return [RecordDict({"metrics": record}) for record in records]
+    rows = [next(iter(content.metric_records.items())) for content in contents]
+    kinds = [{(key, _length(value)) for key, value in record.items()} for _, record in rows]
+    shared = {key for key, _ in set.intersection(*kinds)} if kinds else set()
+    if lost := sorted({key for kind in kinds for key, _ in kind} - shared):
+        log(WARNING, "\t> Metrics that not all clients sent, or not of one length, are left out: %s", _some(lost))
+    return [
+        RecordDict({**content, name: MetricRecord({k: v for k, v in record.items() if k in shared})})
+        for content, (name, record) in zip(contents, rows, strict=True)
+    ]
+
+
+def _length(value: object) -> int:
+    """Of a list; −1 for a number."""
+    return len(value) if isinstance(value, list) else -1
+
+
+def sift_metrics(replies: Iterable[Message], weighted_by: str) -> tuple[list[RecordDict], dict[int, str]]:
+    """The evaluation replies that count, in an order that does not depend on when they came, and why others do not."""
+    kept: list[tuple[str, int, RecordDict]] = []
+    left_out: dict[int, str] = {}
+    for message in replies:
+        node = message.metadata.src_node_id
+        try:
+            if message.has_error():
+                raise Unusable(f"it failed: {message.error.reason}")
+            _weight(_one(message.content.metric_records, "MetricRecord"), weighted_by)
+            told = message.content.config_records.get(RECORD, ConfigRecord())
+            kept.append((str(told.get("client", "")), node, message.content))
+        except Unusable as reason:
+            left_out[node] = str(reason)
+            log(WARNING, "\t> Node %d is left out of this evaluation: %s", node, reason)
+    return [content for _, _, content in sorted(kept, key=lambda k: _rank(k[0], k[1]))], left_out
+
+
+def _rank(client: str, node: int) -> tuple[bool, str, int]:
+    """By the id that a client gives itself, numbers as numbers; then by node."""
+    return client == "", client.zfill(12), node
+
+
+def _one(records: Mapping[str, T], kind: str) -> T:
+    if len(records) != 1:
+        raise Unusable(f"a reply holds one {kind}, here are {len(records)}")
+    return next(iter(records.values()))

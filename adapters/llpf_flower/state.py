@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from llpf_flower.arrays import to_arrays, to_weights
+from llpf_flower.arrays import sound, to_arrays, to_weights, view
 from llpf_plugin.errors import CheckpointError, MismatchError, RunError
 from llpf_plugin.files import atomic_write
 from llpf_plugin.weights import Weights
@@ -65,17 +65,17 @@ class Store:
         return self.folder / f"client-{client_id(self.context)}.safetensors"
 
     def load(self, like: ArrayRecord) -> Own | None:
-        """The client's own model, None if it has none yet.
+        """The client's own model, None if it has none yet, or one that holds NaN.
 
         Args:
-            like: the incoming model, whose names and shapes the own one must have.
+            like: the incoming model, whose names and shapes the own one must have; it comes in their order.
 
         Raises:
             RunError: the folder cannot be written, or another client of this run keeps its model there.
             CheckpointError: the file is damaged.
             MismatchError: it holds another model.
         """
-        self._check_room(like)
+        self.check(like)
         if self.folder is None and OWN in self.context.state:
             notes = json.loads(str(self.context.state.config_records[NOTES]["json"]))
             own, place = Own(to_weights(self.context.state.array_records[OWN]), notes), "the context"
@@ -90,7 +90,9 @@ class Store:
                 f"{place} holds another model than the server sent: {', '.join(odd[:5])} differ. "
                 "Name another state-dir, or remove the file."
             )
-        return own
+        if not all(sound(own.weights[k], view(a)) for k, a in like.items()):
+            return None
+        return Own({k: own.weights[k] for k in like}, own.notes)
 
     def save(self, weights: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
         """Keep the client's own model.
@@ -107,10 +109,20 @@ class Store:
         tensors = {k: t.detach().cpu().contiguous().clone() for k, t in weights.items()}
         atomic_write(self.file, lambda target: save_file(tensors, target, metadata={OWN: json.dumps(values)}))
 
-    def _check_room(self, like: ArrayRecord) -> None:
-        """Refuse before any work what would fail after it."""
+    def fits(self, like: ArrayRecord) -> bool:
+        """Whether a model of this size can be kept."""
+        return self.folder is not None or like.count_bytes() <= self.limit
+
+    def check(self, like: ArrayRecord) -> None:
+        """Refuse before any work what would fail after it.
+
+        Raises:
+            RunError: the model is too large for the context, the folder cannot be written, or another client of this
+                run keeps its model there.
+            CheckpointError: the file is damaged.
+        """
         if self.folder is None:
-            if like.count_bytes() <= self.limit:
+            if self.fits(like):
                 return
             raise RunError(
                 f"the client's own model ({like.count_bytes() / 1e6:.0f} MB) is too large for Flower's context "
@@ -123,12 +135,15 @@ class Store:
             raise RunError(f"the state folder {self.folder} cannot be made: {error.strerror}; name another") from error
         if not os.access(self.folder, os.W_OK):
             raise RunError(f"the state folder {self.folder} cannot be written to: name another, or change its rights")
+        if self.file.is_file():
+            self._read(header=True)
 
-    def _read(self) -> Own:
+    def _read(self, header: bool = False) -> Own:
+        """The file, or only what it says of its model."""
         try:
             with safe_open(self.file, "pt") as file:
                 values = json.loads((file.metadata() or {})[OWN])
-                weights = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - the file is no mapping
+                weights = {} if header else {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - no mapping
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise CheckpointError(
                 f"{self.file} is no client's model or is damaged ({error}): remove it, or name another state-dir"

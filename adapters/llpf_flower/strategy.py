@@ -11,12 +11,11 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 
-from llpf_flower import checkpoint, history, order, serverside
-from llpf_flower.arrays import is_buffer, view
+from llpf_flower import history, order, serverside
 from llpf_flower.mean import Average, Buffers, Rule, Sphere, average, by_layer
 from llpf_flower.memory import Memory
 from llpf_flower.momentum import Momentum
-from llpf_flower.replies import Reply, common_metrics, sift
+from llpf_flower.replies import Reply, common_metrics, sift, sift_metrics
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.gradient import Compute
 from llpf_plugin.sphere import Correct
@@ -71,7 +70,7 @@ class LLPFStrategy(Memory, FedAvg):
         train_metrics_aggr_fn: MetricsFunction | None = None, evaluate_metrics_aggr_fn: MetricsFunction | None = None,
         *, sphere: Sphere = "clients", correct: Correct = "matrices", buffers: Buffers = "mean",
         server_momentum: float = 0.0, dtype: str | None = None, layer_order: order.OrderSource | None = None,
-        phases: str | Sequence[str | Sequence[str]] = "all", rounds_per_phase: int = 5, task: Task | None = None,
+        phases: int | str | Sequence[str | Sequence[str]] = "all", rounds_per_phase: int = 5, task: Task | None = None,
         compute: Compute | None = None, first_round: int = 0, checkpoint_dir: str | Path | None = None,
         checkpoint_every: int = 1,
     ) -> None:  # fmt: skip
@@ -93,6 +92,7 @@ class LLPFStrategy(Memory, FedAvg):
         self.momentum = Momentum(server_momentum)
         source = None if layer_order is None else order.read(layer_order)
         self.phases = {} if source is None else order.slices(source, phases)
+        self.known = order.buffers(layer_order)
         self.rounds_per_phase = rounds_per_phase
         self.task, self.compute = task, compute
         self.first_round = first_round
@@ -101,6 +101,7 @@ class LLPFStrategy(Memory, FedAvg):
         self.rows: list[history.Row] = []
         self.arrays: ArrayRecord | None = None
         self._asked: set[int] = set()
+        self.resumed = False
 
     def summary(self) -> None:
         """Log the settings."""
@@ -131,9 +132,11 @@ class LLPFStrategy(Memory, FedAvg):
             OrderError: the layer order is of another model than ``initial_arrays``.
         """
         if self.phases:
-            parameters = [k for k, a in initial_arrays.items() if not is_buffer(k, view(a))]
-            order.check(self.phases, list(initial_arrays), parameters)
+            self.phases = order.fitted(self.phases, initial_arrays, self.known)
         evaluate = None if evaluate_fn is None else self.noting(evaluate_fn)
+        if not self.resumed:
+            self.reset()
+        self.resumed = False
         self.arrays = initial_arrays
         result = super().start(grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate)
         if not result.arrays:  # no round had a reply that counts
@@ -187,14 +190,18 @@ class LLPFStrategy(Memory, FedAvg):
         return (self.arrays if kept else None), metrics
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """As FedAvg, and write the round's checkpoint."""
-        metrics = super().aggregate_evaluate(server_round, replies)
-        if metrics is not None and self.rows:
-            self.rows[-1].update(history.numbers(metrics, "client "))
-        number = server_round + self.first_round
-        if self.checkpoint_dir is not None and number % self.checkpoint_every == 0:
-            checkpoint.save(self.state_dict(), self.checkpoint_dir / f"round-{number:05d}.safetensors")
-        return metrics
+        """As FedAvg, over the replies that count, and write the round's checkpoint."""
+        try:
+            kept, _ = sift_metrics(replies, self.weighted_by_key)
+            log(INFO, "aggregate_evaluate: %d replies count", len(kept))
+            if not kept:
+                return None
+            metrics = self.evaluate_metrics_aggr_fn(common_metrics(kept), self.weighted_by_key)
+            if self.rows:
+                self.rows[-1].update(history.numbers(metrics, "client "))
+            return metrics
+        finally:
+            self.save(server_round)
 
     def combine(self, row: history.Row, replies: Sequence[Reply]) -> ArrayRecord:
         """The next global model; notes in ``row`` what was seen on the way."""
@@ -231,7 +238,8 @@ class LLPFStrategy(Memory, FedAvg):
         """The clients' metrics, averaged, and ours."""
         metrics = MetricRecord()
         if kept:
-            metrics.update(self.train_metrics_aggr_fn(common_metrics(kept), self.weighted_by_key))
+            own = self.train_metrics_aggr_fn(common_metrics([r.content for r in kept]), self.weighted_by_key)
+            metrics.update(own)
             row.update(history.numbers(metrics))
         metrics["llpf-clients"] = len(kept)
         metrics["llpf-left-out"] = len(row["left_out"])

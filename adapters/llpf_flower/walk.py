@@ -1,5 +1,6 @@
 """`LLPFWalk`: clients walk together, each on its own low-loss path, and are averaged once they are close."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from logging import INFO
 from typing import Any
@@ -10,7 +11,7 @@ from flwr.serverapp import Grid
 
 from llpf_flower import history
 from llpf_flower.arrays import to_arrays, to_weights
-from llpf_flower.mean import Rule, average
+from llpf_flower.mean import Rule, average, conform
 from llpf_flower.replies import RECORD, Reply
 from llpf_flower.strategy import LLPFStrategy
 from llpf_plugin.errors import LLPFError
@@ -19,7 +20,7 @@ GROW, LEAST = 1.5, 0.05
 """The factor by which the round's share grows and shrinks, and the smallest that is asked for."""
 
 SHRUNK = 0.95
-"""The consensus distance stands still if it is above this part of its least so far."""
+"""The clients stand still if their distance, √(1 − correlation), is above this part of its least so far."""
 
 
 class LLPFWalk(LLPFStrategy):
@@ -61,12 +62,22 @@ class LLPFWalk(LLPFStrategy):
             raise LLPFError(f"share = {share} and most = {most}: it must be 0 < share ≤ most ≤ 1")
         if not (tolerance > 0 and -1 <= close <= 1 and patience >= 1):
             raise LLPFError("tolerance must be above 0, close a correlation in [-1, 1], and patience at least 1")
-        self.share, self.most, self.steps = share, most, steps
+        self.most, self.steps = most, steps
         self.tolerance, self.close, self.patience = tolerance, close, patience
-        self.averaging = False
+        self._first_share = share
+        self._forget()
+
+    def _forget(self) -> None:
+        """How the walk stands before its first round."""
+        self.share, self.averaging = self._first_share, False
         self.mean: ArrayRecord | None = None
         self._known: set[int] = set()
         self._least, self._still = float("inf"), 0
+
+    def reset(self) -> None:
+        """As `LLPFStrategy`; the clients walk again."""
+        super().reset()
+        self._forget()
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -80,6 +91,7 @@ class LLPFWalk(LLPFStrategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """While walking: the mean to clients that are known, the serving model to those that join."""
+        config = ConfigRecord(dict(config))  # the caller's is not ours
         messages = list(super().configure_train(server_round, arrays, config, grid))
         if self.averaging:
             config["llpf-mode"] = "average"
@@ -105,15 +117,16 @@ class LLPFWalk(LLPFStrategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """While walking, clients evaluate their own models; afterwards, until the mean is as good on their data."""
-        config["llpf-serving"] = "better" if self.averaging else "own"
-        return super().configure_evaluate(server_round, arrays, config, grid)
+        ours = ConfigRecord({**config, "llpf-serving": "better" if self.averaging else "own"})
+        return super().configure_evaluate(server_round, arrays, ours, grid)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """As `LLPFStrategy`, and note how many clients are still served by their own model."""
         replies = list(replies)
         if self.rows:
             told = [m.content.config_records.get(RECORD, ConfigRecord()) for m in replies if m.has_content()]
-            self.rows[-1]["on their own"] = sum(words.get("served") == "own" for words in told)
+            if served := [words["served"] for words in told if "served" in words]:
+                self.rows[-1]["on their own"] = served.count("own")
         return super().aggregate_evaluate(server_round, replies)
 
     def combine(self, row: history.Row, replies: Sequence[Reply]) -> ArrayRecord:
@@ -134,12 +147,12 @@ class LLPFWalk(LLPFStrategy):
         self._pace([r for r in replies if r.told.get("mode") == "walk"])
         if why := self._why_average(row, replies):
             log(INFO, "The clients are averaged from now on: %s", why)
-            self.averaging = True
+            self.averaging, self.mean = True, None
             row["serving"] = "mean"
             return super().combine(row, replies)
         serving = max(replies, key=lambda r: r.weight)
         row["serving"] = f"client {serving.client or serving.node}"
-        return serving.arrays
+        return conform(serving.arrays, self.arrays, self.rule)
 
     @property
     def _walking_buffers(self) -> Any:
@@ -147,13 +160,15 @@ class LLPFWalk(LLPFStrategy):
 
     def _look(self, row: history.Row, walked: Sequence[Reply]) -> None:
         """Note the barrier that the clients measured of the mean they were sent, and whether they come closer."""
-        if walked:
-            total = sum(r.weight for r in walked)
-            row["barrier"] = (
-                sum(r.weight * (_number(r, "incoming_loss") - _number(r, "own_loss")) for r in walked) / total
-            )
-        self._still = 0 if row["consensus"] < SHRUNK * self._least else self._still + 1
-        self._least = min(self._least, row["consensus"])
+        gaps = [(r.weight, _number(r, "incoming_loss") - _number(r, "own_loss")) for r in walked]
+        if seen := [(weight, gap) for weight, gap in gaps if math.isfinite(gap)]:
+            row["barrier"] = sum(weight * gap for weight, gap in seen) / sum(weight for weight, _ in seen)
+        # In units of the clients' own deviation, so that it does not depend on how many of them came.
+        apart = math.sqrt(max(0.0, 1 - row["in common"]))
+        if len(walked) == row["clients"]:
+            self._still = 0 if apart < SHRUNK * self._least else self._still + 1
+        if row["clients"] > 1:
+            self._least = min(self._least, apart)
 
     def _pace(self, walked: Sequence[Reply]) -> None:
         """Grow the share if all clients ended at a low loss, shrink it if fewer than half did."""
@@ -164,7 +179,12 @@ class LLPFWalk(LLPFStrategy):
             self.share = max(min(LEAST, self.share), self.share / GROW)
 
     def _why_average(self, row: history.Row, replies: Sequence[Reply]) -> str:
-        """Why the walk is over, empty if it is not."""
+        """Why the walk is over, empty if it is not, or if too few have answered to tell."""
+        asked = len(replies) + len(row["left_out"])
+        if len(replies) < min(2, asked) or 2 * len(replies) <= asked:
+            return ""
+        if self.close <= -1:
+            return "close = -1 asks for it"
         if not any(r.told.get("mode") in ("join", "walk") for r in replies):
             return "all of them began with the server's model"
         if row.get("barrier", float("inf")) <= self.tolerance:
@@ -172,7 +192,7 @@ class LLPFWalk(LLPFStrategy):
         if row["in common"] >= self.close:
             return f"their models have {row['in common']:.2g} in common"
         if self._still >= self.patience:
-            return f"they have come no closer than {self._least:.2g} for {self._still} rounds"
+            return f"they have come no closer for {self._still} rounds"
         return ""
 
     def state_dict(self) -> dict[str, Any]:

@@ -42,9 +42,9 @@ def reply(arrays: ArrayRecord, examples: float = 1, node: int = 1, client: str =
     return Reply(content, node)
 
 
-def app(train: Answer, evaluate: Answer | None = None) -> ClientApp:
+def app(train: Answer, evaluate: Answer | None = None, mods: list[Any] | None = None) -> ClientApp:
     """A ClientApp from functions that return the records of a reply."""
-    made = ClientApp()
+    made = ClientApp(mods=mods)
 
     @made.train()
     def _train(message: Message, context: Context) -> Message:

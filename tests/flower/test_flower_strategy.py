@@ -68,7 +68,7 @@ BAD = {
     "trained on nan": reply(GOOD[0], float("nan"), 9),
     "cannot be read": reply(record(w=np.array([["a", "b"]])), 1, 9),
     "no number 'num-examples'": Reply(RecordDict({"arrays": GOOD[0], "metrics": MetricRecord({"n": 1})}), 9),
-    "one ArrayRecord and one MetricRecord": Reply(RecordDict({"arrays": GOOD[0]}), 9),
+    "one MetricRecord, here are 0": Reply(RecordDict({"arrays": GOOD[0]}), 9),
     "it failed: on purpose": Reply(None, 9, Error(code=2, reason="on purpose")),
 }
 
