@@ -68,7 +68,8 @@ class Path:
     def positions(self) -> np.ndarray:
         """The arc-length position ``t`` of every knot, from 0 to 1."""
         cumulative = np.concatenate([[0.0], np.cumsum(self.segment_lengths)])
-        return cumulative / cumulative[-1] if cumulative[-1] > 0 else np.linspace(0, 1, len(cumulative))
+        measurable = 0 < cumulative[-1] < np.inf  # a path that diverged is not
+        return cumulative / cumulative[-1] if measurable else np.linspace(0, 1, len(cumulative))
 
     def coordinates(self, t: float) -> Weights:
         """The parameters at ``t`` in [0, 1]: exactly A's at 0, B's at 1, a knot's at its position."""

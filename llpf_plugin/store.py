@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llpf_plugin.errors import RunError
-from llpf_plugin.files import atomic_write, remove_leftovers, write_json
+from llpf_plugin.files import atomic_write, plain, remove_leftovers, write_json
 from llpf_plugin.find import Search
 from llpf_plugin.finders.base import Outcome
 from llpf_plugin.knots import Chain
@@ -111,15 +111,25 @@ class RunFolder(Callback):
             RunError: the folder is in use, or cannot be written.
         """
         self.check_free()
-        both = {f"{side}.{k}": t.contiguous() for side, part in (("A", start), ("B", end)) for k, t in part.items()}
+        # Clones: a buffer may be there under several names.
+        both = {
+            f"{side}.{k}": t.detach().contiguous().clone()
+            for side, part in (("A", start), ("B", end))
+            for k, t in part.items()
+        }
         atomic_write(self.folder / "buffers.safetensors", lambda place: save_file(both, place))
         document = {"format": FORMAT, "version": VERSION, "asked": dict(asked), "info": dict(info or {})}
         write_json(self.folder / "run.json", document)
 
     def abandon(self) -> None:
-        """Remove the folder of a run that was refused before its first state was saved."""
-        if self.exists and not (self.folder / "state.json").exists():
-            shutil.rmtree(self.folder)
+        """Remove what a run that was refused before its first state was saved has written, and the folder if empty."""
+        if not self.exists or (self.folder / "state.json").exists():
+            return
+        shutil.rmtree(self.folder / "knots", ignore_errors=True)
+        for name in ("buffers.safetensors", "run.json"):
+            (self.folder / name).unlink(missing_ok=True)
+        if not self.folder.is_symlink() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def asked(self) -> dict[str, Any]:
         """What the run in the folder was asked for.
@@ -205,7 +215,7 @@ class RunFolder(Callback):
             "positions": [float(t) for t in path.positions],
             "length_ratio": path.length_ratio,
         }
-        write_json(self.folder / "path.json", manifest)
+        write_json(self.folder / "path.json", plain(manifest))
 
     def path(self) -> LossPath:
         """The finished path, its knots read from the folder as they are asked for.

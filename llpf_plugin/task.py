@@ -135,7 +135,7 @@ def _custom(spec: str) -> Callable[..., Task]:
     if place.endswith(".py") and not Path(place).is_file():
         raise TaskError(f"the task file {place!r} does not exist")
     try:
-        module = _import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     except Exception as error:
         raise TaskError(f"importing {place!r} failed: {type(error).__name__}: {error}{_where(error)}") from error
     factory = getattr(module, function, None)
@@ -146,6 +146,16 @@ def _custom(spec: str) -> Callable[..., Task]:
         )
         raise TaskError(f"{place!r} has no function {function!r}; it has {names}")
     return factory
+
+
+def _import_module(name: str) -> Any:
+    """A module, of the current folder too: console scripts do not look there."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(here)
 
 
 def _import_file(path: Path) -> Any:

@@ -31,6 +31,11 @@ from llpf_plugin.weights import Weights
 class OriginQuality(Quality):
     """What a path towards the origin is worth: it ends at no trained network, so only its loss is judged."""
 
+    @classmethod
+    def of(cls, found: Quality) -> "OriginQuality":
+        """The same measurements, judged as those of a path towards the origin."""
+        return cls(**{f.name: getattr(found, f.name) for f in fields(found)})
+
     @cached_property
     def variances(self) -> dict[str, float]:
         """The variance of every unit's matrix at the end over that at the start."""
@@ -68,8 +73,7 @@ class OriginSearch(Search):
 
     def run(self) -> Quality:
         """Walk, measure, repair; the end is the last knot that was reached."""
-        found = super().run()
-        return OriginQuality(**{f.name: getattr(found, f.name) for f in fields(found)})
+        return OriginQuality.of(super().run())
 
     def path(self) -> Path:
         """The path as it stands; its end is the start with the last knot's coordinates."""

@@ -89,6 +89,8 @@ def _lerp(x: Tensor, y: Tensor, t: float) -> Tensor:
         return x if t < 0.5 else y
     dtype = torch.promote_types(x.dtype, y.dtype)
     x, y = x.to(dtype), y.to(dtype)
+    if t in (0, 1):  # whatever the other end holds
+        return (y if t else x).clone()
     return torch.where(x == y, x, torch.lerp(x, y, t))
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from llpf_merge.main import app as merge_app
 from llpf_merge.report import app
 from llpf_plugin.errors import RunError
-from llpf_plugin.report.document import plain
+from llpf_plugin.files import plain
 from llpf_plugin.report.extra_figures import walk_figure
 from llpf_plugin.report.stored import name_runs, open_run
 from llpf_plugin.report.tables import metric_cell

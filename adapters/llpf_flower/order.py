@@ -9,7 +9,7 @@ from torch import nn
 
 from llpf_flower.arrays import is_buffer, view
 from llpf_plugin.errors import OrderError
-from llpf_plugin.order import LayerOrder, layer_order, read_phases
+from llpf_plugin.order import LayerOrder, layer_order, named_phases
 
 OrderSource = LayerOrder | str | Path | tuple[Callable[[], nn.Module], Any]
 """A layer order, a JSON file that ``llpf-order -o`` wrote, or a model factory with example inputs."""
@@ -39,16 +39,9 @@ def slices(order: LayerOrder, phases: int | str | Sequence[str | Sequence[str]])
         order: the layer order.
         phases: ``all``, ``layer``, ``block``, ``stage``, a number, a YAML file, or lists of patterns.
     """
-    mode: Any = phases
-    if isinstance(phases, int) or (isinstance(phases, str) and phases.isdigit()):
-        cut = order.phases("layer", int(phases))
-    elif isinstance(phases, str) and Path(phases).is_file():
-        cut = read_phases(order, phases)
-    else:
-        cut = order.phases(mode)
     active: frozenset[str] = frozenset()
     result: dict[str, frozenset[str]] = {}
-    for phase in cut:
+    for phase in named_phases(order, phases):
         active |= {name for layer in phase.layers for name in order[layer].parameters}
         result[phase.name] = active
     return result

@@ -5,6 +5,7 @@ every method gets the gradient steps that LLPF took.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from llpf_merge.job import Request, check_free, merge_part
 from llpf_merge.page import write_page
 from llpf_plugin import Quality
 from llpf_plugin.errors import LLPFError, RunError
-from llpf_plugin.files import write_json
+from llpf_plugin.files import plain, write_json
 from llpf_plugin.settings import Method, Settings
 
 PARTS = ("order", "variance", "settle")
@@ -110,7 +111,7 @@ def _side_by_side(request: Request, console: Console, variants: Sequence[Variant
         runs.append((folder, merge_part(request, variant.name, console, settings=settings, brief=bool(rows))))
         rows.append(read_row(variant.name, folder))
     console.print(_table(rows))
-    write_json(request.out / "compare.json", {"rows": [vars(row) for row in rows]})
+    write_json(request.out / "compare.json", plain({"rows": [vars(row) for row in rows]}))
     if request.report:
         write_page(runs, request.out / "report.html", console)
     return any(row.connected for row in rows)
@@ -125,8 +126,10 @@ def read_row(name: str, folder: Path) -> Row:
     try:
         quality = json.loads((folder / "quality.json").read_text(encoding="utf-8"))
         path = json.loads((folder / "path.json").read_text(encoding="utf-8"))
+        numbers = (quality["maximum"], quality["mean"], path["length_ratio"])
+        maximum, mean, ratio = (math.inf if n is None else n for n in numbers)  # null is no number
         return Row(
-            name, quality["connected"], quality["maximum"], quality["mean"], path["length_ratio"],
+            name, quality["connected"], maximum, mean, ratio,
             path["cost"]["gradient_steps"], path["cost"]["seconds"], quality["merged"]["scores"],
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -8,6 +8,7 @@ from rich.console import Console
 from llpf_merge.job import Request, merge
 from llpf_plugin import Compute, Settings, load_task
 from llpf_plugin.files import atomic_write
+from llpf_plugin.store import RunFolder
 from llpf_plugin.training import train
 
 TASK = "digits/resnet"
@@ -26,16 +27,20 @@ def run_demo(console: Console, out: Path | None = None, device: str = "auto", se
 
     Returns:
         Whether the two were connected.
+
+    Raises:
+        RunError: ``out`` is in use.
     """
     folder = out or _free(FOLDER)
+    RunFolder(folder).check_free()
     compute = Compute(device)
     for name, own in (("a.pt", seed), ("b.pt", seed + 1)):
-        console.print(f"training {folder / name} on scikit-learn's digits, seed {own}")
+        console.print(f"training {folder / name} on scikit-learn's digits, seed {own}", markup=False)
         state = {"state_dict": train(load_task(TASK), own, compute), "seed": own}
         atomic_write(folder / name, lambda place, state=state: torch.save(state, place))  # type: ignore[misc]
     settings = Settings(max_loss=GOAL)
     request = Request(folder / "a.pt", folder / "b.pt", TASK, {}, folder / "run", settings, compute)
-    console.print(f"\n[bold]{request.command()}[/]\n", highlight=False)
+    console.print(f"\n{request.command()}\n", style="bold", markup=False, highlight=False)
     quality = merge(request, console)
     return quality is not None and quality.connected
 

@@ -29,7 +29,7 @@ def exits(program: str) -> Callable[[Callable[..., int]], Callable[..., None]]:
                 _say(f"{program}: {stop}", "yellow")
                 code = INTERRUPTED
             except KeyboardInterrupt:
-                _say(f"{program}: stopped before anything was begun", "yellow")
+                _say(f"{program}: stopped", "yellow")
                 code = INTERRUPTED
             except LLPFError as error:
                 _say(f"{program}: {error}", "red")

@@ -1,7 +1,9 @@
 """One merge: read, check, walk, judge, write."""
 
+import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from llpf_plugin import Quality, find_path, legs, load_task
 from llpf_plugin.checkpoint import Checkpoint, fingerprint, read, write
 from llpf_plugin.dense import linear_losses
 from llpf_plugin.errors import InterruptedRun, LLPFError, RunError
-from llpf_plugin.files import write_json
+from llpf_plugin.files import plain, write_json
 from llpf_plugin.gradient import Compute, Gradient
 from llpf_plugin.matching import align
 from llpf_plugin.preflight import check_pair, look
@@ -57,6 +59,7 @@ class Request:
     ablate: str = ""
     brief: bool = False
     more: tuple[Path, ...] = ()
+    part: bool = False
 
     def command(self, resume: bool = False) -> str:
         """The line that asks for the same again."""
@@ -113,8 +116,9 @@ def merge(request: Request, console: Console) -> Quality | None:
         moving = set(coordinates(task.model))
         first, last = ({k: t for k, t in w.items() if k not in moving} for w in (start, end))
         run.create(asked, first, last, info(request))
-    path = walk(request, task, (start, end), run, console)
-    finish(request, path.quality, run, a, line, console)
+    with resumable(request):
+        path = walk(request, task, (start, end), run, console)
+        finish(request, path.quality, run, a, line, console)
     return path.quality
 
 
@@ -132,7 +136,9 @@ def merge_part(request: Request, name: str, console: Console, **changes: Any) ->
         LLPFError: of any kind; the folder's run was asked for something else, for instance.
     """
     folder = request.out / name
-    own = replace(request, out=folder, resume=(folder / "run.json").is_file(), report=False, **changes)
+    begun = (folder / "run.json").is_file()
+    alone = {"compare": False, "ablate": "", "report": False, "part": True}
+    own = replace(request, out=folder, resume=begun, **{**alone, **changes})
     try:
         quality = merge(own, console)
     except InterruptedRun as stop:
@@ -147,8 +153,10 @@ def finish(
 ) -> None:
     """Write the picked model, the verdict and the picture, and show them."""
     picked = quality.pick(request.pick)
-    merged = write(request.out / "merged", picked.weights, like=a)
-    _write_verdict(run, quality, picked, merged)
+    merged = _written(run, picked) if request.part else None
+    if merged is None:
+        merged = write(request.out / "merged", picked.weights, like=a)
+        _write_verdict(run, quality, picked, merged)
     picture = _draw(quality, run, picked, console)
     if not request.brief:
         show.closing(console, quality, picked, line, merged, picture, a)
@@ -164,19 +172,44 @@ def walk(
     saved = run.load() if request.resume else None
     if request.resume and not task.train.repeatable:
         console.print(f"[yellow]{NOT_REPEATABLE}[/]")
-    watchers = [TensorBoard(request.out / "tensorboard")] if request.tensorboard else []
+    done = run.path().cost if saved and run.finished else None
     with StopOnCtrlC() as stopper, LiveView(console, request.settings.budget) as view:
         try:
-            return search(
+            watchers = [TensorBoard(request.out / "tensorboard")] if request.tensorboard else []
+            path = search(
                 *ends, task, request.settings, compute=request.compute, knots=run.knots,
-                callbacks=(run, view, stopper, *watchers), resume=saved,
+                callbacks=(*([] if done else [run]), view, stopper, *watchers), resume=saved,
             )  # fmt: skip
-        except InterruptedRun as stop:
-            line = request.command(resume=True)
-            raise InterruptedRun(f"stopped; everything so far is in {request.out}. Go on with:\n  {line}") from stop
+        except InterruptedRun:
+            raise
         except LLPFError:
             run.abandon()
             raise
+    path.cost = done or path.cost  # a run that had ended is only judged again
+    return path
+
+
+@contextmanager
+def resumable(request: Request) -> Iterator[None]:
+    """Whatever stops the run says how to go on with it."""
+    try:
+        yield
+    except (InterruptedRun, KeyboardInterrupt) as stop:
+        line = request.command(resume=True)
+        raise InterruptedRun(f"stopped; everything so far is in {request.out}. Go on with:\n  {line}") from stop
+
+
+def _written(run: RunFolder, picked: Picked) -> Path | None:
+    """The merged model of a part that was done before, which other parts may have gone on from: it is left as it is.
+
+    Picked again it may have other statistics, where the task's data come in another order every time.
+    """
+    try:
+        before = json.loads((run.folder / "quality.json").read_text(encoding="utf-8"))["merged"]
+    except (OSError, ValueError, KeyError):
+        return None
+    place = run.folder / before["file"]
+    return place if before["t"] == picked.t and place.exists() else None
 
 
 def _write_verdict(run: RunFolder, quality: Quality, picked: Picked, merged: Path) -> None:
@@ -188,7 +221,7 @@ def _write_verdict(run: RunFolder, quality: Quality, picked: Picked, merged: Pat
         "merged": {"file": merged.name, "t": picked.t, "scores": scores},
         "points": quality.rows,
     }
-    write_json(run.folder / "quality.json", document)
+    write_json(run.folder / "quality.json", plain(document))
 
 
 def _draw(quality: Quality, run: RunFolder, picked: Picked, console: Console) -> Path | None:
@@ -197,7 +230,7 @@ def _draw(quality: Quality, run: RunFolder, picked: Picked, console: Console) ->
     except RunError:
         raise
     except LLPFError as error:
-        console.print(f"[yellow]no picture: {error}[/]")
+        console.print(f"no picture: {error}", style="yellow", markup=False, highlight=False)
         return None
 
 

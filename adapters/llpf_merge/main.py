@@ -60,7 +60,9 @@ def command(
     ] = None,
     task: Annotated[str | None, typer.Option(help="digits/resnet, …, file.py:function or module:function.")] = None,
     task_argument: Annotated[list[str] | None, typer.Option("--task-arg", "-t", help="key=value for the task.")] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for merged model, path, picture, verdict.")] = RUN,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for merged model, path, picture, verdict [run].")
+    ] = None,
     max_loss: Annotated[float | None, typer.Option(help="Goal: training loss that no point exceeds.")] = None,
     tolerance: Annotated[float | None, typer.Option(help="Goal above the worse end's loss [the task's, 0.1].")] = None,
     budget: Annotated[int, typer.Option(help="Gradient steps, repairs included.")] = DEFAULTS.budget,
@@ -118,7 +120,7 @@ def command(
     from A towards the origin.
     """
     if demo:
-        connected = run_demo(Console(), None if out == RUN else out, device, seed)
+        connected = run_demo(Console(), out, device, seed)
         return CONNECTED if connected else NOT_CONNECTED
     if models is None or len(models) < 2 or task is None:
         raise typer.BadParameter("two checkpoints or more, and --task, are needed (or --demo)")
@@ -136,17 +138,19 @@ def command(
     if not to_origin and (to is not None or ticks is not None):
         raise typer.BadParameter("--to and --ticks are for a walk to the origin: llpf-merge a.pt origin …")
     request = Request(
-        a, b, task, arguments, out, settings, compute, pick, resume, dry_run, report, tensorboard,
+        a, b, task, arguments, out or RUN, settings, compute, pick, resume, dry_run, report, tensorboard,
         to, ticks, align, compare_, ablate_, more=tuple(more),
     )  # fmt: skip
     if more and (to_origin or compare_ or ablate_):
         raise typer.BadParameter("origin, --compare and --ablate are about two checkpoints")
+    if to_origin and (compare_ or ablate_ or align):
+        raise typer.BadParameter("--compare, --ablate and --align are about two checkpoints, not the origin")
     if more:
         connected = join(request, Console())
     elif to_origin:
         connected = descend(request, Console())
-    elif ablate_:
-        connected = ablate(request, Console(), ablate_.split(","))
+    elif ablate_ and not dry_run:
+        connected = ablate(request, Console(), [part.strip() for part in ablate_.split(",")])
     elif compare_ and not dry_run:
         connected = compare(request, Console())
     else:

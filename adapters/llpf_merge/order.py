@@ -15,7 +15,7 @@ from rich.table import Table
 from llpf_merge.models import call_factory, explained, load_model, parse_arguments, parse_inputs
 from llpf_plugin import LLPFError, layer_order
 from llpf_plugin.errors import OrderError
-from llpf_plugin.order import LayerOrder, Phase, picture, read_phases, render
+from llpf_plugin.order import LayerOrder, Phase, named_phases, picture, render
 
 FAILED = 2
 
@@ -92,7 +92,7 @@ def main(
             network, example = load_model(model, given, device)
             example = _inputs(model, example, shapes or [], dtype, inputs, no_inputs)
             found = layer_order(network, example, order=order.value)
-    cut = _phases(found, phases)
+    cut = named_phases(found, phases)
     for path in output or []:
         _write(path, found, cut, level)
     if not output:
@@ -128,14 +128,6 @@ def _inputs(spec: str, known: Any, shapes: list[str], dtype: str, factory: str |
             "(model, inputs) from the function, or read the code without running it with --no-inputs."
         )
     return known
-
-
-def _phases(order: LayerOrder, phases: str) -> tuple[Phase, ...]:
-    if phases.isdigit():
-        return order.phases("block", max_phases=int(phases))
-    if phases.endswith((".yaml", ".yml")):
-        return read_phases(order, phases)
-    return order.phases(phases)
 
 
 def _show(order: LayerOrder, phases: tuple[Phase, ...], kind: Format, level: Level | None, depth: int | None) -> None:

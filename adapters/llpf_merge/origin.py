@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from llpf_merge import show
-from llpf_merge.job import Request, asked_for, check_pick, finish, info, walk
+from llpf_merge.job import Request, asked_for, check_pick, finish, info, resumable, walk
 from llpf_plugin import load_task, walk_to_origin
 from llpf_plugin.checkpoint import read
 from llpf_plugin.gradient import Gradient
@@ -49,8 +49,9 @@ def descend(request: Request, console: Console) -> bool:
         buffers = {k: t for k, t in start.items() if k not in set(coordinates(task.model))}
         run.create(asked, buffers, clone(buffers), info(request))
     search = partial(walk_to_origin, to=_destination(request.to), ticks=request.ticks)
-    path = walk(request, task, (start,), run, console, search)
-    finish(request, path.quality, run, a, (), console)
+    with resumable(request):
+        path = walk(request, task, (start,), run, console, search)
+        finish(request, path.quality, run, a, (), console)
     return path.quality.connected
 
 

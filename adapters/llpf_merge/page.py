@@ -24,6 +24,6 @@ def write_page(
     except RunError:
         raise
     except LLPFError as error:
-        console.print(f"[yellow]no report: {error}[/]")
+        console.print(f"no report: {error}", style="yellow", markup=False, highlight=False)
     else:
-        console.print(f"report: {page}", highlight=False)
+        console.print(f"report: {page}", markup=False, highlight=False)

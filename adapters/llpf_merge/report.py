@@ -152,9 +152,9 @@ def _show(console: Console, examined: Sequence[Examined], page: Path, figures: P
     for one in examined:
         for note in one.notes:
             console.print(f"{one.run.name}: {note}", style="yellow", markup=False, highlight=False)
-    console.print(f"page: {page}", highlight=False)
+    console.print(f"page: {page}", markup=False, highlight=False)
     if figures is not None:
-        console.print(f"figures: {figures}", highlight=False)
+        console.print(f"figures: {figures}", markup=False, highlight=False)
 
 
 def run() -> None:

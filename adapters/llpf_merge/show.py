@@ -11,15 +11,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from llpf_plugin import Quality, layer_order, legs
+from llpf_plugin import Quality, legs
 from llpf_plugin.checkpoint import Checkpoint
 from llpf_plugin.dense import measure_point
 from llpf_plugin.finders.base import Outcome
+from llpf_plugin.finders.plan import read_order
+from llpf_plugin.finders.schedule import read_schedule
 from llpf_plugin.gradient import Gradient
 from llpf_plugin.matching import Matching
-from llpf_plugin.order import render
+from llpf_plugin.order import named_phases, render
 from llpf_plugin.preflight import Finding, LayerStatistics, layer_statistics, off_sphere
 from llpf_plugin.quality import Picked
+from llpf_plugin.settle import SettleRule
 from llpf_plugin.units import units
 from llpf_plugin.weights import Weights, coordinates, select
 
@@ -44,7 +47,8 @@ def preflight(
     moving = list(coordinates(gradient.model))
     rows = layer_statistics(select(a, moving), select(b, moving))
     count = sum(a[k].numel() for k in moving)
-    say(f"[bold]{request.a}[/] → [bold]{request.b}[/]: {count:,} parameters, {gradient.task.name} on {gradient.device}")
+    ends = " → ".join(f"[bold]{escape(str(place))}[/]" for place in (request.a, request.b))
+    say(f"{ends}: {count:,} parameters, {gradient.task.name} on {gradient.device}")
     for finding in findings:
         if finding.level != "note" or request.dry_run:
             say(f"[yellow]{finding.level}:[/] {escape(str(finding))}")
@@ -56,11 +60,11 @@ def preflight(
     if apart:
         names = ", ".join(apart[:4]) + (" …" if len(apart) > 4 else "")
         say(f"[yellow]{len(apart)} tensors lie on other variance spheres ({names}): {_across(request)}[/]")
-    ends, middle = max(line[0], line[-1]), max(line[1:-1])
-    say(f"the straight line has training loss {middle:.3g} at its worst, {ends:.3g} at its ends")
+    worse, middle = max(line[0], line[-1]), max(line[1:-1])
+    say(f"the straight line has training loss {middle:.3g} at its worst, {worse:.3g} at its ends")
     if request.dry_run:
         console.print(_layer_table(rows))
-    goal = request.settings.max_loss or ends + (request.settings.tolerance or gradient.task.defaults.tolerance)
+    goal = request.settings.max_loss or worse + (request.settings.tolerance or gradient.task.defaults.tolerance)
     if middle <= goal:
         say("[green]averaging would do: the straight line stays under the goal[/]")
 
@@ -77,7 +81,7 @@ def descent(console: Console, request: "Request", gradient: Gradient, a: Weights
     found = units(gradient.model, a)
     names = ", ".join(u.matrix for u in found[:4]) + (" …" if len(found) > 4 else "")
     console.print(
-        f"[bold]{request.a}[/] → origin: {len(found)} layers walk ({names}), normalizations stay; "
+        f"[bold]{escape(str(request.a))}[/] → origin: {len(found)} layers walk ({names}), normalizations stay; "
         f"{gradient.task.name} on {gradient.device}", highlight=False,
     )  # fmt: skip
 
@@ -121,11 +125,11 @@ def _layer_table(rows: Sequence[LayerStatistics]) -> Table:
 
 def estimate(console: Console, request: "Request", gradient: Gradient) -> None:
     """The layer order, the phases, and what a walk would cost, from a few timed steps."""
-    order = layer_order(gradient.model, gradient.task.example_inputs())
-    mode = request.settings.phases
-    phases = order.phases(
-        "stage" if mode == "auto" else "layer" if mode.isdigit() else mode, int(mode) if mode.isdigit() else None
-    )
+    settings = request.settings
+    order = read_order(settings.order, gradient.task)
+    phases = named_phases(order, "stage" if settings.phases == "auto" else settings.phases)
+    if settings.pace != "adaptive":
+        read_schedule(settings.pace, gradient.task, SettleRule(0.0))
     console.print(render.table(order, phases), highlight=False, markup=False)
     step, point = _timings(gradient, request.settings.sample)
     budget = request.settings.budget
@@ -177,10 +181,10 @@ def closing(
         f"{len(path.knots)} knots stored, {cost['dropped']} dropped as superfluous, {cost['repairs']} repairs"
     )
     if like.left_out:
-        say(f"left out of the merged file: {', '.join(like.left_out)}")
-    say(f"merged model: [bold]{merged}[/] (t = {picked.t:.3f})")
+        say(f"left out of the merged file: {escape(', '.join(like.left_out))}")
+    say(f"merged model: [bold]{escape(str(merged))}[/] (t = {picked.t:.3f})")
     if picture is not None:
-        say(f"picture: {picture}")
+        say(f"picture: {escape(str(picture))}")
 
 
 def _score_table(quality: Quality, picked: Picked, line: Sequence[float]) -> Table:

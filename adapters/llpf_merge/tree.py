@@ -7,6 +7,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from llpf_merge.job import Request, check_free, merge, merge_part
@@ -45,7 +46,8 @@ def join(request: Request, console: Console) -> bool:
     runs: list[tuple[Path, Quality]] = []
     for number, node in enumerate(pairs, start=1):
         ends = [places[half] for half in node.halves]
-        console.print(f"\n[bold]pair {number} of {len(pairs)}:[/] {ends[0]} → {ends[1]}", highlight=False)
+        line = escape(f"{ends[0]} → {ends[1]}")
+        console.print(f"\n[bold]pair {number} of {len(pairs)}:[/] {line}", highlight=False)
         quality = merge_part(request, node.name, console, a=ends[0], b=ends[1], more=(), brief=True)
         runs.append((request.out / node.name, quality))
         found, places[node] = outcome(node, request.out / node.name, ends, quality)
@@ -55,7 +57,7 @@ def join(request: Request, console: Console) -> bool:
     names = [m.stem for m in models]
     save_tree(request.out, names, joins)
     console.print(_table(joins))
-    console.print(f"merged model: [bold]{merged}[/]", highlight=False)
+    console.print(f"merged model: [bold]{escape(str(merged))}[/]", highlight=False)
     if request.report:
         write_page(runs, request.out / "report.html", console, names, joins)
     return all(j.connected for j in joins)
@@ -87,11 +89,11 @@ def outcome(node: Node, folder: Path, ends: Sequence[Path], quality: Quality) ->
     goes_on = "merged"
     if not quality.connected:
         split = "validation" if scores.get("validation") else "train"
-        losses = {"merged": scores[split]["loss"], "A": quality.ends["A"][split], "B": quality.ends["B"][split]}
+        losses = {"merged": _loss(scores[split]), "A": quality.ends["A"][split], "B": quality.ends["B"][split]}
         goes_on = best(list(losses.items()))
     split = next(s for s in ("test", "validation", "train") if scores.get(s))
     words = {side: _score(quality.ends[side][split], quality.ends[side][f"{split}_accuracy"]) for side in "AB"}
-    words["merged"] = _score(scores[split]["loss"], scores[split]["accuracy"])
+    words["merged"] = _score(_loss(scores[split]), scores[split]["accuracy"])
     cost = quality.path.cost
     found = Join(node, quality.connected, quality.maximum, cost["gradient_steps"], cost["seconds"], words, goes_on)
     return found, places[goes_on]
@@ -103,6 +105,11 @@ def _merged(folder: Path) -> dict[str, Any]:
         return merged
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{folder} holds no finished run ({error}): remove it and start again with --resume") from error
+
+
+def _loss(score: dict[str, Any]) -> float:
+    """What a file says; null is no number."""
+    return float("nan") if score["loss"] is None else float(score["loss"])
 
 
 def _score(loss: float, accuracy: float | None) -> str:

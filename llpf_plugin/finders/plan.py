@@ -13,7 +13,7 @@ from llpf_plugin.finders.pace import AdaptivePace
 from llpf_plugin.finders.schedule import read_schedule
 from llpf_plugin.goal import Levels
 from llpf_plugin.gradient import Gradient
-from llpf_plugin.order import LayerOrder, layer_order, read_phases
+from llpf_plugin.order import LayerOrder, layer_order, named_phases
 from llpf_plugin.settings import Settings
 from llpf_plugin.settle import SettleRule
 from llpf_plugin.task import Task
@@ -49,11 +49,7 @@ def cut_slices(settings: Settings, gradient: Gradient) -> Slices:
             raise
         warnings.warn(f"no layer order, so all layers move at once: {error}", stacklevel=2)
         return all_at_once(task)
-    number = int(mode) if mode.isdigit() else None
-    if Path(mode).is_file():
-        phases = read_phases(order, mode)
-    else:
-        phases = order.phases("layer" if number else "stage" if mode == "auto" else mode, number)
+    phases = named_phases(order, "stage" if mode == "auto" else mode)
     moving = all_at_once(task)["all"]
     if settings.order == "reversed":
         phases = phases[::-1]

@@ -4,7 +4,7 @@ from llpf_plugin.order import picture, render
 from llpf_plugin.order.derive import layer_order
 from llpf_plugin.order.layers import owners
 from llpf_plugin.order.patterns import select
-from llpf_plugin.order.phases import read_phases
+from llpf_plugin.order.phases import named_phases, read_phases
 from llpf_plugin.order.result import Layer, LayerOrder, Phase
 from llpf_plugin.order.scaling import scale_free
 
@@ -13,6 +13,7 @@ __all__ = [
     "LayerOrder",
     "Phase",
     "layer_order",
+    "named_phases",
     "owners",
     "picture",
     "read_phases",

@@ -33,6 +33,23 @@ def cut_phases(
     return tuple(Phase(_title(order, group), tuple(group)) for group in groups)
 
 
+def named_phases(order: LayerOrder, phases: int | str | Sequence[str | Sequence[str]]) -> tuple[Phase, ...]:
+    """Phases as people ask for them.
+
+    Args:
+        order: the layer order.
+        phases: a mode; a number: blocks, merged to at most that many; a YAML file; or lists of patterns.
+
+    Raises:
+        OrderError: as `LayerOrder.phases` and `read_phases` do.
+    """
+    if isinstance(phases, int) or (isinstance(phases, str) and phases.isdigit()):
+        return cut_phases(order, "block", int(phases))
+    if isinstance(phases, str) and (phases.endswith((".yaml", ".yml")) or Path(phases).is_file()):
+        return read_phases(order, phases)
+    return cut_phases(order, phases)
+
+
 def read_phases(order: LayerOrder, path: str | Path) -> tuple[Phase, ...]:
     """Read phases from a YAML file.
 

@@ -156,7 +156,8 @@ class Quality:
 
         Args:
             which: ``best`` is the measured point with t in [0.1, 0.9] best on validation data (accuracy, then loss; on
-                training data if there are none); ``mid`` is t = 0.5; ``end`` the last settled knot; or t itself.
+                training data if there are none; an end if no point between has a loss); ``mid`` is t = 0.5; ``end`` the
+                last settled knot; or t itself.
 
         Returns:
             The weights, where they lie, and their scores on every split, test data included.
@@ -183,8 +184,11 @@ class Quality:
         split = "validation" if np.isfinite(self.column("validation")).all() else "train"
         accuracy = np.nan_to_num(self.column(f"{split}_accuracy"), nan=0.0)
         order = np.lexsort((self.column(split), -accuracy))
-        candidates = [i for i in order if inner[i]]
-        return float(t[candidates[0]]) if candidates else 0.5
+        if not inner.any():
+            return 0.5
+        sound = np.isfinite(self.column("train"))
+        candidates = [i for i in order if inner[i] and sound[i]] or [i for i in order if sound[i]]
+        return float(t[candidates[0]]) if candidates else 0.0
 
     def summary(self) -> dict[str, Any]:
         """The numbers and sentences of the verdict, as JSON values."""

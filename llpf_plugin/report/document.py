@@ -1,12 +1,9 @@
 """What was measured, as JSON values for machines: no NaN, no infinity; what is undefined is null and says why."""
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from llpf_plugin.files import plain
 from llpf_plugin.quality import METRIC_SPLITS
 from llpf_plugin.report.examine import Examined
 
@@ -36,18 +33,3 @@ def _run(one: Examined) -> dict[str, Any]:
             "sharpness": one.sharpness, "relative_flatness": one.flatness, "plane": one.plane, "notes": one.notes,
         }
     )  # fmt: skip
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON knows it: data classes as objects, arrays as lists, what is not finite as null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

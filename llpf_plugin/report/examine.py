@@ -30,6 +30,7 @@ from llpf_plugin.quality import (
 )
 from llpf_plugin.report.stored import StoredRun
 from llpf_plugin.task import Task
+from llpf_plugin.to_origin import OriginQuality
 
 EXTRAS = ("plane", "saddle", "layers", "diversity", "sharpness", "flatness")
 """What costs further evaluations and is measured where it is asked for."""
@@ -92,10 +93,11 @@ def measure_run(
         MismatchError: the knots do not fit the task's model.
     """
     raise_errors(fits(run.path.start, task.model, f"{run.name}, A"))
-    return measure(
+    found = measure(
         run.path, task, points=points, sample=sample, compute=compute,
         progress=lambda done, total: tell(f"{run.name}: path", done, total),
     )  # fmt: skip
+    return OriginQuality.of(found) if run.asked.get("b") == "origin" else found
 
 
 def examine(run: StoredRun, quality: Quality, extras: Collection[str] = (), tell: Tell = silent) -> Examined:
