@@ -73,8 +73,3 @@ def sound(tensor: Tensor, reference: Tensor) -> bool:
         return True
     odd = ~tensor.isfinite()
     return bool((tensor[odd] == reference[odd]).all()) if odd.any() else True
-
-
-def ordered(arrays: Mapping[str, Array], like: Mapping[str, Array]) -> ArrayRecord:
-    """The same arrays in the order of a record with the same names, on which clients that go by position rely."""
-    return ArrayRecord({name: arrays[name] for name in like})
