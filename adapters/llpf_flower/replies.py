@@ -143,10 +143,9 @@ def _length(value: object) -> int:
     return len(value) if isinstance(value, list) else -1
 
 
-def sift_metrics(replies: Iterable[Message], weighted_by: str) -> tuple[list[RecordDict], dict[int, str]]:
-    """The evaluation replies that count, in an order that does not depend on when they came, and why others do not."""
+def sift_metrics(replies: Iterable[Message], weighted_by: str) -> list[RecordDict]:
+    """The evaluation replies that count, in an order that does not depend on when they came; others are logged."""
     kept: list[tuple[str, int, RecordDict]] = []
-    left_out: dict[int, str] = {}
     for message in replies:
         node = message.metadata.src_node_id
         try:
@@ -156,9 +155,8 @@ def sift_metrics(replies: Iterable[Message], weighted_by: str) -> tuple[list[Rec
             told = message.content.config_records.get(RECORD, ConfigRecord())
             kept.append((str(told.get("client", "")), node, message.content))
         except Unusable as reason:
-            left_out[node] = str(reason)
             log(WARNING, "\t> Node %d is left out of this evaluation: %s", node, reason)
-    return [content for _, _, content in sorted(kept, key=lambda k: _rank(k[0], k[1]))], left_out
+    return [content for _, _, content in sorted(kept, key=lambda k: _rank(k[0], k[1]))]
 
 
 def _rank(client: str, node: int) -> tuple[bool, str, int]:

@@ -192,7 +192,7 @@ class LLPFStrategy(Memory, FedAvg):
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """As FedAvg, over the replies that count, and write the round's checkpoint."""
         try:
-            kept, _ = sift_metrics(replies, self.weighted_by_key)
+            kept = sift_metrics(replies, self.weighted_by_key)
             log(INFO, "aggregate_evaluate: %d replies count", len(kept))
             if not kept:
                 return None
