@@ -17,10 +17,10 @@ from typing import Any
 from shared import SCHEDULES, machine, table, trained
 
 from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, load_task
-from llpf_plugin.dense import linear_losses
+from llpf_plugin.evaluation.along_path import linear_losses
 from llpf_plugin.files import write_json
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.weights import NEAR, Weights
+from llpf_plugin.geometry.weights import NEAR, Weights
+from llpf_plugin.workspace import Gradient
 
 METHODS: Mapping[str, Mapping[str, str]] = {
     "fixed, all at once": {"pace": str(SCHEDULES / "at-once.yaml")},

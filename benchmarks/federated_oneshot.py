@@ -27,10 +27,10 @@ from torch import Tensor
 from llpf_flower import join_models
 from llpf_flower.oneshot import finetune
 from llpf_plugin import Defaults, TensorData
-from llpf_plugin.evaluate import evaluate
+from llpf_plugin.evaluation.point import evaluate
 from llpf_plugin.files import write_json
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.weights import Weights
+from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.workspace import Gradient
 
 
 def oneshot(options: argparse.Namespace) -> None:

@@ -22,8 +22,8 @@ from shared import machine, table
 
 from llpf_flower import LLPFStrategy, to_arrays
 from llpf_flower.inprocess import InProcessGrid
+from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.tasks.models import SmallResNet
-from llpf_plugin.weights import Weights
 
 
 def throughput(options: argparse.Namespace) -> None:

@@ -23,8 +23,8 @@ from torch import Tensor
 from llpf_flower import LLPFStrategy, LLPFWalk, llpf_merge_mod, to_arrays, to_weights
 from llpf_flower.inprocess import InProcessGrid
 from llpf_plugin import Task, TensorData, load_task
+from llpf_plugin.geometry.weights import Weights, clone
 from llpf_plugin.training import initialise, train
-from llpf_plugin.weights import Weights, clone
 
 BATCH, TEST = 32, 500
 """Mini-batch of every client, and the most test images that are used; the learning rate is the task's own."""

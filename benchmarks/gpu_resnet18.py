@@ -25,15 +25,15 @@ from shared import SCHEDULES, machine, random_resnet18, table
 
 from llpf_plugin import Compute, Settings, Task, find_path, load_task
 from llpf_plugin.errors import InterruptedRun, LLPFError
-from llpf_plugin.evaluate import evaluate
+from llpf_plugin.evaluation.point import evaluate
 from llpf_plugin.files import write_json
-from llpf_plugin.find import Search
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.progress import Callback
+from llpf_plugin.geometry.weights import Weights, coordinates
 from llpf_plugin.quality import Quality
-from llpf_plugin.store import RunFolder
+from llpf_plugin.runs.folder import RunFolder
+from llpf_plugin.search.find import Search
+from llpf_plugin.search.progress import Callback
 from llpf_plugin.training import train
-from llpf_plugin.weights import Weights, coordinates
+from llpf_plugin.workspace import Gradient
 
 SEEDS = (0, 1)
 PACES = {"adaptive": "adaptive", "fixed": str(SCHEDULES / "resnet18-coarse.yaml")}

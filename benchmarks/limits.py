@@ -9,11 +9,12 @@ from connect import yes
 from modes import mode
 from shared import machine, table
 
-from llpf_plugin import Compute, Task, find_path, load_task, sphere, walk_to_origin
-from llpf_plugin.dense import measure_point
+from llpf_plugin import Compute, Task, find_path, load_task, walk_to_origin
+from llpf_plugin.evaluation.along_path import measure_point
 from llpf_plugin.files import write_json
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.weights import Weights, coordinates, lerp, select
+from llpf_plugin.geometry import sphere
+from llpf_plugin.geometry.weights import Weights, coordinates, lerp, select
+from llpf_plugin.workspace import Gradient
 
 TASKS = {"digits/resnet": "conv1.weight", "digits/transformer": "embed.weight"}
 """Tasks of appendix K, and the layer whose variance is looked at: the first one."""

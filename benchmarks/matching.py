@@ -13,10 +13,10 @@ from dataclasses import replace
 from shared import machine, table
 
 from llpf_plugin import Compute, Defaults, Task, align, load_task
-from llpf_plugin.dense import linear_losses
-from llpf_plugin.gradient import Gradient
+from llpf_plugin.evaluation.along_path import linear_losses
 from llpf_plugin.tasks.models import MLP
 from llpf_plugin.training import train
+from llpf_plugin.workspace import Gradient
 
 COMPUTE = Compute("cpu")
 POINTS = 10

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from llpf_plugin import Compute, Path, Task, TensorData, align, find_path
-from llpf_plugin.data import Data
-from llpf_plugin.finders.base import Leg
-from llpf_plugin.finders.finetune import Finetune
-from llpf_plugin.gradient import Gradient
+from llpf_plugin.geometry.weights import Weights, coordinates, lerp, select
+from llpf_plugin.methods.base import Leg
+from llpf_plugin.methods.finetune import Finetune
 from llpf_plugin.quality.predictions import predict
+from llpf_plugin.tasks.data import Data
 from llpf_plugin.training import train
-from llpf_plugin.weights import Weights, coordinates, lerp, select
+from llpf_plugin.workspace import Gradient
 
 MEMBERS, PLACES = 11, 10
 """Points of a path in its ensemble, both ends included; segments in which a straight line is measured."""

@@ -33,8 +33,8 @@ from torch import Tensor, nn
 from llpf_plugin.order import LayerOrder, layer_order
 from llpf_plugin.order.derive import unwrap
 from llpf_plugin.order.render import human
-from llpf_plugin.order.tensors import tensors_in
-from llpf_plugin.order.trace import Call
+from llpf_plugin.order.trace.forward import Call
+from llpf_plugin.order.trace.tensors import tensors_in
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "order"))
 from order_export import export_graph, violations

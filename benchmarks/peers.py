@@ -34,7 +34,7 @@ from shared import machine, table, trained
 
 from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, load_task
 from llpf_plugin.files import write_json
-from llpf_plugin.weights import Weights
+from llpf_plugin.geometry.weights import Weights
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from llpf_plugin import Compute, Defaults, Task, TensorData, crop_and_flip
+from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.tasks.models import SmallResNet
 from llpf_plugin.training import train
-from llpf_plugin.weights import Weights
 
 SCHEDULES = Path(__file__).parent / "schedules"
 """Fixed schedules written for the benchmarks."""

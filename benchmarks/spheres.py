@@ -24,12 +24,13 @@ from limits import limits
 from modes import mode
 from shared import machine, table
 
-from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, legs, load_task
-from llpf_plugin.dense import linear_losses
+from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, load_task
+from llpf_plugin.evaluation.along_path import linear_losses
 from llpf_plugin.files import write_json
-from llpf_plugin.gradient import Gradient
+from llpf_plugin.geometry.weights import NEAR, Weights, coordinates, select
+from llpf_plugin.llpf import common_spheres as legs
 from llpf_plugin.preflight import layer_statistics
-from llpf_plugin.weights import NEAR, Weights, coordinates, select
+from llpf_plugin.workspace import Gradient
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "across": {"across": "always"},

@@ -23,16 +23,16 @@ from shared import machine, random_resnet18, table
 from torch import Tensor, nn
 
 from llpf_plugin import Compute, LLPFError, Task, load_task
-from llpf_plugin.finders import low_loss
-from llpf_plugin.finders.base import Leg
-from llpf_plugin.finders.low_loss import LowLoss, PhaseRule
-from llpf_plugin.finders.pace import FixedPace
-from llpf_plugin.finders.walk import Walk, WalkState
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.moves import StepRule
-from llpf_plugin.settle import Settled, SettleRule
+from llpf_plugin.geometry.moves import StepRule
+from llpf_plugin.geometry.weights import Weights, clone, coordinates
+from llpf_plugin.llpf import low_loss
+from llpf_plugin.llpf.low_loss import LowLoss, PhaseRule
+from llpf_plugin.llpf.pace import FixedPace
+from llpf_plugin.llpf.settle import Settled, SettleRule
+from llpf_plugin.llpf.walk import Walk, WalkState
+from llpf_plugin.methods.base import Leg
 from llpf_plugin.training import initialise
-from llpf_plugin.weights import Weights, clone, coordinates
+from llpf_plugin.workspace import Gradient
 
 STEP_A = 1e-3
 """Share of the distance left that every tick moves (paper, table 4)."""

@@ -28,7 +28,7 @@ from shared import machine, table
 
 from llpf_plugin import Compute, LLPFError, Task, TensorData, load_task
 from llpf_plugin.files import write_json
-from llpf_plugin.gradient import Precision
+from llpf_plugin.workspace import Precision
 
 TUNING = (100, 101)
 """Numbers of the pairs that ``--tune`` takes, which are none of the others."""

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 from llpf_plugin import Compute, load_task
-from llpf_plugin.evaluate import score
+from llpf_plugin.evaluation.point import score
 from llpf_plugin.files import atomic_write
-from llpf_plugin.gradient import Gradient
 from llpf_plugin.training import train
+from llpf_plugin.workspace import Gradient
 
 
 def main() -> None:

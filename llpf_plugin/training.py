@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from llpf_plugin.evaluate import reestimate
-from llpf_plugin.gradient import Compute, Gradient
-from llpf_plugin.task import Task
-from llpf_plugin.weights import Weights, clone
+from llpf_plugin.evaluation.point import reestimate
+from llpf_plugin.geometry.weights import Weights, clone
+from llpf_plugin.tasks.task import Task
+from llpf_plugin.workspace import Compute, Gradient
 
 
 def initialise(model: nn.Module, seed: int) -> None:

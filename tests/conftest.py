@@ -3,8 +3,8 @@ import tiny
 import torch
 from hypothesis import settings
 
-from llpf_plugin.task import Task
-from llpf_plugin.weights import Weights
+from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.tasks.task import Task
 
 torch.set_num_threads(1)
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=60)

@@ -110,8 +110,10 @@ def test_toolkits_and_data_sets_are_imported_where_they_are_used(name: str) -> N
 
 
 def test_find_knows_neither_store_nor_report() -> None:
-    assert not {m for m in reached("llpf_plugin.find") if m.startswith(("llpf_plugin.store", "llpf_plugin.report"))}
-    assert "llpf_plugin.finders.low_loss" in reached("llpf_plugin.find")
+    assert not {
+        m for m in reached("llpf_plugin.search.find") if m.startswith(("llpf_plugin.runs.folder", "llpf_plugin.report"))
+    }
+    assert "llpf_plugin.llpf.low_loss" in reached("llpf_plugin.search.find")
 
 
 @pytest.mark.parametrize("name", below("llpf_plugin.order"))
@@ -124,13 +126,14 @@ def test_order_stands_on_torch_networkx_numpy_and_errors(name: str) -> None:
 
 
 def test_finders_stand_on_the_geometry_and_never_on_the_loop() -> None:
-    above = {"llpf_plugin.find", "llpf_plugin.quality", "llpf_plugin.checkpoint", "llpf_plugin.preflight"}
+    above = {"llpf_plugin.search.find", "llpf_plugin.quality", "llpf_plugin.checkpoint", "llpf_plugin.preflight"}
     for name in below("llpf_plugin.finders"):
         assert not reached(name) & above, name
 
 
 @pytest.mark.parametrize(
-    "name", ["llpf_plugin.sphere", "llpf_plugin.moves", "llpf_plugin.weights", "llpf_plugin.errors"]
+    "name",
+    ["llpf_plugin.geometry.sphere", "llpf_plugin.geometry.moves", "llpf_plugin.geometry.weights", "llpf_plugin.errors"],
 )
 def test_the_geometry_stands_alone(name: str) -> None:
     assert reached(name) == set()
@@ -138,7 +141,7 @@ def test_the_geometry_stands_alone(name: str) -> None:
 
 
 def test_from_the_command_to_the_projection_in_three_hops() -> None:
-    chain = ["llpf_plugin.find", "llpf_plugin.finders.low_loss", "llpf_plugin.sphere"]
+    chain = ["llpf_plugin.search.find", "llpf_plugin.llpf.low_loss", "llpf_plugin.geometry.sphere"]
     hops = nx.shortest_path_length(arrows(), chain[0], chain[-1])
     assert arrows().has_edge(chain[1], chain[2]) and hops <= 3
 

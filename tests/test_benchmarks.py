@@ -290,7 +290,7 @@ def test_the_parts_of_networks_trained_apart_are_disjoint_and_whole() -> None:
 def test_an_ensemble_of_merges_averages_probabilities() -> None:
     import merges
 
-    from llpf_plugin.weights import select
+    from llpf_plugin.geometry.weights import select
 
     task = tiny.mlp()
     a, b = (select(w, list(w)) for w in tiny.pair("mlp"))

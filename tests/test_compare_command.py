@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from llpf_merge.main import app
 from llpf_plugin.checkpoint import read
-from llpf_plugin.settings import Method
+from llpf_plugin.search.settings import Method
 
 TASK = f"{Path(__file__).with_name('tiny.py')}:conv"
 

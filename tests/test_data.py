@@ -7,8 +7,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import TensorDataset as Examples
 
 from llpf_plugin import LoaderData, TensorData, crop_and_flip
-from llpf_plugin.data import batch_size, generator, move_batch
 from llpf_plugin.errors import TaskError
+from llpf_plugin.tasks.data import batch_size, generator, move_batch
 
 
 def numbered(n: int) -> TensorData:

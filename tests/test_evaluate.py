@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from llpf_plugin import LoaderData, Task, TensorData
-from llpf_plugin.evaluate import EVAL_BATCH, borrowed, evaluate, norms_with_statistics, reestimate, score
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.weights import clone, coordinates
+from llpf_plugin.evaluation.point import EVAL_BATCH, borrowed, evaluate, norms_with_statistics, reestimate, score
+from llpf_plugin.geometry.weights import clone, coordinates
+from llpf_plugin.workspace import Gradient
 
 
 def with_inputs(model: nn.Module, inputs: Tensor) -> Gradient:

@@ -19,12 +19,12 @@ from torch.utils.data import TensorDataset as Examples
 
 from llpf_plugin import LLPFError, LoaderData, Path, Settings, Task, TensorData, find_path, measure
 from llpf_plugin.errors import InterruptedRun, MismatchError, OrderError
-from llpf_plugin.find import Search
-from llpf_plugin.finders.base import Outcome
-from llpf_plugin.knots import MemoryKnots
-from llpf_plugin.progress import Callback
+from llpf_plugin.geometry.knots import MemoryKnots
+from llpf_plugin.geometry.weights import Weights, clone, coordinates, distance, relative_distance, select
+from llpf_plugin.methods.base import Outcome
+from llpf_plugin.search.find import Search
+from llpf_plugin.search.progress import Callback
 from llpf_plugin.training import train
-from llpf_plugin.weights import Weights, clone, coordinates, distance, relative_distance, select
 
 REPAIRS: dict[str, dict[str, Any]] = {
     "mlp": {"max_loss": 0.04, "share": 0.5, "threshold": 0.3, "barrier": 3.0},
@@ -183,7 +183,7 @@ def test_an_objective_without_answers_does() -> None:
 @pytest.fixture
 def every_knot(monkeypatch: pytest.MonkeyPatch) -> None:
     """No knot is dropped, however many there are."""
-    monkeypatch.setattr("llpf_plugin.trail.BLOCK", 10**6)
+    monkeypatch.setattr("llpf_plugin.search.trail.BLOCK", 10**6)
 
 
 @pytest.mark.parametrize("phases", ["layer", "block", "stage", "2", 2])
@@ -205,7 +205,7 @@ def test_without_a_layer_order_all_layers_move_at_once_and_it_is_said(monkeypatc
     def fails(*_: Any) -> None:
         raise OrderError("a model that cannot be traced")
 
-    monkeypatch.setattr("llpf_plugin.finders.plan.read_order", fails)
+    monkeypatch.setattr("llpf_plugin.llpf.plan.read_order", fails)
     with pytest.warns(UserWarning, match="all layers move at once: a model that cannot be traced"):
         path = found("conv")
     assert same_path(path, found("conv", phases="all"))

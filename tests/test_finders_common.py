@@ -10,17 +10,17 @@ import pytest
 import tiny
 import torch
 
-from llpf_plugin.finders.autoneb import AutoNEB
-from llpf_plugin.finders.base import Finder, Leg, Outcome
-from llpf_plugin.finders.curve import Curve
-from llpf_plugin.finders.finetune import Finetune
-from llpf_plugin.finders.linear import Linear
-from llpf_plugin.finders.low_loss import LowLoss, PhaseRule
-from llpf_plugin.finders.pace import AdaptivePace, FixedPace
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.moves import StepRule
-from llpf_plugin.settle import SettleRule
-from llpf_plugin.weights import Weights, clone, coordinates, select
+from llpf_plugin.geometry.moves import StepRule
+from llpf_plugin.geometry.weights import Weights, clone, coordinates, select
+from llpf_plugin.llpf.low_loss import LowLoss, PhaseRule
+from llpf_plugin.llpf.pace import AdaptivePace, FixedPace
+from llpf_plugin.llpf.settle import SettleRule
+from llpf_plugin.methods.autoneb import AutoNEB
+from llpf_plugin.methods.base import Finder, Leg, Outcome
+from llpf_plugin.methods.curve import Curve
+from llpf_plugin.methods.finetune import Finetune
+from llpf_plugin.methods.linear import Linear
+from llpf_plugin.workspace import Gradient
 
 SETTLE = SettleRule(0.15, min_steps=2, max_steps=6, lr=0.05)
 MOMENTUM = SettleRule(0.1, min_steps=3, max_steps=8, lr=0.02, momentum=0.9)

@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from llpf_plugin import Compute, find_path, load_task, walk_to_origin
-from llpf_plugin.path import Path as LossPath
-from llpf_plugin.weights import Weights
+from llpf_plugin.geometry.path import Path as LossPath
+from llpf_plugin.geometry.weights import Weights
 
 GOLDEN = Path(__file__).parent / "golden"
 SCHEDULE = str(GOLDEN / "schedule.yaml")

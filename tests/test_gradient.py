@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from llpf_plugin import Compute, Task
 from llpf_plugin.errors import TaskError
-from llpf_plugin.gradient import Gradient
+from llpf_plugin.workspace import Gradient
 
 
 def test_loss_and_gradient_are_those_of_plain_torch(mlp: Task) -> None:

@@ -10,16 +10,18 @@ import torch
 from typer.testing import CliRunner, Result
 
 from llpf_merge.main import app
-from llpf_plugin import LLPFError, Path, find_path, legs, measure, sphere
+from llpf_plugin import LLPFError, Path, find_path, measure
 from llpf_plugin.checkpoint import read
 from llpf_plugin.errors import InterruptedRun
-from llpf_plugin.find import Search
-from llpf_plugin.finders.base import Outcome
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.knots import MemoryKnots
-from llpf_plugin.progress import Callback, Stretch
-from llpf_plugin.settings import Settings
-from llpf_plugin.weights import Weights, coordinates, select
+from llpf_plugin.geometry import sphere
+from llpf_plugin.geometry.knots import MemoryKnots
+from llpf_plugin.geometry.weights import Weights, coordinates, select
+from llpf_plugin.llpf import common_spheres as legs
+from llpf_plugin.methods.base import Outcome
+from llpf_plugin.search.find import Search
+from llpf_plugin.search.progress import Callback, Stretch
+from llpf_plugin.search.settings import Settings
+from llpf_plugin.workspace import Gradient
 
 
 def scaled(weights: Weights, **factors: float) -> Weights:

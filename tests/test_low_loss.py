@@ -11,15 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llpf_plugin import Task, sphere
-from llpf_plugin.finders.base import Leg, Outcome
-from llpf_plugin.finders.low_loss import LowLoss, PhaseRule
-from llpf_plugin.finders.pace import AdaptivePace, FixedPace
-from llpf_plugin.finders.walk import Walk, WalkState
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.moves import StepRule
-from llpf_plugin.settle import Settled, SettleRule
-from llpf_plugin.weights import Weights, clone, coordinates, distance, select
+from llpf_plugin import Task
+from llpf_plugin.geometry import sphere
+from llpf_plugin.geometry.moves import StepRule
+from llpf_plugin.geometry.weights import Weights, clone, coordinates, distance, select
+from llpf_plugin.llpf.low_loss import LowLoss, PhaseRule
+from llpf_plugin.llpf.pace import AdaptivePace, FixedPace
+from llpf_plugin.llpf.settle import Settled, SettleRule
+from llpf_plugin.llpf.walk import Walk, WalkState
+from llpf_plugin.methods.base import Leg, Outcome
+from llpf_plugin.workspace import Gradient
 
 PAPER = SettleRule(threshold=0.05, min_steps=2, max_steps=5, lr=0.05)
 

@@ -4,12 +4,12 @@ import tiny
 import torch
 
 from llpf_plugin import Task
-from llpf_plugin.evaluate import evaluate
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.matching import align, match
-from llpf_plugin.order.symmetry import symmetry
+from llpf_plugin.alignment.matching import align, match
+from llpf_plugin.alignment.symmetry import symmetry
+from llpf_plugin.evaluation.point import evaluate
+from llpf_plugin.geometry.weights import clone, coordinates, distance, select
 from llpf_plugin.tasks.models import SmallResNet
-from llpf_plugin.weights import clone, coordinates, distance, select
+from llpf_plugin.workspace import Gradient
 
 
 def shuffles(found: object, seed: int = 3) -> dict[str, torch.Tensor]:

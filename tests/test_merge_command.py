@@ -17,8 +17,8 @@ from typer.testing import CliRunner, Result
 from llpf_merge.main import app
 from llpf_plugin import files
 from llpf_plugin.checkpoint import read
-from llpf_plugin.store import RunFolder
-from llpf_plugin.weights import Weights
+from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.runs.folder import RunFolder
 
 TASK = f"{Path(__file__).with_name('tiny.py')}:conv"
 
@@ -146,7 +146,7 @@ def _bits(folder: Path) -> dict[str, bytes]:
 def _slow(folder: Path) -> dict[str, str]:
     """An environment in which a state is saved at every tick, and each takes a while."""
     (folder / "sitecustomize.py").write_text(
-        "import time\nimport llpf_plugin.store as store\n"
+        "import time\nimport llpf_plugin.runs.folder as store\n"
         "init, tick = store.RunFolder.__init__, store.RunFolder.on_tick\n"
         "def slower(self, search, report):\n    self._next = 0\n    tick(self, search, report)\n    time.sleep(0.2)\n"
         "store.RunFolder.on_tick = slower\n"

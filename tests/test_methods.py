@@ -10,16 +10,16 @@ import torch
 
 from llpf_plugin import LLPFError, Path, Settings, Task, find_path
 from llpf_plugin.errors import InterruptedRun
-from llpf_plugin.find import Search
-from llpf_plugin.finders import autoneb
-from llpf_plugin.finders.base import Leg, Outcome
-from llpf_plugin.finders.curve import Bent, Curve, projected
-from llpf_plugin.finders.trained import cooled
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.knots import MemoryKnots
-from llpf_plugin.progress import Callback
-from llpf_plugin.sphere import project, variance
-from llpf_plugin.weights import Weights, clone, coordinates, lerp, select
+from llpf_plugin.geometry.knots import MemoryKnots
+from llpf_plugin.geometry.sphere import project, variance
+from llpf_plugin.geometry.weights import Weights, clone, coordinates, lerp, select
+from llpf_plugin.methods import autoneb
+from llpf_plugin.methods.base import Leg, Outcome
+from llpf_plugin.methods.curve import Bent, Curve, projected
+from llpf_plugin.methods.trained import cooled
+from llpf_plugin.search.find import Search
+from llpf_plugin.search.progress import Callback
+from llpf_plugin.workspace import Gradient
 
 
 def found(name: str = "conv", **options: Any) -> Path:

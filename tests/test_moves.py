@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from llpf_plugin import moves
-from llpf_plugin.moves import StepRule
+from llpf_plugin.geometry import moves
+from llpf_plugin.geometry.moves import StepRule
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 fractions = st.one_of(st.floats(0, 1), st.sampled_from((0.0, 1.0, 0.5)))

@@ -8,17 +8,18 @@ import tiny
 import torch
 from torch import Tensor
 
-from llpf_plugin import LLPFError, sphere, walk_to_origin
-from llpf_plugin.finders.base import Leg, Outcome
-from llpf_plugin.finders.low_loss import PhaseRule
-from llpf_plugin.finders.origin import Origin
-from llpf_plugin.finders.pace import FixedPace
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.moves import StepRule
-from llpf_plugin.settle import SettleRule
-from llpf_plugin.task import Task
-from llpf_plugin.units import units
-from llpf_plugin.weights import Weights
+from llpf_plugin import LLPFError, walk_to_origin
+from llpf_plugin.geometry import sphere
+from llpf_plugin.geometry.moves import StepRule
+from llpf_plugin.geometry.scale_groups import units
+from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.llpf.low_loss import PhaseRule
+from llpf_plugin.llpf.origin import Origin
+from llpf_plugin.llpf.pace import FixedPace
+from llpf_plugin.llpf.settle import SettleRule
+from llpf_plugin.methods.base import Leg, Outcome
+from llpf_plugin.tasks.task import Task
+from llpf_plugin.workspace import Gradient
 
 PAPER = SettleRule(threshold=0.0, min_steps=3, max_steps=3, lr=0.05)
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from llpf_plugin import Path
-from llpf_plugin.knots import Chain, MemoryKnots
-from llpf_plugin.path import simplify
-from llpf_plugin.weights import Weights
+from llpf_plugin.geometry.knots import Chain, MemoryKnots
+from llpf_plugin.geometry.path import simplify
+from llpf_plugin.geometry.weights import Weights
 
 
 def at(*values: float) -> Weights:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from llpf_plugin import Path, Task, TensorData, measure
-from llpf_plugin.dense import linear_losses, measure_point, measure_segment
-from llpf_plugin.gradient import Gradient
+from llpf_plugin.evaluation.along_path import linear_losses, measure_point, measure_segment
+from llpf_plugin.geometry.weights import Weights, coordinates, layers_of, select
 from llpf_plugin.quality import Quality
-from llpf_plugin.weights import Weights, coordinates, layers_of, select
+from llpf_plugin.workspace import Gradient
 
 
 def data(*examples: tuple[float, float, float]) -> TensorData:

@@ -11,7 +11,7 @@ from test_quality import corner, data, plane, squares, with_answers
 from torch import Tensor, nn
 
 from llpf_plugin import Path, Task, TensorData, measure
-from llpf_plugin.gradient import Gradient
+from llpf_plugin.geometry.weights import Weights, layers_of
 from llpf_plugin.preflight import layer_statistics
 from llpf_plugin.quality import (
     DEFINITIONS,
@@ -24,7 +24,7 @@ from llpf_plugin.quality import (
     trace_layers,
 )
 from llpf_plugin.quality.metrics import turning_angle
-from llpf_plugin.weights import Weights, layers_of
+from llpf_plugin.workspace import Gradient
 
 
 def straight(*points: tuple[float, float]) -> Path:

@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from llpf_merge.main import app
 from llpf_plugin import Compute, find_path, load_task
-from llpf_plugin.dense import linear_losses
 from llpf_plugin.errors import TaskError
-from llpf_plugin.gradient import Gradient
+from llpf_plugin.evaluation.along_path import linear_losses
 from llpf_plugin.training import train
+from llpf_plugin.workspace import Gradient
 
 real = pytest.mark.skipif("LLPF_DATA" not in os.environ, reason="LLPF_DATA does not name a folder with the data sets")
 CPU = Compute("cpu")

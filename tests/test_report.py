@@ -19,9 +19,9 @@ from llpf_merge.report import app
 from llpf_plugin.errors import RunError
 from llpf_plugin.files import plain
 from llpf_plugin.report.extra_figures import walk_figure
-from llpf_plugin.report.stored import name_runs, open_run
+from llpf_plugin.report.format import duration, number
 from llpf_plugin.report.tables import metric_cell
-from llpf_plugin.report.words import duration, number
+from llpf_plugin.runs.read import name_runs, open_run
 
 TASK = f"{Path(__file__).with_name('tiny.py')}:conv"
 

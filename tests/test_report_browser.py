@@ -10,9 +10,9 @@ import tiny
 
 from llpf_plugin import Task, find_path
 from llpf_plugin.quality import Quality
-from llpf_plugin.report.examine import examine
+from llpf_plugin.report.measure import examine
 from llpf_plugin.report.page import write_report
-from llpf_plugin.report.stored import StoredRun
+from llpf_plugin.runs.read import StoredRun
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 QUIET = (

@@ -8,11 +8,11 @@ from torch import nn
 
 from llpf_plugin import Task, TensorData
 from llpf_plugin.errors import ScheduleError
-from llpf_plugin.finders.low_loss import PhaseRule
-from llpf_plugin.finders.pace import FixedPace
-from llpf_plugin.finders.schedule import matching, read_schedule, shipped
-from llpf_plugin.moves import StepRule
-from llpf_plugin.settle import SettleRule
+from llpf_plugin.geometry.moves import StepRule
+from llpf_plugin.llpf.low_loss import PhaseRule
+from llpf_plugin.llpf.pace import FixedPace
+from llpf_plugin.llpf.schedule import matching, read_schedule, shipped
+from llpf_plugin.llpf.settle import SettleRule
 from llpf_plugin.tasks.models import LeNet5, SmallResNet
 
 BASE = SettleRule(threshold=0.3, min_steps=2, max_steps=60, lr=0.05, momentum=0.9)

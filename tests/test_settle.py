@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from llpf_plugin import Task, TensorData
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.settle import SettleRule, settle
+from llpf_plugin.llpf.settle import SettleRule, settle
+from llpf_plugin.workspace import Gradient
 
 
 def told(losses: Sequence[float]) -> tuple[Gradient, torch.optim.SGD]:

@@ -4,7 +4,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from llpf_plugin import sphere
+from llpf_plugin.geometry import sphere
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 SHAPES = ((2,), (7, 5), (4, 3, 3, 3), (1, 257), (64, 64))

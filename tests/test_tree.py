@@ -15,8 +15,8 @@ from llpf_merge.main import app
 from llpf_merge.report import app as report_app
 from llpf_plugin.checkpoint import read
 from llpf_plugin.errors import LLPFError, RunError
+from llpf_plugin.merging.tree import Node, balanced, best
 from llpf_plugin.report.tree_figure import Join, open_tree, save_tree
-from llpf_plugin.tree import Node, balanced, best
 
 TASK = f"{Path(__file__).with_name('tiny.py')}:conv"
 

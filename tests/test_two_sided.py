@@ -13,10 +13,10 @@ from test_find import Recorder, found, same_path
 from test_finders_common import MOMENTUM, Run
 
 from llpf_plugin import LLPFError, Path, measure
-from llpf_plugin.finders.base import Outcome
-from llpf_plugin.finders.low_loss import SWEEP_LR, LowLoss, PhaseRule
-from llpf_plugin.finders.pace import AdaptivePace
-from llpf_plugin.weights import clone, coordinates, distance
+from llpf_plugin.geometry.weights import clone, coordinates, distance
+from llpf_plugin.llpf.low_loss import SWEEP_LR, LowLoss, PhaseRule
+from llpf_plugin.llpf.pace import AdaptivePace
+from llpf_plugin.methods.base import Outcome
 
 every_task = pytest.mark.parametrize("name", tiny.TASKS)
 FIRST = {"mlp": frozenset({"0.weight", "0.bias"}), "conv": frozenset({"conv1.weight", "conv1.bias"})}

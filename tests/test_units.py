@@ -6,11 +6,12 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from llpf_plugin import Task, sphere
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.invariance import confirmed, proposed, scaled
-from llpf_plugin.units import Unit, units
-from llpf_plugin.weights import clone, coordinates
+from llpf_plugin import Task
+from llpf_plugin.geometry import sphere
+from llpf_plugin.geometry.scale_groups import Unit, units
+from llpf_plugin.geometry.weights import clone, coordinates
+from llpf_plugin.llpf.scale_invariance import confirmed, proposed, scaled
+from llpf_plugin.workspace import Gradient
 
 
 def names(model: nn.Module) -> list[tuple[str, ...]]:

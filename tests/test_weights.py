@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from llpf_plugin import weights
-from llpf_plugin.task import Task
+from llpf_plugin.geometry import weights
+from llpf_plugin.tasks.task import Task
 
 
 class Tied(nn.Module):

@@ -5,10 +5,10 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from llpf_plugin.data import TensorData
-from llpf_plugin.task import Defaults, Task
+from llpf_plugin.geometry.weights import Weights, clone
+from llpf_plugin.tasks.data import TensorData
+from llpf_plugin.tasks.task import Defaults, Task
 from llpf_plugin.training import train
-from llpf_plugin.weights import Weights, clone
 
 
 def clusters(n: int, features: int, seed: int, classes: int = 3, spread: float = 0.35) -> tuple[Tensor, Tensor]:

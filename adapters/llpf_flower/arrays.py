@@ -10,7 +10,7 @@ from flwr.app import Array, ArrayRecord
 from torch import Tensor
 
 from llpf_plugin.errors import MismatchError
-from llpf_plugin.weights import Weights
+from llpf_plugin.geometry.weights import Weights
 
 # What `view` returns is only read; torch would say once that it must not be written to.
 warnings.filterwarnings("ignore", message="The given (NumPy array|buffer) is not writable")
@@ -23,7 +23,7 @@ def to_arrays(weights: Mapping[str, Tensor]) -> ArrayRecord:
     """A record of these weights.
 
     Tensors of dtypes that NumPy does not have (bfloat16, float8), for which ``ArrayRecord(state_dict)`` raises a
-    TypeError, travel as float32; ``load_state_dict`` and `llpf_plugin.weights.assign` cast them back.
+    TypeError, travel as float32; ``load_state_dict`` and `llpf_plugin.geometry.weights.assign` cast them back.
     """
     return ArrayRecord({name: to_array(tensor) for name, tensor in weights.items()})
 

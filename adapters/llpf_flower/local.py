@@ -7,19 +7,19 @@ from torch import Tensor
 
 from llpf_flower.arrays import sound
 from llpf_plugin.errors import LLPFError, MismatchError
-from llpf_plugin.evaluate import Score, evaluate, reestimate
-from llpf_plugin.finders.base import Leg
-from llpf_plugin.finders.low_loss import LowLoss, PhaseRule
-from llpf_plugin.finders.pace import AdaptivePace
-from llpf_plugin.finders.plan import BARRIER, THRESHOLD
-from llpf_plugin.finders.walk import WalkState
-from llpf_plugin.goal import batch_loss
-from llpf_plugin.gradient import Compute, Gradient
+from llpf_plugin.evaluation.goal import batch_loss
+from llpf_plugin.evaluation.point import Score, evaluate, reestimate
+from llpf_plugin.geometry.sphere import Correct, project_, spheres
+from llpf_plugin.geometry.weights import NEAR, Weights, assign, clone, coordinates, distance, lerp, select
+from llpf_plugin.llpf.low_loss import LowLoss, PhaseRule
+from llpf_plugin.llpf.pace import AdaptivePace
+from llpf_plugin.llpf.plan import BARRIER, THRESHOLD
+from llpf_plugin.llpf.settle import SettleRule
+from llpf_plugin.llpf.walk import WalkState
+from llpf_plugin.methods.base import Leg
 from llpf_plugin.preflight import complete, fits, raise_errors
-from llpf_plugin.settle import SettleRule
-from llpf_plugin.sphere import Correct, project_, spheres
-from llpf_plugin.task import Task
-from llpf_plugin.weights import NEAR, Weights, assign, clone, coordinates, distance, lerp, select
+from llpf_plugin.tasks.task import Task
+from llpf_plugin.workspace import Compute, Gradient
 
 SAMPLE = 512
 """Training examples that statistics are re-estimated on and that the incoming model is judged by."""

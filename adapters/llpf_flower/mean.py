@@ -10,7 +10,7 @@ from flwr.app import Array, ArrayRecord
 from torch import Tensor
 
 from llpf_flower.arrays import is_buffer, to_array, view
-from llpf_plugin.sphere import Correct, is_magnitude, project_, variance
+from llpf_plugin.geometry.sphere import Correct, is_magnitude, project_, variance
 
 Sphere = Literal["clients", "previous", "none"]
 """Which variance the mean is given: the clients' weighted mean variance, that of the model before, or its own."""
@@ -29,7 +29,7 @@ class Rule:
 
     Attributes:
         sphere: the reference of the variance.
-        correct: which tensors are held on their spheres; see `llpf_plugin.sphere`.
+        correct: which tensors are held on their spheres; see `llpf_plugin.geometry.sphere`.
         buffers: what becomes of buffers; to re-estimate them is up to the caller, who gets the mean.
         dtype: of floating-point tensors, None for that of the previous model, tensor by tensor.
     """
@@ -153,7 +153,7 @@ def _put_on_sphere(
 
 
 def _variance(tensor: Tensor) -> float:
-    """`llpf_plugin.sphere.variance` in two passes, where the mean is small beside the deviation, as in weights."""
+    """`llpf_plugin.geometry.sphere.variance` in two passes, where the mean is small beside the deviation, as in weights."""
     if tensor.dtype in (torch.float32, torch.float64):
         flat = tensor.reshape(-1)
         square, mean = float(torch.dot(flat, flat)) / flat.numel(), float(flat.mean())

@@ -15,9 +15,9 @@ from llpf_flower.replies import RECORD
 from llpf_flower.serving import as_good
 from llpf_flower.state import LIMIT, Own, Store, client_id
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.gradient import Compute
-from llpf_plugin.sphere import Correct
-from llpf_plugin.task import Task
+from llpf_plugin.geometry.sphere import Correct
+from llpf_plugin.tasks.task import Task
+from llpf_plugin.workspace import Compute
 
 TaskFactory = Callable[[Context], Task]
 """The client's task from its context; it is called in every round that walks."""

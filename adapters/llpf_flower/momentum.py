@@ -8,7 +8,7 @@ from torch import Tensor
 from llpf_flower.arrays import is_buffer, to_array, view
 from llpf_flower.mean import wide
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.sphere import project_, variance
+from llpf_plugin.geometry.sphere import project_, variance
 
 
 class Momentum:

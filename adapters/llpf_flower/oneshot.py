@@ -17,14 +17,14 @@ from llpf_flower.replies import Reply
 from llpf_flower.strategy import LLPFStrategy
 from llpf_plugin import find_path
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.evaluate import Score, evaluate, reestimate
-from llpf_plugin.finders.base import Outcome
-from llpf_plugin.gradient import Compute, Gradient
-from llpf_plugin.settings import Settings
-from llpf_plugin.settle import SettleRule, settle
-from llpf_plugin.task import Task
-from llpf_plugin.tree import Node, balanced
-from llpf_plugin.weights import Weights, assign, clone
+from llpf_plugin.evaluation.point import Score, evaluate, reestimate
+from llpf_plugin.geometry.weights import Weights, assign, clone
+from llpf_plugin.llpf.settle import SettleRule, settle
+from llpf_plugin.merging.tree import Node, balanced
+from llpf_plugin.methods.base import Outcome
+from llpf_plugin.search.settings import Settings
+from llpf_plugin.tasks.task import Task
+from llpf_plugin.workspace import Compute, Gradient
 
 LEAST = 10
 """Gradient steps for each model, at least."""

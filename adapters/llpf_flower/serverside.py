@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from flwr.app import ArrayRecord
 
 from llpf_flower.arrays import to_arrays, to_weights
-from llpf_plugin.evaluate import Score, evaluate, reestimate, score
-from llpf_plugin.gradient import Compute, Gradient
-from llpf_plugin.task import Task
-from llpf_plugin.weights import assign, buffers
+from llpf_plugin.evaluation.point import Score, evaluate, reestimate, score
+from llpf_plugin.geometry.weights import assign, buffers
+from llpf_plugin.tasks.task import Task
+from llpf_plugin.workspace import Compute, Gradient
 
 
 def reestimated(task: Task, arrays: ArrayRecord, compute: Compute | None = None) -> ArrayRecord:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from llpf_plugin.evaluate import score
-from llpf_plugin.gradient import Compute, Gradient
-from llpf_plugin.task import Task
-from llpf_plugin.weights import assign
+from llpf_plugin.evaluation.point import score
+from llpf_plugin.geometry.weights import assign
+from llpf_plugin.tasks.task import Task
+from llpf_plugin.workspace import Compute, Gradient
 
 SAMPLE = 512
 """Examples that both models are judged by, at most."""

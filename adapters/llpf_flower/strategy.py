@@ -17,9 +17,9 @@ from llpf_flower.memory import Memory
 from llpf_flower.momentum import Momentum
 from llpf_flower.replies import Reply, common_metrics, sift, sift_metrics
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.gradient import Compute
-from llpf_plugin.sphere import Correct
-from llpf_plugin.task import Task
+from llpf_plugin.geometry.sphere import Correct
+from llpf_plugin.tasks.task import Task
+from llpf_plugin.workspace import Compute
 
 MetricsFunction = Callable[[list[RecordDict], str], MetricRecord]
 

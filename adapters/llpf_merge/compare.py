@@ -20,7 +20,7 @@ from llpf_merge.page import write_page
 from llpf_plugin import Quality
 from llpf_plugin.errors import LLPFError, RunError
 from llpf_plugin.files import plain, write_json
-from llpf_plugin.settings import Method, Settings
+from llpf_plugin.search.settings import Method, Settings
 
 PARTS = ("order", "variance", "settle")
 """What an ablation can leave out."""

@@ -8,7 +8,7 @@ from rich.console import Console
 from llpf_merge.job import Request, merge
 from llpf_plugin import Compute, Settings, load_task
 from llpf_plugin.files import atomic_write
-from llpf_plugin.store import RunFolder
+from llpf_plugin.runs.folder import RunFolder
 from llpf_plugin.training import train
 
 TASK = "digits/resnet"

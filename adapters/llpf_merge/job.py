@@ -15,21 +15,22 @@ from llpf_merge import show
 from llpf_merge.live import LiveView, StopOnCtrlC
 from llpf_merge.page import write_page
 from llpf_plugin import Path as LossPath
-from llpf_plugin import Quality, find_path, legs, load_task
+from llpf_plugin import Quality, find_path, load_task
+from llpf_plugin.alignment.matching import align
 from llpf_plugin.checkpoint import Checkpoint, fingerprint, read, write
-from llpf_plugin.dense import linear_losses
 from llpf_plugin.errors import InterruptedRun, LLPFError, RunError
+from llpf_plugin.evaluation.along_path import linear_losses
 from llpf_plugin.files import plain, write_json
-from llpf_plugin.gradient import Compute, Gradient
-from llpf_plugin.matching import align
+from llpf_plugin.geometry.weights import Weights, coordinates
+from llpf_plugin.llpf import common_spheres as legs
 from llpf_plugin.preflight import check_pair, look
 from llpf_plugin.quality import Picked
-from llpf_plugin.report.board import TensorBoard
 from llpf_plugin.report.figure import draw_path
-from llpf_plugin.settings import Settings
-from llpf_plugin.store import RunFolder
-from llpf_plugin.task import Task
-from llpf_plugin.weights import Weights, coordinates
+from llpf_plugin.report.tensorboard import TensorBoard
+from llpf_plugin.runs.folder import RunFolder
+from llpf_plugin.search.settings import Settings
+from llpf_plugin.tasks.task import Task
+from llpf_plugin.workspace import Compute, Gradient
 
 NOT_REPEATABLE = (
     "the task's data loader does not repeat its batches: the run goes on, but not bit by bit as if it had never stopped"

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from llpf_plugin.find import Search
-from llpf_plugin.progress import Callback
+from llpf_plugin.search.find import Search
+from llpf_plugin.search.progress import Callback
 
 QUIET = 10.0
 """Seconds between two lines where the output is no terminal."""

@@ -13,9 +13,9 @@ from llpf_merge.job import Request, merge
 from llpf_merge.origin import ORIGIN, descend
 from llpf_merge.tree import join
 from llpf_plugin import Compute, Settings
-from llpf_plugin.gradient import Precision
-from llpf_plugin.settings import Across, Method, Optimizer, Sides
-from llpf_plugin.sphere import Correct
+from llpf_plugin.geometry.sphere import Correct
+from llpf_plugin.search.settings import Across, Method, Optimizer, Sides
+from llpf_plugin.workspace import Precision
 
 RUN = Path("run")
 DEFAULTS = Settings()

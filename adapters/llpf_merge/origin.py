@@ -10,10 +10,10 @@ from llpf_merge import show
 from llpf_merge.job import Request, asked_for, check_pick, finish, info, resumable, walk
 from llpf_plugin import load_task, walk_to_origin
 from llpf_plugin.checkpoint import read
-from llpf_plugin.gradient import Gradient
+from llpf_plugin.geometry.weights import clone, coordinates
 from llpf_plugin.preflight import complete, fits, raise_errors
-from llpf_plugin.store import RunFolder
-from llpf_plugin.weights import clone, coordinates
+from llpf_plugin.runs.folder import RunFolder
+from llpf_plugin.workspace import Gradient
 
 ORIGIN = Path("origin")
 """What stands for B on the command line."""

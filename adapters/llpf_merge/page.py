@@ -7,10 +7,10 @@ from rich.console import Console
 
 from llpf_plugin import Quality
 from llpf_plugin.errors import LLPFError, RunError
-from llpf_plugin.report.examine import examine
+from llpf_plugin.report.measure import examine
 from llpf_plugin.report.page import write_report
-from llpf_plugin.report.stored import open_run
 from llpf_plugin.report.tree_figure import Join
+from llpf_plugin.runs.read import open_run
 
 
 def write_page(

@@ -17,13 +17,13 @@ from llpf_plugin import Compute, Task, load_task
 from llpf_plugin.errors import RunError, TaskError
 from llpf_plugin.files import write_json
 from llpf_plugin.report.document import document
-from llpf_plugin.report.examine import EXTRAS, Examined, examine, measure_run, same_measurement
+from llpf_plugin.report.format import duration, number
+from llpf_plugin.report.measure import EXTRAS, Examined, examine, measure_run, same_measurement
 from llpf_plugin.report.page import write_report
-from llpf_plugin.report.stored import StoredRun, check_comparable, name_runs, open_run
 from llpf_plugin.report.style import FORMATS
 from llpf_plugin.report.tables import comparison_table, metric_cell
 from llpf_plugin.report.tree_figure import open_tree
-from llpf_plugin.report.words import duration, number
+from llpf_plugin.runs.read import StoredRun, check_comparable, name_runs, open_run
 
 EXAMPLES = """
 **Examples**

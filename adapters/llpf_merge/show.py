@@ -11,20 +11,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from llpf_plugin import Quality, legs
+from llpf_plugin import Quality
+from llpf_plugin.alignment.matching import Matching
 from llpf_plugin.checkpoint import Checkpoint
-from llpf_plugin.dense import measure_point
-from llpf_plugin.finders.base import Outcome
-from llpf_plugin.finders.plan import read_order
-from llpf_plugin.finders.schedule import read_schedule
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.matching import Matching
+from llpf_plugin.evaluation.along_path import measure_point
+from llpf_plugin.geometry.scale_groups import units
+from llpf_plugin.geometry.weights import Weights, coordinates, select
+from llpf_plugin.llpf import common_spheres as legs
+from llpf_plugin.llpf.plan import read_order
+from llpf_plugin.llpf.schedule import read_schedule
+from llpf_plugin.llpf.settle import SettleRule
+from llpf_plugin.methods.base import Outcome
 from llpf_plugin.order import named_phases, render
 from llpf_plugin.preflight import Finding, LayerStatistics, layer_statistics, off_sphere
 from llpf_plugin.quality import Picked
-from llpf_plugin.settle import SettleRule
-from llpf_plugin.units import units
-from llpf_plugin.weights import Weights, coordinates, select
+from llpf_plugin.workspace import Gradient
 
 if TYPE_CHECKING:
     from llpf_merge.job import Request

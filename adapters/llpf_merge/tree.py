@@ -15,9 +15,9 @@ from llpf_merge.page import write_page
 from llpf_plugin import Quality, load_task
 from llpf_plugin.checkpoint import fingerprint, read, write
 from llpf_plugin.errors import MismatchError, RunError
+from llpf_plugin.merging.tree import Node, balanced, best
 from llpf_plugin.preflight import check_pair
 from llpf_plugin.report.tree_figure import Join, save_tree
-from llpf_plugin.tree import Node, balanced, best
 
 
 def join(request: Request, console: Console) -> bool:

@@ -8,12 +8,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from llpf_plugin.checkpoint import harmless, nesting
+from llpf_plugin.checkpoint import safe_load as harmless
+from llpf_plugin.checkpoint import state_dict_in as nesting
+from llpf_plugin.checkpoint.file_kind import INDEX, Kind, kind, truncated, weight_files, weight_map
 from llpf_plugin.checkpoint.names import plain_names
 from llpf_plugin.checkpoint.record import Checkpoint, view_key
-from llpf_plugin.checkpoint.sniff import INDEX, Kind, kind, truncated, weight_files, weight_map
 from llpf_plugin.errors import CheckpointError
-from llpf_plugin.weights import Weights
+from llpf_plugin.geometry.weights import Weights
 
 
 def read(path: Path | str) -> Checkpoint:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from llpf_plugin.weights import Weights
+from llpf_plugin.geometry.weights import Weights
 
 Format = Literal["torch", "safetensors", "shards"]
 

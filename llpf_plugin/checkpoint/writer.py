@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from llpf_plugin.checkpoint import nesting
+from llpf_plugin.checkpoint import state_dict_in as nesting
+from llpf_plugin.checkpoint.file_kind import INDEX
 from llpf_plugin.checkpoint.record import Checkpoint, view_key
-from llpf_plugin.checkpoint.sniff import INDEX
 from llpf_plugin.errors import CheckpointError, MismatchError
 from llpf_plugin.files import atomic_folder, atomic_write
-from llpf_plugin.weights import Weights
+from llpf_plugin.geometry.weights import Weights
 
 _SUFFIXES = {"torch": (".pt", ".pth", ".bin", ".ckpt"), "safetensors": (".safetensors",)}
 _KNOWN = {suffix for suffixes in _SUFFIXES.values() for suffix in suffixes}

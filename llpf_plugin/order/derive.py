@@ -13,7 +13,7 @@ from llpf_plugin.errors import OrderError
 from llpf_plugin.order.fdf import Closure, contract, fdf_order, join_norms, layer_graph, levels_order
 from llpf_plugin.order.layers import Owner, class_name, owners
 from llpf_plugin.order.result import Layer, LayerOrder
-from llpf_plugin.order.trace import Call, Trace, listed, trace, trace_without_inputs
+from llpf_plugin.order.trace.forward import Call, Trace, listed, trace, trace_without_inputs
 
 
 def layer_order(model: nn.Module, example_inputs: Any = None, *, order: Literal["fdf", "levels"] = "fdf") -> LayerOrder:

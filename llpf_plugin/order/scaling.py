@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import fx
 
-from llpf_plugin.order.flow import operation
+from llpf_plugin.order.trace.flow import operation
 
 Degree = float | None
 """The power of c that a value goes with, or None where it goes with none."""

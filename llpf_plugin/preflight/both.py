@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.preflight.finding import Finding, raise_errors
 from llpf_plugin.preflight.fit import complete, fits
 from llpf_plugin.preflight.pair import compare
-from llpf_plugin.weights import Weights
 
 
 def look(

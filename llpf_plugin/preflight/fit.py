@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from llpf_plugin.checkpoint import tied_names
+from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.preflight.checks import dtypes, names_of_one, shapes, untied
 from llpf_plugin.preflight.finding import Finding, finding
-from llpf_plugin.weights import Weights
 
 
 def fits(weights: Mapping[str, Tensor], model: nn.Module, name: str) -> list[Finding]:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from llpf_plugin.checkpoint import tied_names
+from llpf_plugin.geometry.weights import distance, norm
 from llpf_plugin.preflight.checks import dtypes, names_of_one, shapes, untied
 from llpf_plugin.preflight.finding import Finding, finding
-from llpf_plugin.weights import distance, norm
 
 NEARLY_SAME = 0.01
 """Relative distance under which two models are nearly the same; a walk counts as arrived at the same distance."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from llpf_plugin import sphere
-from llpf_plugin.weights import cosine, distance
+from llpf_plugin.geometry import sphere
+from llpf_plugin.geometry.weights import cosine, distance
 
 SPHERE_RATIO = 1.25
 """Two variances lie on one sphere for practical purposes if their ratio is at most this, either way round."""

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llpf_plugin.data import Batch, batch_size
-from llpf_plugin.evaluate import EVAL_BATCH, reestimate
-from llpf_plugin.gradient import Gradient
+from llpf_plugin.evaluation.point import EVAL_BATCH, reestimate
+from llpf_plugin.geometry.weights import Weights, assign
 from llpf_plugin.quality.metrics import Metric
-from llpf_plugin.weights import Weights, assign
+from llpf_plugin.tasks.data import Batch, batch_size
+from llpf_plugin.workspace import Gradient
 
 
 class _Fixed(nn.Module):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llpf_plugin import sphere
-from llpf_plugin.path import Path
-from llpf_plugin.weights import distance, relative_distance, select
+from llpf_plugin.geometry import sphere
+from llpf_plugin.geometry.path import Path
+from llpf_plugin.geometry.weights import distance, relative_distance, select
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llpf_plugin.evaluate import evaluate
-from llpf_plugin.gradient import Gradient
+from llpf_plugin.evaluation.point import evaluate
+from llpf_plugin.geometry.weights import Weights, lerp, select
 from llpf_plugin.quality.metrics import highest
-from llpf_plugin.weights import Weights, lerp, select
+from llpf_plugin.workspace import Gradient
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llpf_plugin.path import Path
-from llpf_plugin.weights import Weights
+from llpf_plugin.geometry.path import Path
+from llpf_plugin.geometry.weights import Weights
 
 
 @dataclass(frozen=True)

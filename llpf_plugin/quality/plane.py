@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llpf_plugin.evaluate import evaluate
+from llpf_plugin.evaluation.point import evaluate
+from llpf_plugin.geometry.weights import Weights, norm
 from llpf_plugin.quality.verdict import Quality
-from llpf_plugin.weights import Weights, norm
 
 MARGIN = 0.2
 """How far the plane reaches beyond what is on it on every side, in units of the distance from A to B."""

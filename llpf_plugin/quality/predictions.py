@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llpf_plugin.data import Data, batch_size
 from llpf_plugin.errors import MetricError
-from llpf_plugin.evaluate import EVAL_BATCH, reestimate
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.weights import Weights, assign
+from llpf_plugin.evaluation.point import EVAL_BATCH, reestimate
+from llpf_plugin.geometry.weights import Weights, assign
+from llpf_plugin.tasks.data import Data, batch_size
+from llpf_plugin.workspace import Gradient
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from llpf_plugin.dense import measure_segment
+from llpf_plugin.evaluation.along_path import measure_segment
 from llpf_plugin.quality.metrics import Metric, highest
 from llpf_plugin.quality.verdict import METRIC_SPLITS, Quality
 

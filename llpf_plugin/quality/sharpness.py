@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from llpf_plugin.data import generator
-from llpf_plugin.evaluate import evaluate
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.weights import Weights, norm
+from llpf_plugin.evaluation.point import evaluate
+from llpf_plugin.geometry.weights import Weights, norm
+from llpf_plugin.tasks.data import generator
+from llpf_plugin.workspace import Gradient
 
 RADII = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2)
 """Relative sizes of the perturbation."""

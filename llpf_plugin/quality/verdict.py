@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from llpf_plugin.dense import Row, assemble, measure_point, measure_segment
-from llpf_plugin.evaluate import Score, evaluate
-from llpf_plugin.gradient import Compute, Gradient
-from llpf_plugin.path import Path
+from llpf_plugin.evaluation.along_path import Row, assemble, measure_point, measure_segment
+from llpf_plugin.evaluation.point import Score, evaluate
+from llpf_plugin.geometry.path import Path
+from llpf_plugin.geometry.weights import NEAR, Weights, layers_of, relative_distance, select
 from llpf_plugin.quality.metrics import Metric, highest, loss_metrics, path_metrics
-from llpf_plugin.task import Task, load_task
-from llpf_plugin.weights import NEAR, Weights, layers_of, relative_distance, select
+from llpf_plugin.tasks.task import Task, load_task
+from llpf_plugin.workspace import Compute, Gradient
 
 INNER = (0.1, 0.9)
 """Where a merged model is chosen: t in this range, so that the choice is no copy of an end."""

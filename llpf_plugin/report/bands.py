@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from llpf_plugin.path import Path
+from llpf_plugin.geometry.path import Path
 from llpf_plugin.report.style import BAND, MUTED
 
 if TYPE_CHECKING:

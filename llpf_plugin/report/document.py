@@ -5,7 +5,7 @@ from typing import Any
 
 from llpf_plugin.files import plain
 from llpf_plugin.quality import METRIC_SPLITS
-from llpf_plugin.report.examine import Examined
+from llpf_plugin.report.measure import Examined
 
 FORMAT, VERSION = "llpf-report", 1
 

@@ -8,11 +8,11 @@ from typing import Any
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.files import write_text
 from llpf_plugin.report import tables
-from llpf_plugin.report.examine import EXTRAS, Examined
+from llpf_plugin.report.format import duration, number, percent
+from llpf_plugin.report.measure import EXTRAS, Examined
 from llpf_plugin.report.page_figures import Drawn, comparison_figures, run_figures, tree_drawn
 from llpf_plugin.report.style import drawing, save
 from llpf_plugin.report.tree_figure import Join
-from llpf_plugin.report.words import duration, number, percent
 
 Tree = tuple[Sequence[str], Sequence[Join]]
 """Names of models, and what came of every pair."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from llpf_plugin.report import curves, extra_figures, layer_figures
 from llpf_plugin.report.bands import bands
-from llpf_plugin.report.examine import Examined
+from llpf_plugin.report.measure import Examined
 from llpf_plugin.report.plane_figure import plane_figure
 from llpf_plugin.report.style import NARROW, WIDE, inline
 from llpf_plugin.report.tables import gradient_steps

@@ -8,8 +8,8 @@ import numpy as np
 
 from llpf_plugin.quality import DEFINITIONS, Metric
 from llpf_plugin.quality.metrics import GEOMETRY
-from llpf_plugin.report.examine import Examined
-from llpf_plugin.report.words import duration, number, percent, plain
+from llpf_plugin.report.format import duration, number, percent, plain
+from llpf_plugin.report.measure import Examined
 
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {"train": "training", "validation": "validation", "test": "test"}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from llpf_plugin.errors import RunError
 from llpf_plugin.files import write_json
+from llpf_plugin.merging.tree import Node, balanced
 from llpf_plugin.report.style import GREEN, INK, MUTED, PAPER, RED, WIDE, new_figure
-from llpf_plugin.tree import Node, balanced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

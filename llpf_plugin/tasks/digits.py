@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from llpf_plugin.data import TensorData
 from llpf_plugin.errors import TaskError
-from llpf_plugin.task import Defaults, Task
+from llpf_plugin.tasks.data import TensorData
 from llpf_plugin.tasks.models import MLP, RowTransformer, SmallResNet
+from llpf_plugin.tasks.task import Defaults, Task
 
 TRAIN, VALIDATION = 1197, 300
 """Images of the first two splits; the last 300 are the test split."""

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llpf_plugin.data import TensorData, crop_and_flip
 from llpf_plugin.errors import TaskError
-from llpf_plugin.task import Defaults, Task
+from llpf_plugin.tasks.data import TensorData, crop_and_flip
 from llpf_plugin.tasks.models import LeNet5, SmallResNet
+from llpf_plugin.tasks.task import Defaults, Task
 
 VALIDATION = 0.1
 """Share of the training file that is held out for choosing points of a path, at most `MAX_VALIDATION` images.

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from llpf_flower.arrays import to_array, to_arrays, to_weights, view
 from llpf_flower.mean import Rule, average, by_layer
 from llpf_plugin.errors import MismatchError
-from llpf_plugin.sphere import variance
+from llpf_plugin.geometry.sphere import variance
 
 PLAIN = Rule(sphere="none")
 

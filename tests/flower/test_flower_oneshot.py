@@ -12,10 +12,10 @@ from llpf_flower import OneShotLLPF, join_models, to_arrays, to_weights
 from llpf_flower.oneshot import finetune
 from llpf_plugin import Settings
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.evaluate import evaluate
-from llpf_plugin.gradient import Gradient
+from llpf_plugin.evaluation.point import evaluate
+from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.training import train
-from llpf_plugin.weights import Weights
+from llpf_plugin.workspace import Gradient
 
 
 def accuracy(weights: Weights) -> float:

@@ -26,11 +26,11 @@ from llpf_flower.state import OWN, Store
 from llpf_flower.walk import in_common
 from llpf_plugin import Task, TensorData
 from llpf_plugin.errors import CheckpointError, LLPFError, MismatchError, RunError
-from llpf_plugin.evaluate import reestimate, score
-from llpf_plugin.gradient import Gradient
-from llpf_plugin.sphere import spheres
+from llpf_plugin.evaluation.point import reestimate, score
+from llpf_plugin.geometry.sphere import spheres
+from llpf_plugin.geometry.weights import Weights, assign, coordinates, distance, select
 from llpf_plugin.training import train
-from llpf_plugin.weights import Weights, assign, coordinates, distance, select
+from llpf_plugin.workspace import Gradient
 
 CLIENTS = 3
 

@@ -9,9 +9,9 @@ from torch import fx, nn
 from llpf_plugin.order import LayerOrder
 from llpf_plugin.order.derive import unwrap
 from llpf_plugin.order.fdf import layer_graph
-from llpf_plugin.order.flow import flow
 from llpf_plugin.order.layers import owners
-from llpf_plugin.order.trace import Call
+from llpf_plugin.order.trace.flow import flow
+from llpf_plugin.order.trace.forward import Call
 
 
 def export_graph(model: nn.Module, inputs: Any) -> nx.DiGraph:

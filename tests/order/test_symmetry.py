@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llpf_plugin.order.symmetry import Symmetry, symmetry
+from llpf_plugin.alignment.symmetry import Symmetry, symmetry
 from llpf_plugin.tasks.models import MLP, LeNet5, SmallResNet
 
 

@@ -1,0 +1,101 @@
+"""``torch.load`` that never executes code, with an allow-list for the harmless extras of ordinary checkpoints."""
+
+import argparse
+import datetime
+import decimal
+import fractions
+import pathlib
+import re
+import types
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llpf_plugin.checkpoint import safe_numpy as harmless_numpy
+from llpf_plugin.checkpoint.file_kind import Kind, truncated
+from llpf_plugin.errors import CheckpointError
+
+_REMEDY = "Where you trust the file, load it with the code that wrote it and save only model.state_dict()."
+
+
+def load(path: Path, kind: Kind) -> Any:
+    """What ``torch.save`` wrote, on the CPU.
+
+    A file in the current format is mapped, so that an optimizer's state that nobody uses is never read.
+
+    Raises:
+        CheckpointError: the file is truncated, or holds what is not known to be harmless.
+    """
+    try:
+        with torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "torch zip")
+    except Exception as error:
+        raise _explained(path, kind, error) from error
+
+
+def _as_dict(_factory: object = None) -> dict[Any, Any]:
+    """A defaultdict comes in as a plain dict, for torch fills no other mapping."""
+    return {}
+
+
+def _as_list(items: Iterable[Any] = (), _maximum: int | None = None) -> list[Any]:
+    """A deque comes in as a plain list, for torch appends to nothing else."""
+    return list(items)
+
+
+def _allowed() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """Types that only hold data and the functions that build them, the latter under the names that files give them."""
+    native = type(pathlib.Path())
+    paths: dict[str, type] = {"PosixPath": pathlib.PurePosixPath, "WindowsPath": pathlib.PureWindowsPath}
+    paths |= {"PurePosixPath": pathlib.PurePosixPath, "PureWindowsPath": pathlib.PureWindowsPath}
+    paths |= {native.__name__: native}
+    named: dict[str, Callable[..., Any]] = {
+        "collections.defaultdict": _as_dict,
+        "collections.deque": _as_list,
+        # Python 3.13 moved the paths, numpy 2 its functions.
+        **{f"{module}.{name}": kind for name, kind in paths.items() for module in ("pathlib", "pathlib._local")},
+        **{f"numpy.{core}.multiarray.scalar": harmless_numpy.scalar for core in ("core", "_core")},
+        **{f"numpy.{core}.multiarray._reconstruct": harmless_numpy.reconstruct for core in ("core", "_core")},
+        "numpy.ndarray": harmless_numpy.Array,
+        "numpy.dtype": harmless_numpy.Dtype,
+    }
+    values = [
+        *(argparse.Namespace, types.SimpleNamespace, decimal.Decimal, fractions.Fraction),
+        *(datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone),
+        *(bool, int, float, str, bytes, tuple, list, dict, frozenset, range, slice),
+    ]
+    return [*values, *((kind, name) for name, kind in named.items())]
+
+
+_ALLOWED = _allowed()
+
+
+def _explained(path: Path, kind: Kind, error: Exception) -> CheckpointError:
+    """What the user needs to know of an error of ``torch.load``."""
+    unknown = _unknown_globals(path, kind, error)
+    if any(name.startswith("torch.nn.modules.") for name in unknown):
+        return CheckpointError(f"{path} holds a whole pickled model, not only its weights. {_REMEDY}")
+    if unknown:
+        return CheckpointError(
+            f"{path} refers to {', '.join(unknown)}: that is not known to be harmless and was not loaded. {_REMEDY}"
+        )
+    if isinstance(error, harmless_numpy.NotPlainError):
+        return CheckpointError(f"{path} holds {error}, which was not loaded. {_REMEDY}")
+    if kind == "torch legacy" and "Unsupported operand" in str(error):
+        return CheckpointError(f"{path} is a pickle that torch.save did not write, so it was not loaded. {_REMEDY}")
+    return truncated(path)
+
+
+def _unknown_globals(path: Path, kind: Kind, error: Exception) -> list[str]:
+    """The classes and functions in a pickle that are not on the allow-list."""
+    if kind == "torch zip":
+        with torch.serialization.safe_globals(_ALLOWED):
+            try:
+                return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+            except Exception:
+                return []  # the pickle itself is damaged
+    return sorted(set(re.findall(r"GLOBAL ([\w.]+)", str(error))))

@@ -1,1 +1,0 @@
-"""Methods that look for a path, one file each, all behind the interface of `llpf_plugin.finders.base`."""

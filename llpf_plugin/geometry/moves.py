@@ -1,0 +1,52 @@
+"""Moves: one straight step of some tensors towards a destination, never past it (paper, Algorithm 1, line 5).
+
+`StepRule` is the paper's per-tensor step; fractions of other rules (`llpf_plugin.llpf.pace`) walk the same way.
+Moves write in place and read nothing back from the device; differences are taken one tensor at a time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class StepRule:
+    """The length of a move, ``min(gap, max(step_c + step_f·gap₀, step_a·gap))``, per tensor.
+
+    Attributes:
+        step_c: an absolute length.
+        step_a: a share of the distance that is left.
+        step_f: a share of ``gap₀``, the distance when the phase began.
+    """
+
+    step_c: float = 0.0
+    step_a: float = 0.0
+    step_f: float = 0.0
+
+    def fractions(self, gaps: Tensor, start_gaps: Tensor) -> Tensor:
+        """The share of each gap that is walked, in [0, 1]; 1-d tensors in and out."""
+        lengths = torch.maximum(self.step_c + self.step_f * start_gaps, self.step_a * gaps)
+        return torch.where(gaps > 0, lengths / gaps, 1.0).clamp(0, 1)
+
+
+@torch.no_grad()
+def gaps(tensors: Sequence[Tensor], destination: Sequence[Tensor]) -> Tensor:
+    """The distances ``‖d − p‖₂``, one a tensor, as a 1-d float32 (or wider) tensor on the device."""
+    if not tensors:
+        return torch.zeros(0)
+    # Sums are pairwise; over millions of elements ``vector_norm`` in float32 loses three digits on a CPU.
+    pairs = zip(tensors, destination, strict=True)
+    return torch.stack([(d - p).to(_wide(p)).square_().sum() for p, d in pairs]).sqrt()
+
+
+@torch.no_grad()
+def move_(tensors: Sequence[Tensor], destination: Sequence[Tensor], fractions: Tensor) -> None:
+    """``p ← p + fraction·(d − p)`` in place, each tensor by its own fraction in [0, 1]; exact at 0 and 1."""
+    for p, d, fraction in zip(tensors, destination, fractions.unbind(), strict=True):
+        p.lerp_(d, fraction.to(p.dtype))
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32

@@ -1,0 +1,150 @@
+"""A path: an ordered list of knots; between two knots it is the straight segment."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from llpf_plugin.geometry.weights import Weights, distance, lerp, select
+
+
+@dataclass
+class Path:
+    """A piecewise linear path from model A (t = 0) to model B (t = 1), parametrised by arc length.
+
+    Attributes:
+        knots: coordinates of the knots in order, A's first and B's last; may be read lazily from disk.
+        start: A's complete state dict, buffers included.
+        end: B's complete state dict.
+        labels: what led to each knot, one mapping a knot: its ``kind`` (``start``, ``settled``, ``closing``, ``curve``,
+            ``end``, ``reversed`` on a leg between spheres that was walked from B); for settled ones ``phase``, ``tick``
+            and ``side``, the end that their walker set out from (A or B); the ``leg`` of a path across spheres.
+        ties: further names of a coordinate (tied parameters): name to the coordinate's own.
+        outcome: how the search ended.
+        record: what the search did, one mapping a tick.
+        cost: gradient steps, seconds, knots that were dropped, the goal.
+        quality: what the search measured of it, if a search made it.
+    """
+
+    knots: Sequence[Weights]
+    start: Weights
+    end: Weights
+    labels: Sequence[Mapping[str, Any]] = ()
+    ties: Mapping[str, str] = field(default_factory=dict)
+    outcome: Any = None
+    record: Sequence[Mapping[str, Any]] = ()
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    quality: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.knots) < 2:
+            raise ValueError(f"a path needs at least 2 knots, got {len(self.knots)}")
+        self._lengths: np.ndarray | None = None
+
+    @property
+    def segment_lengths(self) -> np.ndarray:
+        """The Euclidean length of every segment, ``[knots − 1]``; each knot is read once."""
+        if self._lengths is None:
+            previous, lengths = self.knots[0], []
+            for i in range(1, len(self.knots)):
+                current = self.knots[i]
+                lengths.append(distance(previous, current))
+                previous = current
+            self._lengths = np.array(lengths)
+        return self._lengths
+
+    @property
+    def length(self) -> float:
+        """The length of the path."""
+        return float(self.segment_lengths.sum())
+
+    @property
+    def length_ratio(self) -> float:
+        """The length of the path over the distance between its ends: 1 for the straight line."""
+        return self.length / max(distance(self.knots[0], self.knots[-1]), 1e-300)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """The arc-length position ``t`` of every knot, from 0 to 1."""
+        cumulative = np.concatenate([[0.0], np.cumsum(self.segment_lengths)])
+        measurable = 0 < cumulative[-1] < np.inf  # a path that diverged is not
+        return cumulative / cumulative[-1] if measurable else np.linspace(0, 1, len(cumulative))
+
+    def coordinates(self, t: float) -> Weights:
+        """The parameters at ``t`` in [0, 1]: exactly A's at 0, B's at 1, a knot's at its position."""
+        if not 0 <= t <= 1:
+            raise ValueError(f"t = {t} lies outside the path: it must be in [0, 1]")
+        positions = self.positions
+        i = min(int(np.searchsorted(positions, t, side="right")) - 1, len(positions) - 2)
+        span = positions[i + 1] - positions[i]
+        return lerp(self.knots[i], self.knots[i + 1], float((t - positions[i]) / span) if span > 0 else 0.0)
+
+    def at(self, t: float) -> Weights:
+        """The complete state dict at ``t``, in the order of A's; exactly A at 0 and B at 1.
+
+        Buffers are interpolated between A's and B's: running statistics are stale between the ends. Measure, or
+        `Quality.pick`, re-estimates them.
+        """
+        coordinates = self.coordinates(t)
+        tied = {name: coordinates[own] for name, own in self.ties.items() if name in self.start}
+        rest = [k for k in self.start if k not in coordinates and k not in tied]
+        whole = {**lerp(select(self.start, rest), select(self.end, rest), t), **coordinates, **tied}
+        return select(whole, self.start)
+
+    @property
+    def last_settled(self) -> int:
+        """The index of the last knot that the walk from A settled on, or of the last inner one of a curve.
+
+        The one before the end without labels.
+        """
+        kinds = ("start", "settled", "curve")
+        settled = [i for i, k in enumerate(self.labels) if k.get("kind") in kinds and k.get("side", "A") == "A"]
+        return settled[-1] if settled else len(self.knots) - 2
+
+    @property
+    def walked(self) -> bool:
+        """Whether a walk made the path, so that arriving means something; a curve ends at B by construction."""
+        return not self.labels or any(label.get("kind") in ("settled", "closing") for label in self.labels)
+
+    @property
+    def destination(self) -> int:
+        """The index of the knot that the walk from A walked to.
+
+        The end on A's spheres, or the end itself; in a two-sided walk the last knot of the walk from B.
+        """
+        return self.last_settled + 1
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether walks from both ends met."""
+        return any(k.get("kind") == "settled" and k.get("side") == "B" for k in self.labels)
+
+    @property
+    def closing_length(self) -> float:
+        """The length that was not walked: from the last settled knot to the end, or to the leg that was walked from it.
+
+        In a two-sided walk it is the gap at which the walks met, and the segment to the end.
+        """
+        after = range(self.destination, len(self.labels))
+        stop = next((i for i in after if self.labels[i].get("kind") == "reversed"), len(self.knots) - 1)
+        lengths = self.segment_lengths[self.last_settled : stop]
+        return float(lengths[0] + lengths[-1] if self.two_sided and stop > self.destination else lengths.sum())
+
+
+def simplify(knots: Sequence[int], keeps_loss: Callable[[int, int], bool]) -> list[int]:
+    """The knots needed to keep a path's loss: Douglas-Peucker with the loss in place of the distance.
+
+    A run of knots is replaced by its chord where that keeps the loss; otherwise the run is halved.
+
+    Args:
+        knots: identifiers of consecutive knots, at least two.
+        keeps_loss: whether the straight segment between two knots may replace what lies between them.
+
+    Returns:
+        The identifiers that stay, both ends included.
+    """
+    if len(knots) <= 2 or keeps_loss(knots[0], knots[-1]):
+        return [knots[0], knots[-1]]
+    middle = len(knots) // 2
+    return simplify(knots[: middle + 1], keeps_loss)[:-1] + simplify(knots[middle:], keeps_loss)

@@ -1,0 +1,1 @@
+"""Merging two or more models."""

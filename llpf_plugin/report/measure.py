@@ -1,0 +1,223 @@
+"""Everything that a report shows of one run: measured from its files, as numbers; figures and pages come later."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from llpf_plugin.errors import LLPFError, OrderError, RunError
+from llpf_plugin.evaluation.along_path import linear_losses
+from llpf_plugin.order import layer_order
+from llpf_plugin.preflight import LayerStatistics, fits, layer_statistics, raise_errors
+from llpf_plugin.quality import (
+    Diversity,
+    LayerBarrier,
+    LayerTrace,
+    LossPlane,
+    Metric,
+    Picked,
+    Quality,
+    Sharpness,
+    diversity,
+    layer_barriers,
+    loss_plane,
+    measure,
+    relative_flatness,
+    saddle,
+    sharpness,
+    trace_layers,
+)
+from llpf_plugin.runs.read import StoredRun
+from llpf_plugin.search.origin import OriginQuality
+from llpf_plugin.tasks.task import Task
+from llpf_plugin.workspace import Compute
+
+EXTRAS = ("plane", "saddle", "layers", "diversity", "sharpness", "flatness")
+"""What costs further evaluations and is measured where it is asked for."""
+
+LINE_POINTS = 10
+"""Sub-segments of the straight line that is shown for comparison."""
+
+SAMPLE = 1000
+"""Training examples at most that the extras are measured on, but for the saddle and the diversity."""
+
+Tell = Callable[[str, int, int], None]
+"""Called with what is being measured, how much of it is done, and all of it."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """A `Tell` that says nothing."""
+
+
+@dataclass
+class Examined:
+    """One run, measured.
+
+    Attributes:
+        run: the run.
+        quality: its path, measured again.
+        picked: the merged model's point, measured again.
+        line: training losses of the straight line, at evenly spaced points.
+        trace: layers along the path, in the order of the data flow.
+        tensors: variance, mean and angle of A's and B's tensors.
+        notes: what does not fit together, and what could not be had.
+        saddle, layers, diversity, sharpness, flatness, plane: the extras; empty or None where they were not asked for.
+    """
+
+    run: StoredRun
+    quality: Quality
+    picked: Picked
+    line: Sequence[float]
+    trace: LayerTrace
+    tensors: Sequence[LayerStatistics]
+    notes: list[str]
+    saddle: Mapping[str, Metric] = field(default_factory=dict)
+    layers: Sequence[LayerBarrier] = ()
+    diversity: Mapping[str, Diversity] = field(default_factory=dict)
+    sharpness: Mapping[str, Sharpness] = field(default_factory=dict)
+    flatness: Mapping[str, Metric] = field(default_factory=dict)
+    plane: LossPlane | None = None
+
+    def metrics(self, split: str) -> dict[str, Metric]:
+        """Every metric with one number, the saddle among them if it was asked for."""
+        extra = {"saddle": self.saddle[split]} if split in self.saddle else {}
+        return {**self.quality.metrics(split), **extra}
+
+
+def measure_run(
+    run: StoredRun, task: Task, points: int, sample: int | None, compute: Compute | None = None, tell: Tell = silent
+) -> Quality:
+    """Measure a run's path again from its knots, with the run's own goal.
+
+    Raises:
+        MismatchError: the knots do not fit the task's model.
+    """
+    raise_errors(fits(run.path.start, task.model, f"{run.name}, A"))
+    found = measure(
+        run.path, task, points=points, sample=sample, compute=compute,
+        progress=lambda done, total: tell(f"{run.name}: path", done, total),
+    )  # fmt: skip
+    return OriginQuality.of(found) if run.asked.get("b") == "origin" else found
+
+
+def examine(run: StoredRun, quality: Quality, extras: Collection[str] = (), tell: Tell = silent) -> Examined:
+    """Everything that the report shows of a measured run.
+
+    Args:
+        run: the run.
+        quality: its path as measured, by the search itself or by `measure_run`.
+        extras: some of `EXTRAS`.
+        tell: hears of the progress.
+    """
+    unknown = set(extras) - set(EXTRAS)
+    if unknown:
+        raise LLPFError(f"there is no {', '.join(sorted(unknown))} to measure; there are {', '.join(EXTRAS)}")
+    path = quality.path
+    layers, notes = _layers(quality)
+    line = linear_losses(quality.gradient, path.knots[0], path.knots[-1], LINE_POINTS, quality.sample)
+    found = Examined(
+        run, quality, quality.pick("best" if run.picked is None else run.picked), line,
+        trace_layers(path, layers), layer_statistics(path.knots[0], path.knots[-1]),
+        [*run.notes, *_other_verdict(run, quality), *notes],
+    )  # fmt: skip
+    for name in EXTRAS:
+        if name in extras:
+            _EXTRA[name](found, layers, tell)
+    return found
+
+
+def _layers(quality: Quality) -> tuple[Mapping[str, Sequence[str]], list[str]]:
+    """Coordinates by layer in the order of the data flow; as the model lists them if that cannot be had."""
+    task, moving = quality.gradient.task, set(quality.path.knots[0])
+    try:
+        order = layer_order(task.model, task.example_inputs())
+    except (OrderError, RuntimeError) as error:
+        return quality.layers, [f"layers stand as the model lists them, for their order cannot be derived: {error}"]
+    own = {layer.name: [k for k in layer.parameters if k in moving] for layer in order.layers}
+    return {name: names for name, names in own.items() if names}, []
+
+
+def _other_verdict(run: StoredRun, quality: Quality) -> list[str]:
+    """A note if the search had found another maximum than was measured now, on the same points and data."""
+    before = (run.verdict or {}).get("maximum")
+    same = run.settings.get("points") == len(quality.rows) // max(1, len(quality.path.knots) - 1)
+    same = same and (run.verdict or {}).get("sample") == quality.sample
+    if not same or not isinstance(before, int | float) or np.isclose(before, quality.maximum, rtol=0.02, atol=1e-5):
+        return []
+    return [
+        f"quality.json says that the dense maximum is {before:.4g}, measured again it is {quality.maximum:.4g}: "
+        "a file was edited, or the task's data or this machine's arithmetic are not those of the search"
+    ]
+
+
+def _sample(found: Examined) -> int:
+    return min(SAMPLE, found.quality.sample or SAMPLE)
+
+
+def _places(found: Examined) -> dict[str, float]:
+    return {"A": 0.0, "middle": 0.5, f"merged, t = {found.picked.t:.2f}": found.picked.t, "B": 1.0}
+
+
+def _add_plane(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
+    found.plane = loss_plane(
+        found.quality, sample=_sample(found) // 2, progress=lambda d, n: tell(f"{found.run.name}: plane", d, n)
+    )
+
+
+def _add_saddle(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
+    found.saddle = saddle(found.quality)
+
+
+def _add_layers(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
+    a, b = found.quality.path.knots[0], found.quality.path.knots[-1]
+    found.layers = layer_barriers(
+        found.quality.gradient, a, b, layers, sample=_sample(found),
+        progress=lambda d, n: tell(f"{found.run.name}: layers", d, n),
+    )  # fmt: skip
+
+
+def _add_diversity(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
+    for split in ("validation", "test"):
+        found.diversity = {
+            **found.diversity,
+            split: diversity(found.quality, split, progress=lambda d, n: tell(f"{found.run.name}: diversity", d, n)),
+        }
+
+
+def _add_sharpness(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
+    places = _places(found)
+    for done, (name, t) in enumerate(places.items(), start=1):
+        weights = found.quality.path.coordinates(t)
+        found.sharpness = {
+            **found.sharpness, name: sharpness(found.quality.gradient, weights, sample=_sample(found))
+        }  # fmt: skip
+        tell(f"{found.run.name}: sharpness", done, len(places))
+
+
+def _add_flatness(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
+    found.flatness = {
+        name: relative_flatness(found.quality.gradient, found.quality.path.coordinates(t), _sample(found))
+        for name, t in _places(found).items()
+    }
+
+
+_EXTRA: Mapping[str, Callable[[Examined, Mapping[str, Sequence[str]], Tell], None]] = {
+    "plane": _add_plane, "saddle": _add_saddle, "layers": _add_layers, "diversity": _add_diversity,
+    "sharpness": _add_sharpness, "flatness": _add_flatness,
+}  # fmt: skip
+
+
+def same_measurement(runs: Sequence[StoredRun], points: int | None, sample: int | None) -> tuple[int, int | None]:
+    """Points a segment and examples that all runs are measured with: what is given, else the finest of the runs' own.
+
+    Raises:
+        RunError: a run's settings are not numbers.
+    """
+    finest, most = 1, 0
+    everything = False
+    for run in runs:
+        p, s = run.settings.get("points", 4), run.settings.get("sample")
+        if not isinstance(p, int) or p < 1 or not (s is None or (isinstance(s, int) and s > 0)):
+            raise RunError(f"{run.folder / 'run.json'} has points {p!r} and sample {s!r}: it was edited by hand")
+        finest, most, everything = max(finest, p), max(most, s or 0), everything or s is None
+    return points or finest, sample or (None if everything else most)

@@ -1,1 +1,0 @@
-"""The paper's schedules (table 4), as files for `llpf_plugin.finders.schedule`."""

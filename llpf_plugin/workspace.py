@@ -1,0 +1,139 @@
+"""One mini-batch's loss and gradient, counted: the only ``backward()`` of this package.
+
+Precision, compilation and memory format are options of this file and of nothing else: a finder sees a model with
+float32 parameters, a loss, and gradients.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from llpf_plugin.errors import TaskError
+from llpf_plugin.tasks.data import Batch, generator
+from llpf_plugin.tasks.task import Task
+
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how gradients are computed.
+
+    Attributes:
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``auto`` (the first accelerator there is).
+        precision: the dtype of activations (autocast); parameters stay float32 masters.
+        compile: run the model through ``torch.compile``.
+        channels_last: lay images and convolutions out channels last.
+    """
+
+    device: str = "auto"
+    precision: Precision = "float32"
+    compile: bool = False
+    channels_last: bool = False
+
+    def resolve(self) -> torch.device:
+        """The device that ``device`` means on this machine.
+
+        Raises:
+            TaskError: the device does not exist here.
+        """
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise TaskError(f"the device {self.device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+        return device
+
+
+class _Objective(nn.Module):
+    """A task's objective as one module, so that its model can be lent other weights for one call."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.model, self.task = task.model, task
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Loss and correct answers of one batch."""
+        return self.task.score(batch)
+
+
+class Gradient:
+    """A task's loss and gradient on training batches, counted: at the model's present weights, or at given ones.
+
+    Args:
+        task: what is trained; its model's parameters are the weights that finders change in place.
+        compute: where and how.
+        seed: names the stream of training batches and of dropout masks.
+        batch_size: examples of one step (default: the task's).
+
+    Attributes:
+        steps: gradient steps so far: mini-batches that went forward, whether or not the step was kept.
+        budget: no step is started beyond this many, None for no limit.
+    """
+
+    def __init__(
+        self, task: Task, compute: Compute | None = None, seed: int = 0, batch_size: int | None = None
+    ) -> None:
+        self.compute = compute or Compute()
+        self.device = self.compute.resolve()
+        self.task = task.to(self.device)
+        self.seed, self.batch_size = seed, batch_size or task.defaults.batch_size
+        self.steps = 0
+        self.budget: int | None = None
+        if self.compute.precision == "tf32":
+            torch.set_float32_matmul_precision("high")
+        if self.compute.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        self._run: Callable[[Batch], tuple[Tensor, Tensor | None]] = self.task.score
+        self._objective = _Objective(self.task)
+        if self.compute.compile:
+            self.model.compile()
+
+    @property
+    def model(self) -> nn.Module:
+        """The workspace that finders change in place."""
+        return self.task.model
+
+    @property
+    def remaining(self) -> int | None:
+        """Steps left in the budget, None without one."""
+        return None if self.budget is None else max(0, self.budget - self.steps)
+
+    def loss(self, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The loss (0-d, with its graph) of the model in train mode on the next batch of the stream.
+
+        Batch and dropout are functions of the seed and the number of steps so far, so that a resumed run repeats them.
+
+        Args:
+            weights: parameters to take the loss at instead of the model's own, by name; the graph goes on into them.
+        """
+        batch = self.task.train.batch(self.batch_size, self.seed, self.steps)
+        # Where CUDA sleeps, torch.manual_seed formats a stack trace for every kind of device, for half a millisecond.
+        own = torch.default_generator if self.device.type == "cpu" else torch
+        own.manual_seed(generator("cpu", self.seed, self.steps, "dropout").initial_seed())
+        self.steps += 1
+        self.model.train()
+        with self.autocast():
+            if weights is None:
+                loss, _ = self._run(batch)
+            else:
+                loss, _ = functional_call(self._objective, {f"model.{k}": w for k, w in weights.items()}, (batch,))
+        return loss
+
+    def backward(self, loss: Tensor, leaves: Iterable[Tensor] = ()) -> None:
+        """Fresh gradients of ``loss`` in the ``grad`` of the model's parameters, or of the ``leaves`` it came from."""
+        self.model.zero_grad(set_to_none=True)
+        for leaf in leaves:
+            leaf.grad = None
+        loss.backward()
+
+    def autocast(self) -> torch.autocast:
+        """The context that the model runs in."""
+        dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self.compute.precision)
+        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
