@@ -36,8 +36,8 @@ from llpf_plugin.order.render import human
 from llpf_plugin.order.trace.forward import Call
 from llpf_plugin.order.trace.tensors import tensors_in
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "order"))
-from order_export import export_graph, violations
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from helpers.order_export import export_graph, violations
 from zoo import Build, zoo
 
 SLOW = 180  # seconds for one step of one model

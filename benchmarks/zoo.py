@@ -14,9 +14,9 @@ from torch import nn
 from llpf_merge.families import hugging_face_inputs
 from llpf_merge.models import load_model
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "order"))
-import order_modules as hard
-from order_networks import CCT, DLA
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from helpers import order_modules as hard
+from helpers.order_networks import CCT, DLA
 
 Build = Callable[[], tuple[nn.Module, Any]]
 LARGE = 150_000_000  # parameters

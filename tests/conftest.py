@@ -1,6 +1,6 @@
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from hypothesis import settings
 
 from llpf_plugin.geometry.weights import Weights

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 

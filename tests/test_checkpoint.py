@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoint_samples import Tied, file_size_limit, network
+from helpers.checkpoint_samples import Tied, file_size_limit, network
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open

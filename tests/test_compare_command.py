@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from typer.testing import CliRunner, Result
 
 from llpf_merge.main import app
 from llpf_plugin.checkpoint import read
 from llpf_plugin.search.settings import Method
 
-TASK = f"{Path(__file__).with_name('tiny.py')}:conv"
+TASK = f"{Path(tiny.__file__)}:conv"
 
 
 @pytest.fixture

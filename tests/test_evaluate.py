@@ -1,6 +1,6 @@
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from torch import Tensor, nn
 
 from llpf_plugin import LoaderData, Task, TensorData

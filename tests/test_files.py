@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_samples import file_size_limit
+from helpers.checkpoint_samples import file_size_limit
 from safetensors.torch import save_file
 
 from llpf_plugin.errors import RunError

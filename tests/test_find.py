@@ -11,8 +11,8 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import TensorDataset as Examples

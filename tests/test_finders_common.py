@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 
 from llpf_plugin.geometry.moves import StepRule
 from llpf_plugin.geometry.weights import Weights, clone, coordinates, select

@@ -1,7 +1,7 @@
 import pytest
-import tiny
 import torch
 import torch.nn.functional as F
+from helpers import tiny
 
 from llpf_plugin import Compute, Task
 from llpf_plugin.errors import TaskError

@@ -5,8 +5,8 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from typer.testing import CliRunner, Result
 
 from llpf_merge.main import app

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-import tiny
 import torch
 import torch.nn.functional as F
+from helpers import tiny
 from torch import Tensor, nn
 
 from llpf_plugin import Task

@@ -1,7 +1,7 @@
 """Weight matching: what was shuffled is found again, and alignment changes no function."""
 
-import tiny
 import torch
+from helpers import tiny
 
 from llpf_plugin import Task
 from llpf_plugin.alignment.matching import align, match

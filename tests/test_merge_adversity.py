@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from torch import nn
 from typer.testing import CliRunner, Result
 
@@ -19,7 +19,7 @@ from llpf_plugin.checkpoint import read
 from llpf_plugin.order import layer_order, named_phases
 from llpf_plugin.training import train
 
-TASK = f"{Path(__file__).with_name('tiny.py')}:conv"
+TASK = f"{Path(tiny.__file__)}:conv"
 HERE = f"{Path(__file__)}"
 
 
@@ -144,7 +144,7 @@ def test_a_number_of_phases_means_the_same_everywhere() -> None:
 
 
 def test_a_task_in_a_module_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_own_module.py").write_text("import tiny\n\ndef task():\n    return tiny.mlp()\n")
+    (tmp_path / "my_own_module.py").write_text("from helpers import tiny\n\ndef task():\n    return tiny.mlp()\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [p for p in __import__("sys").path if p not in ("", str(tmp_path))])
     assert load_task("my_own_module:task").name == "tiny/mlp"

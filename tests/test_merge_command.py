@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from typer.testing import CliRunner, Result
 
 from llpf_merge.main import app
@@ -20,7 +20,7 @@ from llpf_plugin.checkpoint import read
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.runs.folder import RunFolder
 
-TASK = f"{Path(__file__).with_name('tiny.py')}:conv"
+TASK = f"{Path(tiny.__file__)}:conv"
 
 
 @pytest.fixture
@@ -317,7 +317,7 @@ def test_options_that_make_no_sense(pair: tuple[Path, Path], tmp_path: Path, wor
 def test_a_loss_that_turns_nan_keeps_the_partial_path(pair: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "nan_task.py").write_text(
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import tiny, torch\nfrom dataclasses import replace\nfrom llpf_plugin import classification\n"
+        "from helpers import tiny\nimport torch\nfrom dataclasses import replace\nfrom llpf_plugin import classification\n"
         "def task():\n"
         "    calls = [0]\n"
         "    def objective(model, batch):\n"

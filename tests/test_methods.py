@@ -5,8 +5,8 @@ import math
 from typing import Any
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 
 from llpf_plugin import LLPFError, Path, Settings, Task, find_path
 from llpf_plugin.errors import InterruptedRun

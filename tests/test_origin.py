@@ -4,8 +4,8 @@ import copy
 import math
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from torch import Tensor
 
 from llpf_plugin import LLPFError, walk_to_origin

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_samples import Tied, network
+from helpers.checkpoint_samples import Tied, network
 from torch import Tensor, nn
 
 from llpf_plugin.checkpoint import read

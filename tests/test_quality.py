@@ -2,8 +2,8 @@ import json
 import math
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from torch import Tensor, nn
 
 from llpf_plugin import Path, Task, TensorData, measure

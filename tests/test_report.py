@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
@@ -23,7 +23,7 @@ from llpf_plugin.report.format import duration, number
 from llpf_plugin.report.tables import metric_cell
 from llpf_plugin.runs.read import name_runs, open_run
 
-TASK = f"{Path(__file__).with_name('tiny.py')}:conv"
+TASK = f"{Path(tiny.__file__)}:conv"
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_several_runs_of_a_method_are_summed_up(made: Path, tmp_path: Path) -> N
 def test_undefined_metrics_say_so_in_their_cell(run: Path, tmp_path: Path) -> None:
     task = tmp_path / "bare.py"
     task.write_text(
-        "from dataclasses import replace\nimport tiny\n\n"
+        "from dataclasses import replace\nfrom helpers import tiny\n\n"
         "def task():\n    return replace(tiny.conv(), validation=None, test=None)\n"
     )
     result = report(run, "--task", f"{task}:task", "--metrics", "diversity", "--figures", "none")

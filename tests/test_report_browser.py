@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
+from helpers import tiny
 
 from llpf_plugin import Task, find_path
 from llpf_plugin.quality import Quality

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from order_networks import CCT, DLA
+from helpers.order_networks import CCT, DLA
 from torch import nn
 
 from llpf_plugin import Task, TensorData

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from torch import nn
 
 from llpf_plugin import Task, TensorData, classification, load_task

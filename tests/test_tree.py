@@ -5,8 +5,8 @@ import math
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
@@ -18,7 +18,7 @@ from llpf_plugin.errors import LLPFError, RunError
 from llpf_plugin.merging.tree import Node, balanced, best
 from llpf_plugin.report.tree_figure import Join, open_tree, save_tree
 
-TASK = f"{Path(__file__).with_name('tiny.py')}:conv"
+TASK = f"{Path(tiny.__file__)}:conv"
 
 
 @given(st.integers(1, 300))

@@ -1,8 +1,8 @@
 """What a leg moves, layer kind by layer kind, and the numerical check behind a free scaling."""
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from torch import nn
 from torch.nn.utils import parametrizations
 

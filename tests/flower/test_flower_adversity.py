@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from flower_apps import app, fixed, grid, number, record, reply, values
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from helpers.flower_apps import app, fixed, grid, number, record, reply, values
 from torch import nn
 
 from llpf_flower import LLPFStrategy, LLPFWalk, llpf_merge_mod, to_arrays

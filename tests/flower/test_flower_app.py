@@ -11,10 +11,10 @@ import pytest
 
 pytest.importorskip("flwr", reason="the Flower adapter needs flwr: pip install 'llpf-plugin[flower]'")
 
-import flower_processes as flower
 import torch
-from flower_apps import grid
 from flwr.app import ArrayRecord
+from helpers import flower_processes as flower
+from helpers.flower_apps import grid
 
 CONFIG = {
     "strategy": "fedavg", "num-server-rounds": 3, "local-epochs": 1, "lr": 0.05, "alpha": 0.0, "seed": 0,

@@ -6,8 +6,8 @@ pytest.importorskip("flwr", reason="the Flower adapter needs flwr: pip install '
 
 import numpy as np
 import torch
-from flower_apps import record, state, values
 from flwr.app import Array, ArrayRecord
+from helpers.flower_apps import record, state, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp

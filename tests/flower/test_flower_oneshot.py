@@ -4,9 +4,9 @@ import pytest
 
 pytest.importorskip("flwr", reason="the Flower adapter needs flwr: pip install 'llpf-plugin[flower]'")
 
-import tiny
 import torch
-from flower_apps import fixed, grid, values
+from helpers import tiny
+from helpers.flower_apps import fixed, grid, values
 
 from llpf_flower import OneShotLLPF, join_models, to_arrays, to_weights
 from llpf_flower.oneshot import finetune

@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import flower_apps
 import numpy as np
 import torch
-from flower_apps import Reply, app, fixed, grid, number, record, reply, values
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from helpers import flower_apps
+from helpers.flower_apps import Reply, app, fixed, grid, number, record, reply, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn

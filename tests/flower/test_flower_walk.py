@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tiny
 import torch
-from flower_apps import app, grid, number, record, reply, state, values
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from helpers import tiny
+from helpers.flower_apps import app, grid, number, record, reply, state, values
 from torch import Tensor
 
 from llpf_flower import LLPFStrategy, LLPFWalk, Pace, llpf_merge_mod, merge_into_local, to_arrays, to_weights

@@ -3,9 +3,9 @@
 import networkx as nx
 import pytest
 import torch
-from order_export import export_graph, violations
-from order_modules import Repeated, Tied
-from order_networks import CCT, DLA
+from helpers.order_export import export_graph, violations
+from helpers.order_modules import Repeated, Tied
+from helpers.order_networks import CCT, DLA
 from torch import nn
 
 from llpf_plugin.order import layer_order

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from order_modules import Checkpointed, ForceField, Latents, Repeated, Threaded, Tied, ValueDependent
+from helpers.order_modules import Checkpointed, ForceField, Latents, Repeated, Threaded, Tied, ValueDependent
 from torch import Tensor, nn
 
 from llpf_plugin.errors import OrderError

@@ -5,7 +5,7 @@ from pathlib import Path
 import networkx as nx
 import pytest
 import torch
-from order_networks import CCT, DLA
+from helpers.order_networks import CCT, DLA
 
 from llpf_plugin.errors import OrderError
 from llpf_plugin.order import LayerOrder, layer_order, read_phases

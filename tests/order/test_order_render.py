@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.order_networks import CCT, DLA
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from order_networks import CCT, DLA
 from torch import nn
 
 from llpf_plugin.order import LayerOrder, Phase, layer_order, picture, render
