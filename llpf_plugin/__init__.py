@@ -1,25 +1,66 @@
 """LLPF: low-loss paths between independently trained networks (arXiv 2505.02604)."""
 
-from llpf_plugin.alignment.matching import align
-from llpf_plugin.errors import LLPFError
-from llpf_plugin.geometry.path import Path
-from llpf_plugin.order import layer_order
-from llpf_plugin.quality import Quality, measure
-from llpf_plugin.search.find import find_path
-from llpf_plugin.search.origin import walk_to_origin
-from llpf_plugin.search.settings import Settings
-from llpf_plugin.tasks.data import LoaderData, TensorData, crop_and_flip
-from llpf_plugin.tasks.task import Defaults, Task, classification, load_task
-from llpf_plugin.workspace import Compute
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llpf_plugin.alignment.matching import align
+    from llpf_plugin.errors import LLPFError
+    from llpf_plugin.geometry.path import Path
+    from llpf_plugin.llpf.method import LLPF
+    from llpf_plugin.merging.merge import merge
+    from llpf_plugin.methods.base import Method
+    from llpf_plugin.methods.baselines import AutoNEB, Bezier, Finetune, Linear, SphereCurve
+    from llpf_plugin.order.derive import layer_order
+    from llpf_plugin.quality.verdict import Quality, measure
+    from llpf_plugin.search.find import find_path
+    from llpf_plugin.search.origin import walk_to_origin
+    from llpf_plugin.tasks.data import LoaderData, TensorData, crop_and_flip
+    from llpf_plugin.tasks.load import load_task
+    from llpf_plugin.tasks.task import Defaults, Task, classification
+    from llpf_plugin.workspace import Compute
+
+_PLACES = {
+    "LLPF": "llpf.method",
+    "AutoNEB": "methods.baselines",
+    "Bezier": "methods.baselines",
+    "Compute": "workspace",
+    "Defaults": "tasks.task",
+    "Finetune": "methods.baselines",
+    "LLPFError": "errors",
+    "Linear": "methods.baselines",
+    "LoaderData": "tasks.data",
+    "Method": "methods.base",
+    "Path": "geometry.path",
+    "Quality": "quality.verdict",
+    "SphereCurve": "methods.baselines",
+    "Task": "tasks.task",
+    "TensorData": "tasks.data",
+    "align": "alignment.matching",
+    "classification": "tasks.task",
+    "crop_and_flip": "tasks.data",
+    "find_path": "search.find",
+    "layer_order": "order.derive",
+    "load_task": "tasks.load",
+    "measure": "quality.verdict",
+    "merge": "merging.merge",
+    "walk_to_origin": "search.origin",
+}
 
 __all__ = [
+    "LLPF",
+    "AutoNEB",
+    "Bezier",
     "Compute",
     "Defaults",
+    "Finetune",
     "LLPFError",
+    "Linear",
     "LoaderData",
+    "Method",
     "Path",
     "Quality",
-    "Settings",
+    "SphereCurve",
     "Task",
     "TensorData",
     "align",
@@ -29,5 +70,15 @@ __all__ = [
     "layer_order",
     "load_task",
     "measure",
+    "merge",
     "walk_to_origin",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, so that importing the package costs nothing."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value

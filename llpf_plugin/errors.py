@@ -20,6 +20,10 @@ class OrderError(LLPFError):
     """The layer order of a module cannot be derived, or a phase names layers that do not exist."""
 
 
+class SpecificationError(LLPFError):
+    """A text such as ``file.py:name`` or ``key=value`` names nothing that can be used."""
+
+
 class TaskError(LLPFError):
     """A task cannot be built or evaluated, or its data are missing."""
 

@@ -8,7 +8,7 @@ from torch import nn
 from llpf_plugin.evaluation.point import reestimate
 from llpf_plugin.geometry.weights import Weights, clone
 from llpf_plugin.tasks.task import Task
-from llpf_plugin.workspace import Compute, Gradient
+from llpf_plugin.workspace import Compute, Workspace
 
 
 def initialise(model: nn.Module, seed: int) -> None:
@@ -49,19 +49,19 @@ def train(
     recipe = {"epochs": 30, "lr": 0.1, "weight_decay": 0.0, **task.recipe}
     given = {"epochs": epochs, "lr": lr, "weight_decay": weight_decay}
     recipe.update({k: v for k, v in given.items() if v is not None})
-    gradient = Gradient(task, compute, seed=seed)
-    initialise(gradient.model, seed)
-    steps = max(1, int(recipe["epochs"] * (len(task.train) // min(gradient.batch_size, len(task.train)))))
-    optimizer = torch.optim.SGD(gradient.model.parameters(), recipe["lr"], 0.9, weight_decay=recipe["weight_decay"])
+    workspace = Workspace(task, compute, seed=seed)
+    initialise(workspace.model, seed)
+    steps = max(1, int(recipe["epochs"] * (len(task.train) // min(workspace.batch_size, len(task.train)))))
+    optimizer = torch.optim.SGD(workspace.model.parameters(), recipe["lr"], 0.9, weight_decay=recipe["weight_decay"])
     if not constant:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe["lr"], total_steps=steps)
     for step in range(steps):
-        loss = gradient.loss()
-        gradient.backward(loss)
+        loss = workspace.loss()
+        workspace.backward(loss)
         optimizer.step()
         if not constant:
             schedule.step()
         if progress and (step % 20 == 0 or step == steps - 1):
             progress(step + 1, steps, float(loss.detach()))
-    reestimate(gradient)
-    return clone(gradient.model.state_dict(), "cpu")
+    reestimate(workspace)
+    return clone(workspace.model.state_dict(), "cpu")

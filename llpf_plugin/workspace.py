@@ -1,10 +1,11 @@
-"""One mini-batch's loss and gradient, counted: the only ``backward()`` of this package.
+"""The workspace: a task's model on its device, with the loss and the gradient of mini-batches, counted.
 
-Precision, compilation and memory format are options of this file and of nothing else: a finder sees a model with
-float32 parameters, a loss, and gradients.
+Here is the only ``backward()`` of this package. Precision, compilation and memory format are options of this file and
+of nothing else: a method sees a model with float32 parameters, a loss, and gradients.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,11 +64,11 @@ class _Objective(nn.Module):
         return self.task.score(batch)
 
 
-class Gradient:
-    """A task's loss and gradient on training batches, counted: at the model's present weights, or at given ones.
+class Workspace:
+    """A task's model on its device, its stream of training batches, and a counter of gradient steps.
 
     Args:
-        task: what is trained; its model's parameters are the weights that finders change in place.
+        task: what is trained; its model's parameters are the weights that methods change in place.
         compute: where and how.
         seed: names the stream of training batches and of dropout masks.
         batch_size: examples of one step (default: the task's).
@@ -90,14 +91,13 @@ class Gradient:
             torch.set_float32_matmul_precision("high")
         if self.compute.channels_last:
             self.model.to(memory_format=torch.channels_last)
-        self._run: Callable[[Batch], tuple[Tensor, Tensor | None]] = self.task.score
         self._objective = _Objective(self.task)
         if self.compute.compile:
             self.model.compile()
 
     @property
     def model(self) -> nn.Module:
-        """The workspace that finders change in place."""
+        """The model that methods change in place."""
         return self.task.model
 
     @property
@@ -121,7 +121,7 @@ class Gradient:
         self.model.train()
         with self.autocast():
             if weights is None:
-                loss, _ = self._run(batch)
+                loss, _ = self.task.score(batch)
             else:
                 loss, _ = functional_call(self._objective, {f"model.{k}": w for k, w in weights.items()}, (batch,))
         return loss
@@ -137,3 +137,14 @@ class Gradient:
         """The context that the model runs in."""
         dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self.compute.precision)
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
+
+    def peak_memory(self) -> int | None:
+        """Bytes at most so far: allocated on a CUDA device, else of the whole process; None where no one counts them."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device))
+        try:
+            import resource
+        except ImportError:  # Windows
+            return None
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else 1024 * peak

@@ -1,7 +1,7 @@
 """Checkpoints as they are found: read into plain weights, written back in the form in which they came."""
 
 from llpf_plugin.checkpoint.reader import read
-from llpf_plugin.checkpoint.record import Checkpoint, fingerprint, tied_names
+from llpf_plugin.checkpoint.record import Checkpoint, fingerprint, plain_form, tied_names
 from llpf_plugin.checkpoint.writer import write
 
-__all__ = ["Checkpoint", "fingerprint", "read", "tied_names", "write"]
+__all__ = ["Checkpoint", "fingerprint", "plain_form", "read", "tied_names", "write"]

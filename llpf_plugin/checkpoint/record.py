@@ -54,6 +54,13 @@ class Checkpoint:
         return tuple(sorted({s.removesuffix(p) for p, s in self.names.items() if s != p and s.endswith(p)}))
 
 
+def plain_form(weights: Mapping[str, Tensor]) -> Checkpoint:
+    """The form in which weights that came from no file are written: one safetensors file, tied tensors once."""
+    left_out = {name for group in tied_names(weights) for name in group[1:]}
+    names = {name: name for name in weights if name not in left_out}
+    return Checkpoint(Path("model.safetensors"), "safetensors", dict(weights), names)
+
+
 def tied_names(weights: Mapping[str, Tensor]) -> list[tuple[str, ...]]:
     """The groups of two names or more that are the same view of the same memory."""
     groups: dict[tuple[object, ...], list[str]] = {}

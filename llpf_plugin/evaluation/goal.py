@@ -1,77 +1,116 @@
-"""The goal of a search, and the losses of the ends that it is measured against."""
+"""The goal of a search, the losses of the ends that it is measured against, and the problem that a method gets."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.evaluation.along_path import measure_point
-from llpf_plugin.evaluation.point import borrowed
+from llpf_plugin.evaluation.point import borrowed, measure_point
 from llpf_plugin.geometry.weights import Weights, assign
-from llpf_plugin.search.settings import Settings
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.records import Record, Row
+from llpf_plugin.workspace import Workspace
 
 BATCHES = 4
 """Mini-batches that say what loss settling sees at an end."""
 
 
 @dataclass(frozen=True)
-class Levels:
+class Ends(Record):
+    """The ends of a search, measured.
+
+    Attributes:
+        A, B: losses and accuracies of each.
+        batch: the worse one's mean mini-batch loss as settling sees it: train mode, augmented.
+    """
+
+    A: Row
+    B: Row
+    batch: float
+
+
+@dataclass(frozen=True)
+class Goal:
     """The losses that a search is judged by.
 
     Attributes:
+        loss: what the training loss must not exceed on the whole path.
         ends: the worse end's training loss, eval mode.
-        batch: the worse end's mean mini-batch loss as settling sees it: train mode, augmented.
-        goal: what the dense path must not exceed.
+        batch: the worse end's mean mini-batch loss, train mode.
     """
 
+    loss: float
     ends: float
     batch: float
-    goal: float
 
     @property
     def room(self) -> float:
         """How far the goal lies above the worse end."""
-        return self.goal - self.ends
+        return self.loss - self.ends
 
 
-def measure_ends(gradient: Gradient, a: Weights, b: Weights, sample: int | None) -> dict[str, Any]:
-    """Rows of both ends, ``A`` and ``B``, and under ``batch`` the worse one's mean mini-batch loss."""
-    rows: dict[str, Any] = {"A": measure_point(gradient, a, sample), "B": measure_point(gradient, b, sample)}
-    return {**rows, "batch": max(batch_loss(gradient, end) for end in (a, b))}
+@dataclass(frozen=True)
+class Problem:
+    """What a method is bound to.
+
+    Attributes:
+        workspace: the model, its data, and the counter of gradient steps.
+        start, end: coordinates of A and of B.
+        goal: the loss to stay under.
+        lr: the learning rate: the user's, or the task's.
+        momentum: likewise.
+    """
+
+    workspace: Workspace
+    start: Weights
+    end: Weights
+    goal: Goal
+    lr: float
+    momentum: float
+
+    def steps(self, asked: int | None) -> int:
+        """Gradient steps of a method that trains: those that were asked for, or the whole budget."""
+        return asked or self.workspace.budget or 1
+
+
+def measure_ends(workspace: Workspace, a: Weights, b: Weights, sample: int | None) -> Ends:
+    """Both ends, from their coordinates."""
+    rows = [measure_point(workspace, end, sample) for end in (a, b)]
+    return Ends(rows[0], rows[1], max(batch_loss(workspace, end) for end in (a, b)))
 
 
 @torch.no_grad()
-def batch_loss(gradient: Gradient, weights: Weights) -> float:
+def batch_loss(workspace: Workspace, weights: Weights) -> float:
     """The mean mini-batch loss at a point, as settling sees it; forward only, not counted as gradient steps."""
-    steps, budget = gradient.steps, gradient.budget
-    with borrowed(gradient):
-        assign(gradient.model, weights)
-        gradient.budget = None
-        loss = float(torch.stack([gradient.loss() for _ in range(BATCHES)]).mean())
-    gradient.steps, gradient.budget = steps, budget
+    steps, budget = workspace.steps, workspace.budget
+    with borrowed(workspace):
+        assign(workspace.model, weights)
+        workspace.budget = None
+        loss = float(torch.stack([workspace.loss() for _ in range(BATCHES)]).mean())
+    workspace.steps, workspace.budget = steps, budget
     return loss
 
 
-def levels(settings: Settings, ends: Mapping[str, Any], tolerance: float) -> Levels:
-    """The goal that the settings ask for.
+def goal_of(max_loss: float | None, tolerance: float | None, ends: Ends, default: float) -> Goal:
+    """The goal that a user's wish comes to.
 
     Args:
-        settings: say ``max_loss`` or ``tolerance``, or neither.
-        ends: what `measure_ends` found.
-        tolerance: the task's own, for settings that say neither.
+        max_loss: the wish as a training loss.
+        tolerance: the wish as a distance above the worse end's training loss, where ``max_loss`` is None.
+        ends: the ends, measured.
+        default: the tolerance where neither is given.
 
     Raises:
         LLPFError: the goal does not lie above the training loss of an end.
     """
-    worse = max(("A", "B"), key=lambda name: ends[name]["train"])
-    floor = ends[worse]["train"]
-    goal = settings.max_loss or floor + (settings.tolerance or tolerance)
+    losses = {
+        name: row.train if row.train is not None else float("nan") for name, row in (("A", ends.A), ("B", ends.B))
+    }
+    worse = max(losses, key=lambda name: losses[name])
+    floor = losses[worse]
+    goal = max_loss or floor + (tolerance or default)
     if not goal > floor:
         raise LLPFError(
-            f"max_loss = {goal:g} is not above the training loss of {worse} itself, {floor:.4g}: "
-            "ask for more, or give a tolerance"
+            f"max_loss = {goal:g} must exceed the training loss of {worse} itself, {floor:.4g}: "
+            "raise it, or set a tolerance"
         )
-    return Levels(floor, ends["batch"], goal)
+    return Goal(goal, floor, ends.batch)

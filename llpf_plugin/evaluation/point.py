@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from llpf_plugin.geometry.weights import Weights, assign, buffers, clone
+from llpf_plugin.records import Row
 from llpf_plugin.tasks.data import Data, batch_size
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 EVAL_BATCH = 512
 """Examples of one evaluation batch."""
@@ -38,52 +40,52 @@ def norms_with_statistics(model: nn.Module) -> list[nn.Module]:
 
 
 @torch.no_grad()
-def reestimate(gradient: Gradient, limit: int | None = None) -> None:
+def reestimate(workspace: Workspace, sample: int | None = None) -> None:
     """Replace the running statistics by those of the training data (cumulative average), in place.
 
     As ``torch.optim.swa_utils.update_bn`` does, but with only the normalization modules in train mode, so that dropout
     stays off; a model without running statistics costs nothing.
 
     Args:
-        gradient: whose model and task.
-        limit: training examples to use, None for all.
+        workspace: whose model and task.
+        sample: training examples to use, None for all.
     """
-    norms = norms_with_statistics(gradient.model)
+    norms = norms_with_statistics(workspace.model)
     if not norms:
         return
     momenta = [m.momentum for m in norms]
     # To these modules a momentum of None means 0, not a cumulative average.
     instance_norms = [m for m in norms if isinstance(m, nn.modules.instancenorm._InstanceNorm)]
-    gradient.model.eval()
+    workspace.model.eval()
     for m in norms:
         m.reset_running_stats()  # type: ignore[operator]
         m.momentum = None  # type: ignore[assignment]
         m.train()
     seen = 0
     try:
-        for batch in gradient.task.train.batches(EVAL_BATCH, limit):
+        for batch in workspace.task.train.batches(EVAL_BATCH, sample):
             if batch_size(batch) > 1:
                 seen += 1
                 for m in instance_norms:
                     m.momentum = 1 / seen
-                with gradient.autocast():
-                    gradient.task.score(batch)
+                with workspace.autocast():
+                    workspace.task.score(batch)
     finally:
         for m, momentum in zip(norms, momenta, strict=True):
             m.momentum = momentum
-        gradient.model.eval()
+        workspace.model.eval()
 
 
 @torch.no_grad()
-def score(gradient: Gradient, data: Data, limit: int | None = None) -> Score:
-    """Loss and accuracy of the model as it stands, in eval mode, over the first ``limit`` examples."""
-    gradient.model.eval()
+def score(workspace: Workspace, data: Data, sample: int | None = None) -> Score:
+    """Loss and accuracy of the model as it stands, in eval mode, over the first ``sample`` examples."""
+    workspace.model.eval()
     loss: Tensor | float = 0.0
     correct: Tensor | None = None
     n = 0
-    for batch in data.batches(EVAL_BATCH, limit):
-        with gradient.autocast():
-            batch_loss, batch_correct = gradient.task.score(batch)
+    for batch in data.batches(EVAL_BATCH, sample):
+        with workspace.autocast():
+            batch_loss, batch_correct = workspace.task.score(batch)
         size = batch_size(batch)
         n += size
         loss = loss + batch_loss.double() * size
@@ -93,33 +95,58 @@ def score(gradient: Gradient, data: Data, limit: int | None = None) -> Score:
 
 
 @contextmanager
-def borrowed(gradient: Gradient) -> Iterator[None]:
+def borrowed(workspace: Workspace) -> Iterator[None]:
     """Lend the model out: its parameters and buffers are put back afterwards, bit by bit."""
-    kept = clone(gradient.model.state_dict())
+    kept = clone(workspace.model.state_dict())
     try:
         yield
     finally:
-        assign(gradient.model, kept)
+        assign(workspace.model, kept)
 
 
 def evaluate(
-    gradient: Gradient, weights: Mapping[str, Tensor], splits: Mapping[str, Data | None], limit: int | None = None
+    workspace: Workspace, weights: Mapping[str, Tensor], splits: Mapping[str, Data | None], sample: int | None = None
 ) -> tuple[dict[str, Score | None], Weights]:
     """Scores of one point on several splits, and the buffers that go with it.
 
     Args:
-        gradient: whose model is overwritten with ``weights``.
+        workspace: whose model is overwritten with ``weights``.
         weights: coordinates (or a whole state dict) of the point.
         splits: data by name; None stays None.
-        limit: examples of the training data to re-estimate with and to score on, None for all.
+        sample: training examples to re-estimate with and to score on, None for all.
 
     Returns:
         Scores by split, and the model's buffers with re-estimated statistics.
     """
-    assign(gradient.model, weights)
-    reestimate(gradient, limit)
+    assign(workspace.model, weights)
+    reestimate(workspace, sample)
     scores = {
-        name: None if data is None else score(gradient, data, limit if name == "train" else None)
+        name: None if data is None else score(workspace, data, sample if name == "train" else None)
         for name, data in splits.items()
     }
-    return scores, clone(buffers(gradient.model))
+    return scores, clone(buffers(workspace.model))
+
+
+def train_loss(workspace: Workspace, weights: Mapping[str, Tensor], sample: int | None = None) -> float:
+    """The training loss of one point.
+
+    Args:
+        workspace: whose model is overwritten with ``weights``.
+        weights: coordinates (or a whole state dict) of the point.
+        sample: training examples to re-estimate with and to score on, None for all.
+    """
+    assign(workspace.model, weights)
+    reestimate(workspace, sample)
+    return score(workspace, workspace.task.train, sample).loss
+
+
+def measure_point(workspace: Workspace, weights: Weights, sample: int | None, test: bool = False) -> Row:
+    """Losses and accuracies of one point on training and validation data, and on test data if asked."""
+    task = workspace.task
+    splits = {"train": task.train, "validation": task.validation, **({"test": task.test} if test else {})}
+    scores, _ = evaluate(workspace, weights, splits, sample)
+    values: dict[str, Any] = {}
+    for split, score in scores.items():
+        if score is not None:
+            values |= {split: score.loss, f"{split}_accuracy": score.accuracy}
+    return Row(**values)

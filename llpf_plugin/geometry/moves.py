@@ -1,6 +1,6 @@
 """Moves: one straight step of some tensors towards a destination, never past it (paper, Algorithm 1, line 5).
 
-`StepRule` is the paper's per-tensor step; fractions of other rules (`llpf_plugin.llpf.pace`) walk the same way.
+`StepRule` is the paper's per-tensor step; other step controls move the same way.
 Moves write in place and read nothing back from the device; differences are taken one tensor at a time.
 """
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from llpf_plugin.geometry.weights import Weights, distance, lerp, select
+from llpf_plugin.records import Cost, Knot, Tick
 
 
 @dataclass
@@ -17,24 +18,22 @@ class Path:
         knots: coordinates of the knots in order, A's first and B's last; may be read lazily from disk.
         start: A's complete state dict, buffers included.
         end: B's complete state dict.
-        labels: what led to each knot, one mapping a knot: its ``kind`` (``start``, ``settled``, ``closing``, ``curve``,
-            ``end``, ``reversed`` on a leg between spheres that was walked from B); for settled ones ``phase``, ``tick``
-            and ``side``, the end that their walker set out from (A or B); the ``leg`` of a path across spheres.
+        labels: where each knot comes from.
         ties: further names of a coordinate (tied parameters): name to the coordinate's own.
-        outcome: how the search ended.
-        record: what the search did, one mapping a tick.
-        cost: gradient steps, seconds, knots that were dropped, the goal.
-        quality: what the search measured of it, if a search made it.
+        outcome: how the search ended, an `llpf_plugin.methods.Outcome`.
+        record: what the search did, tick by tick.
+        cost: gradient steps, seconds, the goal.
+        quality: what the search measured of it, an `llpf_plugin.Quality`, if a search made it.
     """
 
     knots: Sequence[Weights]
     start: Weights
     end: Weights
-    labels: Sequence[Mapping[str, Any]] = ()
+    labels: Sequence[Knot] = ()
     ties: Mapping[str, str] = field(default_factory=dict)
     outcome: Any = None
-    record: Sequence[Mapping[str, Any]] = ()
-    cost: Mapping[str, Any] = field(default_factory=dict)
+    record: Sequence[Tick] = ()
+    cost: Cost = field(default_factory=Cost)
     quality: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -94,42 +93,29 @@ class Path:
 
     @property
     def last_settled(self) -> int:
-        """The index of the last knot that the walk from A settled on, or of the last inner one of a curve.
+        """The index of the last knot that the walk settled on, or of the last inner one of a curve.
 
-        The one before the end without labels.
+        Without labels, that of the knot before the end.
         """
-        kinds = ("start", "settled", "curve")
-        settled = [i for i, k in enumerate(self.labels) if k.get("kind") in kinds and k.get("side", "A") == "A"]
+        settled = [i for i, knot in enumerate(self.labels) if knot.kind in ("start", "settled", "curve")]
         return settled[-1] if settled else len(self.knots) - 2
 
     @property
     def walked(self) -> bool:
         """Whether a walk made the path, so that arriving means something; a curve ends at B by construction."""
-        return not self.labels or any(label.get("kind") in ("settled", "closing") for label in self.labels)
+        return not self.labels or any(knot.kind in ("settled", "closing") for knot in self.labels)
 
     @property
     def destination(self) -> int:
-        """The index of the knot that the walk from A walked to.
-
-        The end on A's spheres, or the end itself; in a two-sided walk the last knot of the walk from B.
-        """
+        """The index of the knot that the walk walked to: the end on A's spheres, or the end itself."""
         return self.last_settled + 1
 
     @property
-    def two_sided(self) -> bool:
-        """Whether walks from both ends met."""
-        return any(k.get("kind") == "settled" and k.get("side") == "B" for k in self.labels)
-
-    @property
     def closing_length(self) -> float:
-        """The length that was not walked: from the last settled knot to the end, or to the leg that was walked from it.
-
-        In a two-sided walk it is the gap at which the walks met, and the segment to the end.
-        """
+        """The length that was not walked: from the last settled knot to the end, or to the leg walked from B."""
         after = range(self.destination, len(self.labels))
-        stop = next((i for i in after if self.labels[i].get("kind") == "reversed"), len(self.knots) - 1)
-        lengths = self.segment_lengths[self.last_settled : stop]
-        return float(lengths[0] + lengths[-1] if self.two_sided and stop > self.destination else lengths.sum())
+        stop = next((i for i in after if self.labels[i].kind == "reversed"), len(self.knots) - 1)
+        return float(self.segment_lengths[self.last_settled : stop].sum())
 
 
 def simplify(knots: Sequence[int], keeps_loss: Callable[[int, int], bool]) -> list[int]:

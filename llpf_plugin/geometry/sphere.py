@@ -14,8 +14,6 @@ from torch import Tensor
 Correct = Literal["matrices", "all", "none"]
 """Which tensors are held on their spheres: those of ≥ 2 dimensions (default), all of them, or none."""
 
-_TINY = torch.finfo(torch.float32).tiny
-
 
 def moments(tensor: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of ``tensor``, as 0-d tensors in at least float32, on its device.
@@ -62,55 +60,33 @@ def spheres(weights: Mapping[str, Tensor], correct: Correct = "matrices") -> dic
 
 
 def project(tensor: Tensor, target: float) -> Tensor:
-    """``VarianceCorrection`` (paper, Algorithm 1): the point of the sphere that is nearest to ``tensor``.
+    """``VarianceCorrection`` (paper, Algorithm 1) with its graph: the nearest point of the sphere, as a new tensor.
 
-    ``mean(p) + sqrt(v / var(p)) · (p − mean(p))``, exact, with no epsilon.
+    ``mean(p) + sqrt(v / var(p)) · (p − mean(p))``, with no epsilon; a constant tensor comes back unchanged.
 
     Args:
-        tensor: any shape; integer, one-element and constant tensors come back unchanged.
+        tensor: floating point, any shape.
         target: the variance ``v`` of the sphere.
-
-    Returns:
-        A new tensor of the same shape and dtype with the same mean and variance ``target``.
     """
-    return project_([tensor.clone()], [target])[0]
+    centred = tensor - tensor.mean()
+    variance = centred.square().mean()
+    return tensor.mean() + centred * (target / variance.clamp_min(torch.finfo(tensor.dtype).tiny)).sqrt()
 
 
 @torch.no_grad()
 def project_(tensors: Sequence[Tensor], targets: Iterable[float]) -> Sequence[Tensor]:
-    """`project` in place over a list of tensors; nothing is read back from the device."""
+    """`project` in place and without a graph, over a list of tensors; nothing is read back from the device.
+
+    Exact: a tensor that is on its sphere stays bit by bit where it is. Integer and one-element tensors are left alone.
+    """
     for tensor, target in zip(tensors, targets, strict=True):
         if not tensor.is_floating_point() or tensor.numel() < 2:
             continue
         mean, std = moments(tensor)
         scale = torch.where(std > 0, torch.full_like(std, target**0.5) / std, 1.0)
-        # From the mean towards p, exact at both ends: nothing cancels on a far smaller sphere, and a tensor that is on
-        # its sphere stays bit by bit where it is.
+        # From the mean towards p, exact at both ends, so that nothing cancels on a far smaller sphere.
         wide = tensor.to(mean.dtype)
         torch.lerp(torch.empty_like(wide).fill_(mean), wide, scale, out=wide)
         if wide is not tensor:
             tensor.copy_(wide)
     return tensors
-
-
-def tolerance(tensor: Tensor) -> float:
-    """The relative error of the variance that the dtype allows: about ``eps · (1 + |mean| / std)``, with a margin."""
-    mean, std = moments(tensor)
-    return 8 * torch.finfo(tensor.dtype).eps * (1 + float(mean.abs() / std.clamp_min(_TINY)))
-
-
-def check(tensor: Tensor, target: float, explain: bool = False) -> bool | tuple[bool, str | None]:
-    """Whether ``tensor`` lies on the sphere of variance ``target``, to the accuracy of its dtype.
-
-    Args:
-        tensor: any shape.
-        target: the variance of the sphere.
-        explain: also return the reason if it does not.
-    """
-    if not has_sphere(tensor):
-        ok, reason = True, None
-    else:
-        got = variance(tensor)
-        ok = abs(got / target - 1) <= tolerance(tensor) if target > 0 else got == 0
-        reason = None if ok else f"its variance is {got:.6g}, the sphere's is {target:.6g}"
-    return (ok, reason) if explain else ok

@@ -1,125 +1,156 @@
-"""From settings to a finder: phases, pace and settling, with the losses that the ends have taken into account."""
+"""From LLPF's settings to walks: phases, step control and settling, with the losses of the ends taken into account."""
 
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from llpf_plugin.errors import OrderError
-from llpf_plugin.evaluation.goal import Levels
-from llpf_plugin.llpf.low_loss import LowLoss, PhaseRule
-from llpf_plugin.llpf.pace import AdaptivePace
-from llpf_plugin.llpf.schedule import read_schedule
+from llpf_plugin.evaluation.goal import Goal, Problem
+from llpf_plugin.geometry.weights import coordinates
+from llpf_plugin.llpf.common_spheres import descent, route
+from llpf_plugin.llpf.directions import ToModel
+from llpf_plugin.llpf.method import LLPF
+from llpf_plugin.llpf.schedule import Phase, read_schedule
 from llpf_plugin.llpf.settle import SettleRule
+from llpf_plugin.llpf.step_control import Backtracking
+from llpf_plugin.llpf.walk import Walk
+from llpf_plugin.methods.base import Plan, Solver, Stretch
 from llpf_plugin.order import LayerOrder, layer_order, named_phases
-from llpf_plugin.search.settings import Settings
+from llpf_plugin.records import DOWN, ORIGIN, UP
 from llpf_plugin.tasks.task import Task
-from llpf_plugin.workspace import Gradient
 
-THRESHOLD, BARRIER = 0.5, 3.0
-"""Where settling ends and where a move is undone, in units of the room between the ends' loss and the goal."""
+THRESHOLD, REJECT = 0.5, 3.0
+"""Where settling ends and where a move is rejected, in units of the room between the ends' loss and the goal."""
 
-YIELD = 0.25
+GIVES_WAY = 0.25
 """With phases ``auto``: the part of the first share at which moving all layers at once gives way to FDF phases."""
+
+SHARE = 0.05
+"""The first tick's share of the distance to the origin."""
 
 Slices = Mapping[str, frozenset[str]]
 """The coordinates of each phase's own slice of the order, by the phase's name, in order."""
 
 
-def all_at_once(task: Task) -> Slices:
-    """The one slice that holds every coordinate."""
-    return {"all": frozenset(k for k, p in task.model.named_parameters() if p.is_floating_point())}
+def plan(method: LLPF, problem: Problem) -> Plan:
+    """The walk from A to B, by common spheres where that is needed; see `Plan`."""
+    found = route(method, problem)
+    slices = cut_slices(method, problem.workspace.task)
+    walk_phases(method, problem, slices)  # what makes no sense is refused before anything is written
+
+    def solver(stretch: Stretch) -> Solver:
+        if stretch.open:
+            start = problem.end if stretch.leg == UP else problem.start
+            return descent(method, problem, found, start, (leg_phase(method, problem, stretch.leg),))
+        return walk(method, problem, slices, stretch)
+
+    return Plan(solver, found.chain, found.stretches, repair, method.repairs, slack_of(method, problem))
 
 
-def cut_slices(settings: Settings, gradient: Gradient) -> Slices:
-    """The phases that the settings ask for, in the order in which data meet the model's layers.
+def slack_of(method: LLPF, problem: Problem) -> float:
+    """Loss that dropping a knot may cost."""
+    return problem.goal.room / 20 if method.thin is None else method.thin
+
+
+def repair(stretch: Stretch) -> Stretch:
+    """How a stretch above the goal is walked again: legs between spheres always downwards."""
+    return replace(stretch, start=stretch.end, end=stretch.start) if stretch.leg == UP else stretch
+
+
+def walk(method: LLPF, problem: Problem, slices: Slices, stretch: Stretch) -> Walk:
+    """The walk of a stretch between two models; on no sphere where it repairs a leg between spheres."""
+    correct = "none" if stretch.leg in (DOWN, UP, ORIGIN) else method.correct
+    phases = walk_phases(method, problem, slices, stretch.strictness)
+    return Walk(problem.workspace, phases, lambda weights, end: ToModel(weights, end, correct))  # type: ignore[arg-type]
+
+
+def walk_phases(method: LLPF, problem: Problem, slices: Slices, strictness: int = 0) -> tuple[Phase, ...]:
+    """The phases of a walk.
+
+    Args:
+        method: what was asked for.
+        problem: whose task's defaults and losses fill what was not.
+        slices: of the layer order; more than one are walked cumulatively, with all layers last.
+        strictness: 0 for the walk itself; each repair quarters the moves, and halves threshold and rejection.
+    """
+    rule = settle_rule(method, problem, strictness)
+    if method.schedule is not None and strictness == 0:
+        return read_schedule(method.schedule, problem.workspace.task, rule)
+    share, level = method.share / 4**strictness, reject_above(method, problem.goal, strictness)
+    least = min(Backtracking.min_share, share)
+    most = max(share, Backtracking.max_share / 4**strictness)
+    control = Backtracking(level, share, least, most)
+    everything = frozenset().union(*slices.values())
+    if len(slices) == 1 or strictness > 0:
+        return (Phase("all", everything, control, rule),)
+    phases, active = [], frozenset[str]()
+    if method.phases == "auto":
+        phases.append(Phase("all", everything, replace(control, gives_way=GIVES_WAY * share), rule))
+    for name, own in slices.items():
+        active |= own
+        phases.append(Phase(name, active, control, rule))
+    return tuple(phases)
+
+
+def settle_rule(method: LLPF, problem: Problem, strictness: int = 0) -> SettleRule:
+    """How settling ends: by default `THRESHOLD` times the room above the ends' mini-batch loss."""
+    goal = problem.goal
+    threshold = method.threshold or goal.batch + THRESHOLD * goal.room
+    threshold = goal.batch + (threshold - goal.batch) / 2**strictness
+    return SettleRule(threshold, method.min_steps, method.max_steps, lr=problem.lr, momentum=problem.momentum)
+
+
+def reject_above(method: LLPF, goal: Goal, strictness: int = 0) -> float:
+    """The mini-batch loss that rejects a move: by default `REJECT` times the room above the ends'."""
+    level = method.reject_above or goal.batch + REJECT * goal.room
+    return goal.batch + (level - goal.batch) / 2**strictness
+
+
+def cut_slices(method: LLPF, task: Task) -> Slices:
+    """The phases that were asked for, in the order in which data reach the model's layers.
 
     Raises:
         OrderError: an unknown mode, an order of another model, or patterns that do not match it.
     """
-    task, mode = gradient.task, str(settings.phases)
-    if mode == "all" or settings.pace != "adaptive" or settings.method != "llpf":
-        return all_at_once(task)
+    everything = frozenset(coordinates(task.model))
+    if method.phases == "all" or method.schedule is not None:
+        return {"all": everything}
     try:
-        order = read_order(settings.order, task)
+        order = read_order(method.order, task)
     except OrderError as error:
-        if mode != "auto" or settings.order != Settings.order:
+        if method.phases != "auto" or method.order != "fdf":
             raise
-        warnings.warn(f"no layer order, so all layers move at once: {error}", stacklevel=2)
-        return all_at_once(task)
-    phases = named_phases(order, "stage" if mode == "auto" else mode)
-    moving = all_at_once(task)["all"]
-    if settings.order == "reversed":
-        phases = phases[::-1]
-    return {p.name: frozenset(k for n in p.layers for k in order[n].parameters) & moving for p in phases}
+        warnings.warn(f"layer order unavailable; moving all layers at once: {error}", stacklevel=2)
+        return {"all": everything}
+    phases = named_phases(order, "stage" if method.phases == "auto" else str(method.phases))
+    return {p.name: frozenset(k for n in p.layers for k in order[n].parameters) & everything for p in phases}
 
 
-def read_order(which: str, task: Task) -> LayerOrder:
-    """The task's layer order: ``fdf``, ``levels``, ``reversed`` (whose phases `cut_slices` turns), or a file's.
+def read_order(which: str | LayerOrder, task: Task) -> LayerOrder:
+    """The task's layer order: ``fdf``, one that was derived before, or a file's.
 
     Raises:
-        OrderError: the file is of another model, or it is neither.
+        OrderError: it is of another model, or the file does not exist.
     """
-    if which in ("fdf", "levels", "reversed"):
-        kind: Literal["fdf", "levels"] = "levels" if which == "levels" else "fdf"
-        return layer_order(task.model, task.example_inputs(), order=kind)
-    if not Path(which).is_file():
-        raise OrderError(f"order {which!r}: it is fdf, levels, reversed, or a JSON file that llpf-order wrote")
-    order = LayerOrder.from_json(Path(which).read_text(encoding="utf-8"))
+    if which == "fdf":
+        return layer_order(task.model, task.example_inputs())
+    if isinstance(which, str) and not Path(which).is_file():
+        raise OrderError(f"order {which!r}: it must be fdf, or a JSON file that llpf order wrote")
+    order = LayerOrder.from_json(Path(which).read_text(encoding="utf-8")) if isinstance(which, str) else which
     stored = {k for layer in order.layers for k in layer.parameters}
     own = {k for k, _ in task.model.named_parameters()}
     if stored != own:
         odd = ", ".join(sorted(stored ^ own)[:5])
-        raise OrderError(f"{which} is the order of another model ({order.model}): {odd} is not in both")
+        raise OrderError(f"the layer order is of another model ({order.model}): {odd} is not in both")
     return order
 
 
-def make_finder(settings: Settings, task: Task, levels: Levels, slices: Slices, strictness: int = 0) -> LowLoss:
-    """The walk that the settings ask for.
+def leg_phase(method: LLPF, problem: Problem, leg: str, ticks: int | None = None) -> Phase:
+    """The one phase of a leg towards the origin: all groups at once, with adaptive steps.
 
-    Args:
-        settings: what the user asked for.
-        task: whose defaults fill what was not asked for.
-        levels: losses of the ends, and the goal.
-        slices: phases of the layer order; more than one are walked cumulatively, with all layers last.
-        strictness: 0 for the walk itself; each repair quarters the moves, and halves threshold and barrier.
+    Its share is one of what is left, and where it ends is no destination that the learning rate must fall for.
     """
-    rule = settle_rule(settings, task, levels, strictness)
-    if settings.pace != "adaptive" and strictness == 0:
-        return LowLoss(read_schedule(settings.pace, task, rule), settings.correct)
-    two_sided = settings.sides == "both"
-    pace = AdaptivePace(barrier_level(settings, levels, strictness), settings.share / 4**strictness)
-    pace = replace(pace, least=min(pace.least, pace.share), most=max(pace.share, pace.most / 4**strictness))
-    everything = frozenset().union(*slices.values())
-    at_once = PhaseRule("all", everything, pace, rule, last=True)
-    if len(slices) == 1 or strictness > 0:
-        return LowLoss((at_once,), settings.correct, two_sided)
-    phases, active = [], frozenset[str]()
-    for name, own in slices.items():
-        active |= own
-        phases.append(PhaseRule(name, active, pace, rule))
-    first = (replace(at_once, yields=YIELD * pace.share),) if settings.phases == "auto" else ()
-    return LowLoss((*first, *phases), settings.correct, two_sided)
-
-
-def settle_rule(settings: Settings, task: Task, levels: Levels, strictness: int = 0) -> SettleRule:
-    """How settling ends: by default `THRESHOLD` times the room above the ends' mini-batch loss."""
-    threshold = settings.threshold or levels.batch + THRESHOLD * levels.room
-    threshold = levels.batch + (threshold - levels.batch) / 2**strictness
-    lr = task.defaults.lr if settings.lr is None else settings.lr
-    momentum = task.defaults.momentum if settings.momentum is None else settings.momentum
-    least, most = (settings.min_steps, settings.max_steps) if settings.settle else (0, 0)
-    return SettleRule(threshold, least, most, lr=lr, momentum=momentum)
-
-
-def barrier_level(settings: Settings, levels: Levels, strictness: int = 0) -> float:
-    """The mini-batch loss that undoes a move: by default `BARRIER` times the room above the ends'.
-
-    Without settling nothing brings the loss down again, and no move is undone.
-    """
-    if not settings.settle:
-        return math.inf
-    barrier = settings.barrier or levels.batch + BARRIER * levels.room
-    return levels.batch + (barrier - levels.batch) / 2**strictness
+    level = reject_above(method, problem.goal)
+    control = Backtracking(level, SHARE, anneal_below=0.0, hand_over=0.0, ticks=ticks)
+    return Phase(leg, frozenset(coordinates(problem.workspace.model)), control, settle_rule(method, problem))

@@ -17,6 +17,7 @@ Layers are patterns on whole components of parameter paths: ``layer1`` is everyt
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,9 @@ import yaml
 
 from llpf_plugin.errors import ScheduleError
 from llpf_plugin.geometry.moves import StepRule
-from llpf_plugin.llpf.low_loss import PhaseRule
-from llpf_plugin.llpf.pace import FixedPace
+from llpf_plugin.geometry.weights import coordinates
 from llpf_plugin.llpf.settle import SettleRule
+from llpf_plugin.llpf.step_control import Scheduled, StepControl
 from llpf_plugin.order import layer_order
 from llpf_plugin.tasks.task import Task
 
@@ -36,13 +37,23 @@ _COUNTS = ("min_steps", "max_steps", "window")
 _SETTLE = ("threshold", *_COUNTS, "lr", "momentum")
 
 
+@dataclass(frozen=True)
+class Phase:
+    """One phase of a walk: which coordinates move, how far a tick goes, and how it settles."""
+
+    name: str
+    active: frozenset[str]
+    control: StepControl
+    settle: SettleRule
+
+
 def shipped() -> list[str]:
     """Names of the schedules that come with the package."""
     folder = resources.files("llpf_plugin.llpf") / "schedules"
     return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
-def read_schedule(place: str, task: Task, base: SettleRule) -> tuple[PhaseRule, ...]:
+def read_schedule(place: str, task: Task, base: SettleRule) -> tuple[Phase, ...]:
     """The phases of a schedule file.
 
     Args:
@@ -55,7 +66,7 @@ def read_schedule(place: str, task: Task, base: SettleRule) -> tuple[PhaseRule, 
     """
     document = _load(place)
     _only(document, ("settle", "phases", "cut"), place)
-    names = [k for k, p in task.model.named_parameters() if p.is_floating_point()]
+    names = list(coordinates(task.model))
     settle = _settle(document.get("settle"), base, place)
     phases = _cut(place, document["cut"], task) if "cut" in document else document.get("phases")
     if not isinstance(phases, list) or not phases:
@@ -99,7 +110,7 @@ def _load(place: str) -> dict[str, Any]:
     return document
 
 
-def _phase(place: str, index: int, entry: Any, settle: SettleRule, names: list[str]) -> PhaseRule:
+def _phase(place: str, index: int, entry: Any, settle: SettleRule, names: list[str]) -> Phase:
     where = f"{place}, phase {index + 1}"
     if not isinstance(entry, dict):
         raise ScheduleError(f"{where}: expected a mapping with 'layers' and 'ticks', got {entry!r}")
@@ -111,7 +122,7 @@ def _phase(place: str, index: int, entry: Any, settle: SettleRule, names: list[s
     layers = entry.get("layers", "all")
     active = frozenset(names) if layers == "all" else matching(layers, names, where)
     name = str(entry.get("name", f"phase {index + 1}"))
-    return PhaseRule(name, active, FixedPace(ticks, rule), _settle(entry.get("settle"), settle, where))
+    return Phase(name, active, Scheduled(ticks=ticks, rule=rule), _settle(entry.get("settle"), settle, where))
 
 
 def _settle(entry: Any, base: SettleRule, where: str) -> SettleRule:

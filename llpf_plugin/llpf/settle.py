@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,7 @@ class SettleRule:
     Attributes:
         threshold: the rolling mean of the mini-batch losses to reach.
         min_steps: steps taken in any case; also the longest window of the rolling mean.
-        max_steps: the limit; settling that reaches it has not settled. With 0 a mini-batch's loss is looked at and no
-            step is taken.
+        max_steps: the limit; settling that reaches it has not settled.
         window: mini-batches in the rolling mean (the paper: 10), never more than ``min_steps``.
         lr: the learning rate.
         momentum: Nesterov momentum; the paper uses none. No weight decay: the sphere keeps the variance.
@@ -33,7 +32,7 @@ class SettleRule:
 
 
 RUNAWAY = 2.0
-"""Settling has run away when its rolling loss is over the barrier, and over this many times its first loss."""
+"""Settling has run away when its rolling loss would reject a move, and is this many times its first loss."""
 
 
 @dataclass(frozen=True)
@@ -44,73 +43,73 @@ class Settled:
         steps: gradient steps taken, a rejected first batch included.
         first: the first mini-batch's loss, before any step; NaN if there was none.
         mean: the rolling mean at the end.
-        over_barrier: the first loss was over the barrier and no step was taken.
+        rejected: the first loss was too high and no step was taken.
         low: the rolling mean reached the threshold.
         runaway: the loss grew instead, or stopped being a number: the learning rate is too high here.
+        effort: steps over the most that were allowed.
+        easy: it settled in the least steps that are taken in any case.
     """
 
     steps: int
     first: float
     mean: float
-    over_barrier: bool = False
+    rejected: bool = False
     low: bool = False
     runaway: bool = False
+    effort: float = 0.0
+    easy: bool = False
 
     @property
-    def stood(self) -> bool:
+    def accepted(self) -> bool:
         """Whether the point that was reached is worth keeping."""
-        return not (self.over_barrier or self.runaway) and math.isfinite(self.mean)
+        return not (self.rejected or self.runaway) and math.isfinite(self.mean)
 
 
 def settle(
-    gradient: Gradient,
+    workspace: Workspace,
     optimizer: torch.optim.Optimizer,
     rule: SettleRule,
-    barrier: float = math.inf,
-    rest: bool = False,
+    reject_above: float = math.inf,
+    on_the_spot: bool = False,
 ) -> Settled:
-    """Train all parameters of ``gradient.model`` in place until the rule is met or its budget is spent.
+    """Train all parameters of ``workspace.model`` in place until the rule is met or the budget is spent.
 
     Mini-batch losses stay on the device and are read there every few steps only.
 
     Args:
-        gradient: the counted gradient.
+        workspace: whose model, batches and budget.
         optimizer: steps on the model's parameters.
         rule: when to stop.
-        barrier: give up before the first step if the first loss is over this, or not a number.
-        rest: settle even so; the barrier then only tells a settling that runs away.
+        reject_above: give up before the first step if the first loss is above this, or not a number.
+        on_the_spot: settle even so, since nothing was moved; ``reject_above`` then only tells a runaway.
     """
-    if rule.max_steps == 0 and gradient.remaining != 0:
-        seen = float(gradient.loss().detach())
-        return Settled(1, seen, seen)
-    limit = rule.max_steps if gradient.remaining is None else min(rule.max_steps, gradient.remaining)
+    limit = rule.max_steps if workspace.remaining is None else min(rule.max_steps, workspace.remaining)
     window = max(1, min(rule.window, rule.min_steps))
     losses: list[Tensor] = []
     first = mean = math.nan
     while len(losses) < limit:
-        loss = gradient.loss()
+        loss = workspace.loss()
         losses.append(loss.detach())
-        if len(losses) == 1 and barrier < math.inf:
+        if len(losses) == 1 and reject_above < math.inf:
             first = float(losses[0])
-            if not first <= barrier and not rest:
-                return Settled(1, first, first, over_barrier=True)
-        gradient.backward(loss)
+            if not first <= reject_above and not on_the_spot:
+                return Settled(1, first, first, rejected=True)
+        workspace.backward(loss)
         optimizer.step()
-        if len(losses) >= rule.min_steps and _look(gradient, len(losses) - rule.min_steps, limit - len(losses)):
+        if len(losses) >= rule.min_steps and _look(workspace, len(losses) - rule.min_steps, limit - len(losses)):
             first, mean = float(losses[0]), _mean(losses[-window:])
-            if not rule.threshold < mean <= max(barrier, RUNAWAY * first):
+            if not rule.threshold < mean <= max(reject_above, RUNAWAY * first):
                 break
     if losses and not len(losses) >= rule.min_steps:  # the budget cut it short
         first, mean = float(losses[0]), _mean(losses[-window:])
-    low = mean <= rule.threshold
-    return Settled(
-        len(losses), first, mean, low=low, runaway=bool(losses) and not mean <= max(barrier, RUNAWAY * first)
-    )
+    runaway = bool(losses) and not mean <= max(reject_above, RUNAWAY * first)
+    low, steps = mean <= rule.threshold, len(losses)
+    return Settled(steps, first, mean, False, low, runaway, steps / rule.max_steps, low and steps <= rule.min_steps)
 
 
-def _look(gradient: Gradient, past: int, left: int) -> bool:
+def _look(workspace: Workspace, past: int, left: int) -> bool:
     """Whether to read the losses now: always on a CPU, on other devices every fifth step and at the ends."""
-    return gradient.device.type == "cpu" or past % 5 == 0 or left == 0
+    return workspace.device.type == "cpu" or past % 5 == 0 or left == 0
 
 
 def _mean(losses: Sequence[Tensor]) -> float:

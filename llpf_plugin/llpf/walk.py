@@ -1,97 +1,188 @@
-"""The workspace of a walk, and its state: what changes from tick to tick."""
+"""The walk: one tick is move → project → settle → project (paper, Algorithms 1 and 2); `reference` has them literally."""
 
-from collections.abc import Set
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from llpf_plugin.geometry import sphere
-from llpf_plugin.geometry.weights import NEAR, Weights, layers_of, relative_distance, select
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.geometry import moves, sphere
+from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates
+from llpf_plugin.llpf.directions import Direction, Move
+from llpf_plugin.llpf.schedule import Phase
+from llpf_plugin.llpf.settle import Settled, settle
+from llpf_plugin.llpf.step_control import StepControl
+from llpf_plugin.methods.base import Outcome, Step
+from llpf_plugin.methods.trained import OnModel
+from llpf_plugin.records import Tick
+from llpf_plugin.workspace import Workspace
+
+STALL = 40
+"""Ticks that bring the walk no closer, after which it settles more gently, since its steps undo its moves."""
+
+PATIENCE = 5
+"""Settlings on the spot in a row, or times `STALL` ticks at the smallest learning rate, after which a phase collapses."""
+
+SWEEP_LR = 0.2
+"""The factor on the learning rate with every further sweep through the phases, which begins ten times nearer."""
 
 
 @dataclass(frozen=True)
 class WalkState:
-    """Where a walk stands, besides the weights themselves.
+    """Where a walk stands, besides its tensors.
 
-    Attributes:
-        phase: index of the phase.
-        tick: ticks done in it.
-        sweep: how often the phases have been gone through from the first to the last.
-        side: whose turn it is: 0, the walk from A; 1, the walk from B; always 0 in a one-sided walk.
-        gap: the distance of all active tensors together when the phase began.
-        share: the pace's present share.
-        lr: the pace's present factor on the learning rate.
-        stuck: settlings on the spot in a row.
-        closest: the least distance reached in this phase.
-        stalled: ticks since then.
-        outcome: name of the `Outcome`, None while the walk goes on.
+    ``phase`` counts those entered before, all sweeps together, and ``tick`` the ticks done in it; ``share`` is that of
+    the next move, ``lr`` the factor on the learning rate. ``stalled`` ticks have passed since the ``closest`` distance
+    was reached, and the walk has settled on the spot ``stuck`` times since a move was accepted.
     """
 
-    phase: int = 0
-    tick: int = 0
-    sweep: int = 0
-    side: int = 0
-    gap: float = 0.0
-    share: float = 0.0
-    lr: float = 1.0
-    stuck: int = 0
-    closest: float = 0.0
+    phase: int
+    tick: int
+    share: float
+    lr: float
+    closest: float
     stalled: int = 0
-    outcome: str | None = None
+    stuck: int = 0
 
 
-@dataclass
-class Walk:
-    """The workspace: the model's tensors in place, and the only copies that a walk keeps.
+class Walk(OnModel):
+    """A walk as a solver: a direction and, phase by phase, a step control.
 
-    Attributes:
-        gradient: the counted gradient whose model walks.
-        weights: the model's coordinates, in place.
-        destination: the leg's end projected on the start's spheres; in a two-sided walk the other walker's place.
-        spheres: variance of every tensor that is held on its sphere.
-        before: the weights before the last move, to undo it.
-        optimizer: settles.
-        end: the leg's end itself.
-        start_gaps: each active tensor's distance when the phase began.
-        side: the walker in the model: 0 set out from the start, 1 from the end.
+    Each phase names everything that moves in it, so that cumulative ones repeat earlier layers. If the last one came near
+    its destination without arriving, they are swept again, without a first one that gives way.
+
+    Args:
+        workspace: whose model walks.
+        phases: in order.
+        toward: makes the direction from the coordinates that walk and the end of the stretch.
+        keep_below: rolling mini-batch loss above which a point is not a knot of the path.
     """
 
-    gradient: Gradient
-    weights: Weights
-    destination: Weights
-    spheres: dict[str, float]
-    before: Weights
-    optimizer: torch.optim.SGD
-    end: Weights
-    start_gaps: Tensor = field(default_factory=lambda: torch.zeros(0))
-    side: int = 0
+    closes_with: ClassVar[str] = "closing"
+    settle = staticmethod(settle)
 
-    def active(self, names: Set[str] | None) -> tuple[list[Tensor], list[Tensor]]:
-        """The tensors of these names (None: all) and their destinations."""
-        own = [k for k in self.weights if names is None or k in names]
-        return [self.weights[k] for k in own], [self.destination[k] for k in own]
+    def __init__(
+        self, workspace: Workspace, phases: Sequence[Phase], toward: Callable[[Weights, Weights], Direction],
+        keep_below: float = math.inf,
+    ) -> None:  # fmt: skip
+        self.workspace, self.phases, self.toward, self.keep_below = workspace, tuple(phases), toward, keep_below
 
-    def turn(self) -> None:
-        """The other walker's turn: its place becomes the model, and this one's its destination."""
-        here, there, scratch = (list(w.values()) for w in (self.weights, self.destination, self.before))
-        torch._foreach_copy_(scratch, here)
-        torch._foreach_copy_(here, there)
-        torch._foreach_copy_(there, scratch)
-        self.optimizer.state.clear()
-        self.side = 1 - self.side
+    def init(self, start: Weights, end: Weights) -> WalkState:
+        """Place the model at the start."""
+        assign(self.workspace.model, start)
+        self.weights = coordinates(self.workspace.model)
+        self.before, self.end, self.direction = clone(self.weights), end, self.toward(self.weights, end)
+        named = self.workspace.model.named_parameters()
+        own = [[p] for name, p in named if name in self.weights] if self.direction.rates else [[p for _, p in named]]
+        self.optimizer = torch.optim.SGD([{"params": group} for group in own], self.phases[0].settle.lr)
+        return self._enter(0, 1.0)
 
-    def near(self) -> bool:
-        """Whether the weights lie within `NEAR` of their destination in every layer: the test of arrival."""
-        names = layers_of(list(self.weights)).values()
-        return all(relative_distance(select(self.weights, own), self.destination) <= NEAR for own in names)
+    def step(self, state: WalkState) -> Step:
+        """One tick, and what the step control makes of it."""
+        (phase, sweep), direction = self._phase(state.phase), self.direction
+        resting = state.share < phase.control.min_share
+        if not (resting or direction.moving()):
+            return Step(state, outcome=Outcome.ARRIVED)
+        if state.phase == state.tick == 0 and (scaled := direction.rescale()):
+            tick = Tick(phase.name, 0, state.closest, math.nan, math.nan, 0, low=True, share=1.0, scaled=scaled)
+            return Step(replace(state, tick=1), knot=True, tick=tick)
+        move = direction.propose(phase.active, phase.control, 0.0 if resting else state.share)
+        lr = phase.settle.lr * state.lr * phase.control.anneal(move.gap, self.start_gap) * SWEEP_LR**sweep
+        settled = self._tick(phase, move, lr, resting)
+        tick = Tick(
+            phase.name, state.tick, move.gap, settled.first, settled.mean, settled.steps, settled.accepted,
+            settled.low, state.share, lr, sweep,
+        )  # fmt: skip
+        after, outcome = self._judge(state, phase, move, settled)
+        return Step(after, settled.accepted and settled.mean <= self.keep_below, tick, outcome)
 
-    def project(self) -> None:
-        """`VarianceCorrection` of every corrected tensor, active or not, since settling moves them all."""
-        sphere.project_([self.weights[k] for k in self.spheres], self.spheres.values())
+    def _tick(self, phase: Phase, move: Move, lr: float, on_the_spot: bool) -> Settled:
+        """Move, project, settle, project (paper, Algorithm 1, lines 5 to 8); a move that is not accepted is undone."""
+        weights, spheres = self.weights, self.direction.spheres
+        torch._foreach_copy_(list(self.before.values()), list(weights.values()))
+        destination = [self.direction.destination[k] for k in move.names]
+        moves.move_([weights[k] for k in move.names], destination, move.fractions)
+        sphere.project_([weights[k] for k in spheres], spheres.values())
+        if move.whole or not move.names:  # momentum would carry the walk past its destination
+            self.optimizer.state.clear()
+        momentum = phase.settle.momentum
+        for group, rate in zip(self.optimizer.param_groups, self.direction.rates or [1.0], strict=True):
+            group.update(lr=lr * rate, momentum=momentum, nesterov=momentum > 0)
+        settled = self.settle(self.workspace, self.optimizer, phase.settle, phase.control.reject_above, on_the_spot)
+        if settled.accepted:  # every held tensor, active or not, since settling moves them all
+            sphere.project_([weights[k] for k in spheres], spheres.values())
+        else:
+            torch._foreach_copy_(list(weights.values()), list(self.before.values()))
+            self.optimizer.state.clear()
+        return settled
 
-    def undo(self) -> None:
-        """Go back to the weights before the last move, at rest."""
-        torch._foreach_copy_(list(self.weights.values()), list(self.before.values()))
-        self.optimizer.state.clear()
+    def _judge(self, state: WalkState, phase: Phase, move: Move, settled: Settled) -> tuple[WalkState, Outcome | None]:
+        """The state after a tick, and how the walk ends if it does."""
+        control, direction, final = phase.control, self.direction, phase is self.phases[-1]
+        good = settled.accepted and settled.mean <= self.keep_below
+        whole, close = good and move.whole, good and move.gap <= control.hand_over * self.start_gap
+        there = whole or close
+        if there and (final or control.gives_way > 0):
+            there = direction.near()
+        strayed = whole and not there  # settling left the destination again: the last tick is repeated more gently
+        arrived = there or (strayed and state.lr <= control.min_lr)
+        after = self._after(state, phase, move, settled, strayed)
+        if final and close and not arrived and len(self.phases) > 1:
+            return self._enter(state.phase + 1, after.lr), None
+        if not math.isfinite(settled.mean) and min(state.share, after.share) < control.min_share:
+            return after, Outcome.DIVERGED
+        collapsed = self._collapsed(after, control)
+        if not (collapsed or control.ends(after.tick, arrived) or (good and not direction.moving())):
+            return after, None
+        if final or (control.gives_way > 0 and not collapsed):
+            return after, direction.lost if collapsed else Outcome.ARRIVED if direction.near() else Outcome.SHORT
+        return self._enter(state.phase + 1, after.lr), None
+
+    def _after(self, state: WalkState, phase: Phase, move: Move, settled: Settled, strayed: bool) -> WalkState:
+        """The state after a tick within its phase."""
+        control, resting = phase.control, state.share < phase.control.min_share
+        stalled = 0 if move.gap < state.closest else state.stalled + 1
+        strayed = strayed or (stalled > 0 and stalled % STALL == 0)
+        share, lr = control.after(state.share, state.lr, settled, strayed, stalled == 0)
+        share = control.min_share if resting else share
+        if settled.accepted and settled.mean > self.keep_below:  # settle on the spot before the walk continues
+            share = min(share, control.min_share / 2)
+        stuck = state.stuck + 1 if resting else 0 if settled.accepted else state.stuck
+        return WalkState(state.phase, state.tick + 1, share, lr, min(move.gap, state.closest), stalled, stuck)
+
+    def _collapsed(self, state: WalkState, control: StepControl) -> bool:
+        """Whether no move is accepted any more, or none gains anything."""
+        coldest = state.lr <= control.min_lr and state.stalled > PATIENCE * STALL
+        hopeless = self.direction.endless and state.stalled >= STALL
+        return coldest or hopeless or state.stuck > PATIENCE or state.share < control.gives_way
+
+    def _phase(self, number: int) -> tuple[Phase, int]:
+        """A phase by the number of those before it, and how many sweeps through all phases that makes."""
+        once = int(self.phases[0].control.gives_way > 0)
+        sweep, place = divmod(max(0, number - once), len(self.phases) - once)
+        return self.phases[number if number < once else once + place], sweep
+
+    def _enter(self, number: int, lr: float) -> WalkState:
+        phase, _ = self._phase(number)
+        self.direction.start_gaps = self.direction.gaps(phase.active)
+        return WalkState(number, 0, phase.control.share, lr, self.start_gap)
+
+    @property
+    def start_gap(self) -> float:
+        """The distance with which the phase began."""
+        return float(torch.linalg.vector_norm(self.direction.start_gaps))
+
+    def closing(self) -> list[Weights]:
+        """What leads from the last settled knot to the stretch's end."""
+        return self.direction.closing(self.end)
+
+    def save(self) -> dict[str, Tensor]:
+        """The weights, the optimizer's momentum, and the distances with which the phase began."""
+        return {**super().save(), "start_gaps": self.direction.start_gaps}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Inverse of `save`."""
+        super().load(tensors)
+        self.direction.start_gaps = tensors["start_gaps"].to(self.direction.start_gaps.device, copy=True)

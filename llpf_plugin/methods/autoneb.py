@@ -6,17 +6,19 @@ Only floating-point parameters are coordinates; the authors' code also moves Bat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from llpf_plugin.evaluation.along_path import linear_losses
+from llpf_plugin.evaluation.along_path import losses_on_line
+from llpf_plugin.evaluation.goal import Problem
 from llpf_plugin.evaluation.point import borrowed
 from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, distance, lerp
-from llpf_plugin.methods.base import Leg, Outcome, Step
-from llpf_plugin.methods.trained import TrainState, load_optimizer, optimizer_tensors, report
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.methods.base import Outcome, Plan, Step, TrainState
+from llpf_plugin.methods.baselines import AutoNEB
+from llpf_plugin.methods.trained import CURVE_LR, load_optimizer, optimizer_tensors, outcome_of, tick_of
+from llpf_plugin.workspace import Workspace
 
 CYCLES = ((1.0, 1), (1.0, 1), (1.0, 1), (1.0, 1), (1.0, 2), (1.0, 2), *[(0.1, 1)] * 4, *[(0.01, 1)] * 4)
 """The paper's 14 cycles: the factor on the learning rate, and the cycle's part of all steps in sixteenths."""
@@ -27,166 +29,152 @@ FIRST, LATER, HIGH = 3, 2, 0.1
 POINTS, SAMPLE = 4, 500
 """Sub-segments between two pivots, and training examples, on which insertions are decided."""
 
+MOMENTUM = 0.9
+
 
 @dataclass(frozen=True)
 class NebState(TrainState):
-    """Where AutoNEB stands: ``cycle`` is the index of the present one."""
+    """The state of AutoNEB: ``cycle`` is the index of the present one."""
 
     cycle: int = 0
 
 
-@dataclass
+def plan(method: AutoNEB, problem: Problem) -> Plan:
+    """One stretch, trained as a whole."""
+    return Plan(lambda stretch: Band(method, problem, problem.steps(method.steps)))
+
+
 class Band:
-    """The workspace: the chain's fixed ends with their losses, and its pivots, leaves of the graph."""
-
-    gradient: Gradient
-    leg: Leg
-    ends: tuple[Weights, Weights]
-    losses: tuple[float, float]
-    pivots: list[Weights]
-    optimizer: torch.optim.SGD
-
-    def chain(self) -> list[Weights]:
-        """Ends and pivots in order."""
-        return [self.ends[0], *({k: t.detach() for k, t in p.items()} for p in self.pivots), self.ends[1]]
-
-
-@dataclass(frozen=True)
-class AutoNEB:
-    """AutoNEB as a finder.
+    """The chain: its fixed ends with their losses, and its pivots, leaves of the graph.
 
     A sweep takes the gradient at every pivot, on a mini-batch each: as many gradient steps as there are pivots.
 
-    Attributes:
+    Args:
+        settings: the weight decay.
+        problem: whose model is used at the pivots; it stays at the start itself.
         steps: gradient steps in all, divided among the cycles as in the paper.
-        lr: the learning rate of the first cycles (the paper: 0.1).
-        momentum: of SGD.
-        weight_decay: added to the pivots' gradients (the paper: 1e-4).
     """
 
-    steps: int
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    kind: ClassVar[str] = "curve"
+    closes_with: ClassVar[str] = "curve"
 
-    def init(self, leg: Leg) -> tuple[Band, NebState]:
+    def __init__(self, settings: AutoNEB, problem: Problem, steps: int) -> None:
+        self.workspace, self.steps, self.weight_decay = problem.workspace, steps, settings.weight_decay
+        self.lr = CURVE_LR * problem.lr
+
+    def init(self, start: Weights, end: Weights) -> NebState:
         """Place `FIRST` pivots evenly on the straight line; cycles too short for a step are skipped."""
-        assign(leg.gradient.model, leg.start)
-        own = coordinates(leg.gradient.model)
-        ends = [{k: end[k].to(p.device, p.dtype, copy=True) for k, p in own.items()} for end in (leg.start, leg.end)]
-        with borrowed(leg.gradient):
-            low = linear_losses(leg.gradient, ends[0], ends[1], 1, SAMPLE)
-        pivots = self._pivots([lerp(ends[0], ends[1], i / (FIRST + 1)) for i in range(1, FIRST + 1)])
-        work = Band(leg.gradient, leg, (ends[0], ends[1]), (low[0], low[1]), pivots, self._optimizer(pivots))
-        first = next((i for i in range(len(CYCLES)) if self._end(i) > 0), None)
-        return work, NebState(cycle=first or 0, outcome=Outcome.TRAINED.name if first is None else None)
+        assign(self.workspace.model, start)
+        own = coordinates(self.workspace.model)
+        self.start, self.end = (
+            {k: w[k].to(p.device, p.dtype, copy=True) for k, p in own.items()} for w in (start, end)
+        )
+        self.exact_end = end
+        with borrowed(self.workspace):
+            self.losses = tuple(losses_on_line(self.workspace, self.start, self.end, 1, SAMPLE))
+        self._place([lerp(self.start, self.end, i / (FIRST + 1)) for i in range(1, FIRST + 1)])
+        return NebState(cycle=next((i for i in range(len(CYCLES)) if self._end(i) > 0), 0))
 
-    def step(self, work: Band, state: NebState) -> Step:
+    def _place(self, points: Sequence[Weights]) -> None:
+        """Pivots at these points, with a fresh optimizer."""
+        self.pivots = [{k: t.clone().requires_grad_() for k, t in point.items()} for point in points]
+        self.optimizer = torch.optim.SGD([t for p in self.pivots for t in p.values()], self.lr, MOMENTUM)
+
+    def chain(self) -> list[Weights]:
+        """Ends and pivots in order."""
+        return [self.start, *({k: t.detach() for k, t in p.items()} for p in self.pivots), self.end]
+
+    def step(self, state: NebState) -> Step:
         """One sweep over all pivots; at the end of a cycle pivots are inserted where the chain is high."""
-        most = self._end(state.cycle) - state.steps
-        most = most if work.gradient.remaining is None else min(most, work.gradient.remaining)
+        left = self._end(state.cycle) - state.steps
+        if left <= 0:
+            return Step(state, outcome=Outcome.TRAINED)
+        remaining = self.workspace.remaining
         lr = self.lr * CYCLES[state.cycle][0]
-        work.optimizer.param_groups[0]["lr"] = lr
-        losses = self._sweep(work, most)
-        words = report("autoneb", state, self.steps, losses, lr)
-        plain = state.after(len(losses), words["settled_loss"], self.steps)
-        after = NebState(plain.steps, plain.outcome, state.cycle)
-        if after.outcome is None and after.steps >= self._end(after.cycle):
-            after = self._next_cycle(work, after)
-        return Step(after, knot=False, report={**words, "pivots": len(work.pivots)})
+        self.optimizer.param_groups[0]["lr"] = lr
+        losses = self._sweep(left if remaining is None else min(left, remaining))
+        tick = tick_of("autoneb", state.steps, self.steps, losses, lr, pivots=len(self.pivots))
+        after = NebState(state.steps + len(losses), state.cycle)
+        outcome = outcome_of(after.steps, tick.settled_loss, self.steps)
+        if outcome is None and after.steps >= self._end(after.cycle):
+            after = self._next_cycle(after)
+        return Step(after, False, tick, outcome)
 
     def _end(self, cycle: int) -> int:
         """The gradient step at which a cycle ends."""
         return round(self.steps * sum(part for _, part in CYCLES[: cycle + 1]) / 16)
 
-    def _sweep(self, work: Band, most: int) -> list[Tensor]:
+    def _sweep(self, most: int) -> list[Tensor]:
         """Gradients of as many pivots as the budget allows, tangential parts taken out; one step; evenly spaced again.
 
         A pivot that got no gradient, because the budget ended within the sweep, stays.
         """
-        work.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         losses = []
-        for pivot in work.pivots[:most]:
-            loss = work.gradient.loss(pivot)
-            work.gradient.backward(loss, pivot.values())
+        for pivot in self.pivots[:most]:
+            loss = self.workspace.loss(pivot)
+            self.workspace.backward(loss, pivot.values())
             losses.append(loss.detach())
-        known = [work.losses[0], *(float(loss) for loss in losses), work.losses[1]]
-        chain = work.chain()
-        for i, pivot in enumerate(work.pivots[: len(losses)]):
-            tangent = self._tangent(chain[i : i + 3], known[i : i + 3])
+        known = [self.losses[0], *(float(loss) for loss in losses), self.losses[1]]
+        chain = self.chain()
+        for i, pivot in enumerate(self.pivots[: len(losses)]):
+            tangent = upwind_tangent(chain[i : i + 3], known[i : i + 3])
             gradients = {k: t.grad + self.weight_decay * t.detach() for k, t in pivot.items() if t.grad is not None}
             along = sum((g * tangent[k]).sum() for k, g in gradients.items())
             for k, g in gradients.items():
                 pivot[k].grad = g - along * tangent[k]
-        work.optimizer.step()
-        respace(work.chain())
+        self.optimizer.step()
+        respace(self.chain())
         return losses
 
-    @staticmethod
-    def _tangent(chain: Sequence[Weights], losses: Sequence[float]) -> Weights:
-        """The unit tangent at the middle one of three points (Henkelman and Jónsson, 2000): towards the higher one."""
-        back = {k: t - chain[0][k] for k, t in chain[1].items()}
-        forth = {k: t - chain[1][k] for k, t in chain[2].items()}
-        rise, fall = losses[2] - losses[1], losses[0] - losses[1]
-        if rise > 0 > fall or rise < 0 < fall:
-            share = 1.0 if rise > fall else 0.0
-        else:  # an extremum: both sides, the higher one with the larger weight
-            steep, flat = max(abs(rise), abs(fall)), min(abs(rise), abs(fall))
-            total = steep + flat
-            share = 0.5 if total == 0 else (steep if losses[2] > losses[0] else flat) / total
-        sides = [unit(forth), unit(back)]
-        return unit({k: share * sides[0][k] + (1 - share) * sides[1][k] for k in back})
-
-    def _next_cycle(self, work: Band, state: NebState) -> NebState:
+    def _next_cycle(self, state: NebState) -> NebState:
         """Insert pivots, and begin the next cycle with a fresh optimizer; cycles without a step are skipped."""
         cycle = state.cycle + 1
         while self._end(cycle) <= state.steps:
             cycle += 1
-        chain = work.chain()
-        with borrowed(work.gradient):
-            high = highest(work.gradient, chain)
-        for segment, u in sorted(high, reverse=True):
+        chain = self.chain()
+        with borrowed(self.workspace):
+            missing = missing_pivots(self.workspace, chain)
+        for segment, u in sorted(missing, reverse=True):
             chain.insert(segment + 1, lerp(chain[segment], chain[segment + 1], u))
-        work.pivots = self._pivots(chain[1:-1])
-        work.optimizer = self._optimizer(work.pivots)
-        return NebState(state.steps, None, cycle)
+        self._place(chain[1:-1])
+        return NebState(state.steps, cycle)
 
-    @staticmethod
-    def _pivots(points: Sequence[Weights]) -> list[Weights]:
-        return [{k: t.clone().requires_grad_() for k, t in point.items()} for point in points]
-
-    def _optimizer(self, pivots: Sequence[Weights]) -> torch.optim.SGD:
-        return torch.optim.SGD([t for p in pivots for t in p.values()], self.lr, self.momentum)
-
-    def knot(self, work: Band) -> Weights:
+    def knot(self) -> Weights:
         """The start: no single point of a chain is the one that the search stands on."""
-        return clone(work.leg.start, "cpu")
+        return clone(self.start, "cpu")
 
-    def closing(self, work: Band, state: NebState) -> list[Weights]:
+    def closing(self) -> list[Weights]:
         """The pivots, then the end."""
-        return [*(clone(p, "cpu") for p in work.chain()[1:-1]), work.leg.end]
+        return [*(clone(p, "cpu") for p in self.chain()[1:-1]), self.exact_end]
 
-    def save(self, work: Band) -> dict[str, Tensor]:
+    def save(self) -> dict[str, Tensor]:
         """The pivots and the optimizer's momentum."""
-        pivots = {f"pivot.{i}.{k}": t.detach() for i, p in enumerate(work.pivots) for k, t in p.items()}
-        return {**pivots, **optimizer_tensors(work.optimizer)}
+        pivots = {f"pivot.{i}.{k}": t.detach() for i, p in enumerate(self.pivots) for k, t in p.items()}
+        return {**pivots, **optimizer_tensors(self.optimizer)}
 
-    def load(self, work: Band, tensors: Mapping[str, Tensor]) -> None:
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Inverse of `save`."""
-        own = work.ends[0]
-        count = sum(name.startswith("pivot.") for name in tensors) // len(own)
-        points = [{k: tensors[f"pivot.{i}.{k}"].to(t.device) for k, t in own.items()} for i in range(count)]
-        work.pivots = self._pivots(points)
-        work.optimizer = self._optimizer(work.pivots)
-        load_optimizer(work.optimizer, tensors)
-
-    def state_from(self, values: Mapping[str, Any]) -> NebState:
-        """Inverse of ``dataclasses.asdict``."""
-        return NebState(**values)
+        count = sum(name.startswith("pivot.") for name in tensors) // len(self.start)
+        self._place([{k: tensors[f"pivot.{i}.{k}"].to(t.device) for k, t in self.start.items()} for i in range(count)])
+        load_optimizer(self.optimizer, tensors)
 
 
-def unit(vector: Weights) -> Weights:
+def upwind_tangent(chain: Sequence[Weights], losses: Sequence[float]) -> Weights:
+    """The unit tangent at the middle one of three points, towards the higher one (Henkelman and Jónsson, 2000)."""
+    back = {k: t - chain[0][k] for k, t in chain[1].items()}
+    forth = {k: t - chain[1][k] for k, t in chain[2].items()}
+    rise, fall = losses[2] - losses[1], losses[0] - losses[1]
+    if rise > 0 > fall or rise < 0 < fall:
+        share = 1.0 if rise > fall else 0.0
+    else:  # an extremum: both sides, the higher one with the larger weight
+        steep, flat = max(abs(rise), abs(fall)), min(abs(rise), abs(fall))
+        total = steep + flat
+        share = 0.5 if total == 0 else (steep if losses[2] > losses[0] else flat) / total
+    sides = [_normalised(forth), _normalised(back)]
+    return _normalised({k: share * sides[0][k] + (1 - share) * sides[1][k] for k in back})
+
+
+def _normalised(vector: Weights) -> Weights:
     """The vector at length 1, over all tensors together; zero stays zero."""
     length = torch.stack([t.square().sum() for t in vector.values()]).sum().sqrt()
     return {k: t / length.clamp_min(torch.finfo(t.dtype).tiny) for k, t in vector.items()}
@@ -208,13 +196,13 @@ def respace(chain: Sequence[Weights]) -> None:
             t.copy_(moved[k])
 
 
-def highest(gradient: Gradient, chain: Sequence[Weights]) -> list[tuple[int, float]]:
+def missing_pivots(workspace: Workspace, chain: Sequence[Weights]) -> list[tuple[int, float]]:
     """Where pivots are missing: (segment, u) of the places highest above the line between their pivots' losses.
 
     A place counts if it is more than `HIGH` of the range of all losses above that line; at most one a segment, and
     at most `LATER` in all.
     """
-    rows = [linear_losses(gradient, p, q, POINTS, SAMPLE) for p, q in pairwise(chain)]
+    rows = [losses_on_line(workspace, p, q, POINTS, SAMPLE) for p, q in pairwise(chain)]
     every = [loss for row in rows for loss in row]
     extent = max(every) - min(every)
     found = []

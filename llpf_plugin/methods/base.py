@@ -1,14 +1,25 @@
-"""What a finder is: ``init`` and ``step`` on a state that is a small value; big buffers live in a workspace."""
+"""What a method is: its settings as a value, and how it binds to a task and a goal.
+
+A `Method` is a frozen dataclass; its fields are all that a user can set, with plain types and defaults. `Method.bind`
+makes a `Plan` of it for one pair of models: which stretches of the path are to be searched, and the `Solver` of each.
+The loop that runs the plan is `llpf_plugin.search`; it knows no method. Nothing here imports torch.
+"""
+
+from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from torch import Tensor
+from llpf_plugin.errors import LLPFError
+from llpf_plugin.records import Record, Tick
 
-from llpf_plugin.geometry.weights import Weights
-from llpf_plugin.workspace import Gradient
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from llpf_plugin.geometry.weights import Weights
 
 
 class Outcome(enum.Enum):
@@ -17,73 +28,180 @@ class Outcome(enum.Enum):
     ARRIVED = "the walk arrived at its destination"
     SHORT = "the walk went through all of its phases and ended short of its destination"
     BUDGET = "the budget of gradient steps was spent before the walk arrived"
-    COLLAPSED = "the pace collapsed: no move, however small, stayed under the barrier"
-    EDGE = "the walk towards the origin ended at the last knot whose loss could be held, short of where it was to go"
-    DIVERGED = "the loss stopped being a number, also with the smallest moves"
+    COLLAPSED = "the walk collapsed: no move, however small, was accepted"
+    EDGE = "the walk towards the origin ended at the last knot whose loss could be held, short of its target"
+    DIVERGED = "the loss stopped being a number, even with the smallest moves"
     STRAIGHT = "the straight line; nothing was trained"
     TRAINED = "the path was trained for all of its gradient steps"
-    LOW = "the path came under the goal while it was trained"
 
 
 @dataclass(frozen=True)
-class Leg:
-    """One stretch to be walked: from ``start`` to ``end``, on the model of ``gradient``.
+class Stretch(Record):
+    """A piece of the path that is to be searched, from knot to knot.
+
+    One whose end comes before its start on the path is walked backwards, and its knots are reversed.
 
     Attributes:
-        gradient: the counted gradient; its model is the workspace.
-        start: coordinates of the first knot.
-        end: coordinates of the last knot.
-        via: knots between the two, which a method that refines a path begins from.
+        start, end: identifiers of its knots.
+        strictness: 0 for the search itself, the number of the repair for a stretch that is walked again.
+        leg: its leg, on a path across variance spheres.
+        open: walk towards the origin; the end is the last knot that is reached.
     """
 
-    gradient: Gradient
-    start: Weights
-    end: Weights
-    via: Sequence[Weights] = ()
+    start: int
+    end: int
+    strictness: int = 0
+    leg: str = ""
+    open: bool = False
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """The state of a method that trains: how many gradient steps it has taken."""
+
+    steps: int = 0
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of a finder came to.
+    """What one step of a solver did.
 
     Attributes:
-        state: the next state.
+        state: the next state, a frozen dataclass of JSON values.
         knot: whether the model now stands on a new knot of the path.
-        report: numbers and words for the record (JSON values).
+        tick: for the record, None where nothing was done.
+        outcome: how the search of this stretch ended, None while it continues.
     """
 
     state: Any
-    knot: bool
-    report: Mapping[str, Any]
+    knot: bool = False
+    tick: Tick | None = None
+    outcome: Outcome | None = None
 
 
-class Finder(Protocol):
-    """A method. Its own attributes are settings and never change.
+class Solver(Protocol):
+    """Searches one stretch, step by step; it owns the tensors, its state is a small value.
 
     Attributes:
-        kind: what the knots of ``closing`` are labelled as: ``closing`` where they only follow a walk, ``curve`` where
-            they are points of a path that was trained as a whole.
+        closes_with: the kind of the knots of `closing`: ``closing`` where they only follow a walk, ``curve`` where they
+            are points of a path that was trained as a whole.
     """
 
-    kind: ClassVar[str]
+    closes_with: ClassVar[str]
 
-    def init(self, leg: Leg) -> tuple[Any, Any]:
-        """Place the model at the leg's start; the workspace and the first state."""
+    def init(self, start: Weights, end: Weights) -> Any:
+        """Place the model at the start of the stretch; the first state."""
 
-    def step(self, work: Any, state: Any) -> Step:
-        """One step. The state is a frozen dataclass of JSON values with an ``outcome`` (None while it goes on)."""
+    def step(self, state: Any) -> Step:
+        """One step."""
 
-    def knot(self, work: Any) -> Weights:
+    def knot(self) -> Weights:
         """A copy, on the CPU, of the point that the search stands on."""
 
-    def closing(self, work: Any, state: Any) -> list[Weights]:
-        """The knots that follow the last settled one; the last is exactly the leg's end."""
+    def closing(self) -> list[Weights]:
+        """The knots that follow the last settled one; the last is exactly the stretch's end."""
 
-    def save(self, work: Any) -> dict[str, Tensor]:
-        """Every tensor that, with the state, makes a resumed search go on bit by bit the same."""
+    def save(self) -> dict[str, Tensor]:
+        """Every tensor that, with the state, lets a resumed search continue bit by bit the same."""
 
-    def load(self, work: Any, tensors: Mapping[str, Tensor]) -> None:
-        """Put the workspace back to where ``save`` was called."""
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """After `init`, go to where `save` was called."""
 
-    def state_from(self, values: Mapping[str, Any]) -> Any:
-        """A state from its ``dataclasses.asdict``, JSON in between."""
+
+@dataclass(frozen=True)
+class Plan:
+    """A method that is bound to a pair.
+
+    Attributes:
+        solver: makes the solver of a stretch.
+        chain: knots of the path before the first step; A is 0, B is 1, others are reserved.
+        stretches: what is searched between them, in this order.
+        repair: how a stretch above the goal is walked again, None where it is not.
+        repairs: rounds of repair at most.
+        slack: loss that dropping a knot may cost.
+    """
+
+    solver: Callable[[Stretch], Solver]
+    chain: tuple[int, ...] = (0, 1)
+    stretches: tuple[Stretch, ...] = (Stretch(0, 1),)
+    repair: Callable[[Stretch], Stretch | None] = lambda stretch: None
+    repairs: int = 0
+    slack: float = 0.0
+
+
+@dataclass(frozen=True)
+class Method:
+    """Base class of methods: subclasses are frozen dataclasses whose fields are their settings.
+
+    Attributes:
+        name: how the command line and reports call it.
+        source: the paper or the place that it comes from.
+        binds_with: ``module:function`` of ``(method, problem)``, for methods whose settings are to be listed without
+            importing torch; other methods override `bind`.
+    """
+
+    name: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+    binds_with: ClassVar[str] = ""
+
+    def bind(self, problem: Any) -> Plan:
+        """What there is to search between A and B, and how; nothing is changed yet.
+
+        Args:
+            problem: the pair, its task and its goal, an `llpf_plugin.evaluation.goal.Problem`.
+
+        Raises:
+            LLPFError: a setting makes no sense for this pair.
+        """
+        if not self.binds_with:
+            raise NotImplementedError(f"{type(self).__name__} does not say how it binds to a task and a goal")
+        module, _, function = self.binds_with.partition(":")
+        plan: Plan = getattr(importlib.import_module(module), function)(self, problem)
+        return plan
+
+    def settings(self) -> dict[str, Any]:
+        """The values of the fields, as JSON values where they are plain."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            _check(f"{self.name}: {f.name}", getattr(self, f.name), str(f.type), f.metadata)
+
+
+def setting(default: Any, help: str = "", *, within: str = "", choices: Sequence[str] = ()) -> Any:  # noqa: A002
+    """A field of a method.
+
+    Args:
+        default: its value.
+        help: one line for ``llpf methods NAME``.
+        within: the interval that numbers must lie in, such as ``(0, 1]`` or ``[1, inf)``.
+        choices: the texts that are allowed.
+    """
+    return field(default=default, metadata={"help": help, "within": within, "choices": tuple(choices)})
+
+
+_TYPES = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),)}
+
+
+def _check(what: str, value: Any, hint: str, rule: Mapping[str, Any]) -> None:
+    """Refuse a value of another type than the field's, and one that its rule does not allow.
+
+    Raises:
+        LLPFError: names the value and what it must be.
+    """
+    names = [name.strip() for name in hint.split("|")]
+    plain = all(name in _TYPES for name in names)
+    if plain and not isinstance(value, tuple(kind for name in names for kind in _TYPES[name])):
+        raise LLPFError(f"{what} = {value!r}: it must be {' or '.join(names)}")
+    if isinstance(value, str) and rule.get("choices") and value not in rule["choices"]:
+        raise LLPFError(f"{what} = {value!r}: it must be one of {', '.join(rule['choices'])}")
+    if rule.get("within") and isinstance(value, int | float) and not _lies(value, rule["within"]):
+        raise LLPFError(f"{what} = {value:g}: it must lie in {rule['within']}")
+
+
+def _lies(value: float, interval: str) -> bool:
+    """Whether a number lies in an interval such as ``(0, 1]``."""
+    low, high = (float(bound) for bound in interval[1:-1].split(","))
+    above = value > low if interval[0] == "(" else value >= low
+    below = value < high if interval[-1] == ")" else value <= high
+    return above and below

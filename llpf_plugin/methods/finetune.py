@@ -1,85 +1,60 @@
 """A trained on for the same budget: what one does instead of merging."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates
-from llpf_plugin.methods.base import Leg, Step
-from llpf_plugin.methods.trained import TrainState, allowed, cooled, load_optimizer, optimizer_tensors, report
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.evaluation.goal import Problem
+from llpf_plugin.geometry.weights import Weights, assign
+from llpf_plugin.methods.base import Plan, Step, TrainState
+from llpf_plugin.methods.baselines import Finetune
+from llpf_plugin.methods.trained import OnModel, allowed, cooled, outcome_of, tick_of
 
 KNOTS = 10
 """Knots that training leaves behind."""
 
 
-@dataclass
-class Tuning:
-    """The workspace: the model itself, its optimizer, and the end that it never goes to."""
-
-    gradient: Gradient
-    optimizer: torch.optim.SGD
-    end: Weights
+def plan(method: Finetune, problem: Problem) -> Plan:
+    """One stretch, all of it training; the path then jumps to B."""
+    return Plan(lambda stretch: Finetuning(problem, problem.steps(method.steps)))
 
 
-@dataclass(frozen=True)
-class Finetune:
-    """SGD from the start, wherever that leads; the path then jumps to the end.
+class Finetuning(OnModel):
+    """SGD with Nesterov momentum on the model itself, its learning rate cooled as `cooled` says.
 
-    Attributes:
+    Args:
+        problem: whose model is trained, at its learning rate.
         steps: gradient steps.
-        lr: the learning rate, cooled as `cooled` says.
-        momentum: Nesterov momentum.
     """
 
-    steps: int
-    lr: float = 0.05
-    momentum: float = 0.9
-    kind: ClassVar[str] = "closing"
+    closes_with: ClassVar[str] = "closing"
 
-    def init(self, leg: Leg) -> tuple[Tuning, TrainState]:
+    def __init__(self, problem: Problem, steps: int) -> None:
+        self.workspace, self.lr, self.momentum = problem.workspace, problem.lr, problem.momentum
+        self.steps = steps
+
+    def init(self, start: Weights, end: Weights) -> TrainState:
         """Place the model at the start."""
-        assign(leg.gradient.model, leg.start)
-        parameters = leg.gradient.model.parameters()
-        optimizer = torch.optim.SGD(parameters, self.lr, self.momentum, nesterov=self.momentum > 0)
-        return Tuning(leg.gradient, optimizer, leg.end), TrainState.begin(self.steps)
+        assign(self.workspace.model, start)
+        parameters = self.workspace.model.parameters()
+        self.optimizer = torch.optim.SGD(parameters, self.lr, self.momentum, nesterov=self.momentum > 0)
+        self.end = end
+        return TrainState()
 
-    def step(self, work: Tuning, state: TrainState) -> Step:
+    def step(self, state: TrainState) -> Step:
         """Some gradient steps; a knot after every tenth of them all."""
-        gradient, losses = work.gradient, []
-        for i in range(allowed(gradient, self.steps - state.steps)):
-            work.optimizer.param_groups[0]["lr"] = cooled(self.lr, (state.steps + i) / self.steps)
-            loss = gradient.loss()
+        losses = []
+        for i in range(allowed(self.workspace, self.steps - state.steps)):
+            self.optimizer.param_groups[0]["lr"] = cooled(self.lr, (state.steps + i) / self.steps)
+            loss = self.workspace.loss()
             losses.append(loss.detach())
-            gradient.backward(loss)
-            work.optimizer.step()
-        words = report("finetune", state, self.steps, losses, cooled(self.lr, state.steps / max(1, self.steps)))
-        after = state.after(len(losses), words["settled_loss"], self.steps)
-        passed = after.steps * KNOTS // max(1, self.steps) > state.steps * KNOTS // max(1, self.steps)
-        return Step(after, knot=passed, report=words)
+            self.workspace.backward(loss)
+            self.optimizer.step()
+        done = state.steps + len(losses)
+        tick = tick_of("finetune", state.steps, self.steps, losses, cooled(self.lr, state.steps / self.steps))
+        passed = done * KNOTS // self.steps > state.steps * KNOTS // self.steps
+        return Step(TrainState(done), passed, tick, outcome_of(done, tick.settled_loss, self.steps))
 
-    def knot(self, work: Tuning) -> Weights:
-        """The model's weights."""
-        return clone(coordinates(work.gradient.model), "cpu")
-
-    def closing(self, work: Tuning, state: TrainState) -> list[Weights]:
+    def closing(self) -> list[Weights]:
         """The end, which training knows nothing of."""
-        return [work.end]
-
-    def save(self, work: Tuning) -> dict[str, Tensor]:
-        """The weights and the optimizer's momentum."""
-        weights = {f"weights.{k}": t for k, t in coordinates(work.gradient.model).items()}
-        return {**weights, **optimizer_tensors(work.optimizer)}
-
-    def load(self, work: Tuning, tensors: Mapping[str, Tensor]) -> None:
-        """Inverse of `save`."""
-        part = "weights."
-        assign(work.gradient.model, {k.removeprefix(part): t for k, t in tensors.items() if k.startswith(part)})
-        load_optimizer(work.optimizer, tensors)
-
-    def state_from(self, values: Mapping[str, Any]) -> TrainState:
-        """Inverse of ``dataclasses.asdict``."""
-        return TrainState(**values)
+        return [self.end]

@@ -2,44 +2,31 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates
 from llpf_plugin.methods.base import Outcome
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.records import Tick
+from llpf_plugin.workspace import Workspace
 
 TICK = 10
 """Gradient steps between two entries of the record; a run can be stopped and resumed there."""
 
 
-@dataclass(frozen=True)
-class TrainState:
-    """Where such a method stands, besides its tensors.
+CURVE_LR = 2.0
+"""Learning rate of curves in units of the task's own: an SGD step on a control point is 2t(1−t) times as long.
 
-    Attributes:
-        steps: gradient steps done.
-        outcome: name of the `Outcome`, None while it goes on.
-    """
+At twice this rate LeNet5's curves collapse.
+"""
 
-    steps: int = 0
-    outcome: str | None = None
 
-    @classmethod
-    def begin(cls, steps: int) -> "TrainState":
-        """The first state of a method that trains for so many steps."""
-        return cls().after(0, 0.0, steps)
-
-    def after(self, done: int, loss: float, steps: int, low: bool = False) -> "TrainState":
-        """The state after ``done`` more steps whose mean loss was ``loss``, of ``steps`` in all."""
-        total = self.steps + done
-        if not math.isfinite(loss):
-            return TrainState(total, Outcome.DIVERGED.name)
-        if low:
-            return TrainState(total, Outcome.LOW.name)
-        return TrainState(total, Outcome.TRAINED.name if total >= steps else None)
+def outcome_of(done: int, loss: float, steps: int) -> Outcome | None:
+    """How training stands after ``done`` steps of ``steps``, the last ones with this mean loss."""
+    if not math.isfinite(loss):
+        return Outcome.DIVERGED
+    return Outcome.TRAINED if done >= steps else None
 
 
 def cooled(lr: float, done: float) -> float:
@@ -50,20 +37,19 @@ def cooled(lr: float, done: float) -> float:
     return lr * min(1.0, max(0.01, 1 - (done - 0.5) / 0.4 * 0.99))
 
 
-def allowed(gradient: Gradient, left: int) -> int:
+def allowed(workspace: Workspace, left: int) -> int:
     """Gradient steps that one tick may take: `TICK`, what is left of the method's own, and of the budget."""
     most = min(TICK, left)
-    return most if gradient.remaining is None else min(most, gradient.remaining)
+    return most if workspace.remaining is None else min(most, workspace.remaining)
 
 
-def report(name: str, state: TrainState, steps: int, losses: Sequence[Tensor], lr: float) -> dict[str, Any]:
-    """The record of one tick, in the words of a walk's; ``gap`` is the number of steps that are left."""
+def tick_of(
+    phase: str, before: int, steps: int, losses: Sequence[Tensor], lr: float, pivots: int | None = None
+) -> Tick:
+    """The record of some gradient steps, in the words of a walk's; ``gap`` is the number of steps that are left."""
     values = torch.stack([loss.float() for loss in losses]).tolist()
-    return {
-        "phase": name, "tick": state.steps, "gap": float(steps - state.steps - len(losses)), "lr": lr,
-        "first_loss": values[0], "settled_loss": sum(values) / len(values), "steps": len(losses), "kept": True,
-        "low": False,
-    }  # fmt: skip
+    left = float(steps - before - len(values))
+    return Tick(phase, before, left, values[0], sum(values) / len(values), len(values), lr=lr, pivots=pivots)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -78,7 +64,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Inverse of `optimizer_tensors`."""
+    """Inverse of `optimizer_tensors`; names of other tensors are left alone."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     optimizer.state.clear()
     for name, tensor in tensors.items():
@@ -86,5 +72,31 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
         if part == "optimizer":
             number, _, key = rest.partition(".")
             p = parameters[int(number)]
-            # Adam counts its steps on the CPU.
-            optimizer.state[p][key] = tensor.to(tensor.device if tensor.dim() == 0 else p.device, copy=True)
+            optimizer.state[p][key] = tensor.to(p.device, copy=True)
+
+
+class OnModel:
+    """What solvers share that change the model's own weights: the point that the search stands on, and how it is kept.
+
+    Attributes:
+        workspace: whose model.
+        optimizer: of its parameters.
+    """
+
+    workspace: Workspace
+    optimizer: torch.optim.Optimizer
+
+    def knot(self) -> Weights:
+        """A copy of the model's coordinates on the CPU."""
+        return clone(coordinates(self.workspace.model), "cpu")
+
+    def save(self) -> dict[str, Tensor]:
+        """The coordinates and the optimizer's tensors."""
+        weights = {f"weights.{k}": t for k, t in coordinates(self.workspace.model).items()}
+        return {**weights, **optimizer_tensors(self.optimizer)}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Inverse of `save`."""
+        own = coordinates(self.workspace.model)
+        assign(self.workspace.model, {k: tensors[f"weights.{k}"] for k in own})
+        load_optimizer(self.optimizer, tensors)

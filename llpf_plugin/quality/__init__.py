@@ -8,6 +8,7 @@ from llpf_plugin.quality.diversity import Diversity, diversity
 from llpf_plugin.quality.flatness import relative_flatness
 from llpf_plugin.quality.layers import LayerTrace, trace_layers
 from llpf_plugin.quality.layerwise import LayerBarrier, layer_barriers
+from llpf_plugin.quality.legs import LegSummary, leg_summaries
 from llpf_plugin.quality.metrics import DEFINITIONS, Definition, Metric
 from llpf_plugin.quality.plane import LossPlane, loss_plane
 from llpf_plugin.quality.saddle import saddle
@@ -24,6 +25,7 @@ __all__ = [
     "Diversity",
     "LayerBarrier",
     "LayerTrace",
+    "LegSummary",
     "LossPlane",
     "Metric",
     "Picked",
@@ -32,6 +34,7 @@ __all__ = [
     "diversity",
     "judge",
     "layer_barriers",
+    "leg_summaries",
     "loss_plane",
     "measure",
     "relative_flatness",

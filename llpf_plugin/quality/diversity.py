@@ -47,12 +47,12 @@ def diversity(
     """Ask evenly spaced points of the path for their answers; an ensemble averages probabilities.
 
     Args:
-        quality: a measured path; its sample and gradient are used.
+        quality: a measured path; its sample and workspace are used.
         split: ``train``, ``validation`` or ``test``.
         points: at least 2; FGE's ensembles have 50.
         progress: called with the number of points done and of all.
     """
-    data = getattr(quality.gradient.task, split)
+    data = getattr(quality.workspace.task, split)
     if data is None:
         return _undefined(split, f"the task has no {split} data")
     places = np.linspace(0, 1, points)
@@ -60,7 +60,7 @@ def diversity(
     try:
         for done, t in enumerate(places, start=1):
             coordinates = quality.path.coordinates(float(t))
-            probabilities, targets = predict(quality.gradient, coordinates, data, quality.sample)
+            probabilities, targets = predict(quality.workspace, coordinates, data, quality.sample)
             answers.append(probabilities)
             if progress:
                 progress(done, points)

@@ -9,7 +9,7 @@ from llpf_plugin.evaluation.point import EVAL_BATCH, reestimate
 from llpf_plugin.geometry.weights import Weights, assign
 from llpf_plugin.quality.metrics import Metric
 from llpf_plugin.tasks.data import Batch, batch_size
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 
 class _Fixed(nn.Module):
@@ -24,31 +24,31 @@ class _Fixed(nn.Module):
         return self.scores
 
 
-def relative_flatness(gradient: Gradient, weights: Weights, sample: int | None = 1000) -> Metric:
+def relative_flatness(workspace: Workspace, weights: Weights, sample: int | None = 1000) -> Metric:
     """``κ = Σ_{s,s'} ⟨w_s, w_s'⟩ · Tr(H_{s,s'})`` over the rows of the last linear layer; smaller is flatter.
 
     The scores are ``z = W·x + c``, so the trace of the block of the Hessian of the mean loss is
     ``mean ‖x‖²·∂²ℓ/∂z_s∂z_s'``, exactly; the loss must be a mean over examples, each a function of its own scores.
 
     Args:
-        gradient: whose model is used as a workspace.
+        workspace: whose model is used as a workspace.
         weights: coordinates of the point.
         sample: training examples, None for all.
 
     Returns:
         κ, or why it is undefined: the model's output is not that of a linear layer.
     """
-    assign(gradient.model, weights)
-    reestimate(gradient, sample)
-    gradient.model.eval()
+    assign(workspace.model, weights)
+    reestimate(workspace, sample)
+    workspace.model.eval()
     total, count = 0.0, 0
-    for batch in gradient.task.train.batches(EVAL_BATCH, sample):
-        last = _last_linear(gradient, batch)
+    for batch in workspace.task.train.batches(EVAL_BATCH, sample):
+        last = _last_linear(workspace, batch)
         if last is None:
             return Metric(None, "the model's output is not that of a linear layer")
         layer, features, scores = last
         gram = layer.weight.detach().double() @ layer.weight.detach().double().T
-        curvature = _curvature(gradient, batch, scores)
+        curvature = _curvature(workspace, batch, scores)
         size = batch_size(batch)
         total += float(torch.einsum("st,nst,n->", gram, curvature, features.double().square().sum(1))) * size
         count += size
@@ -56,7 +56,7 @@ def relative_flatness(gradient: Gradient, weights: Weights, sample: int | None =
 
 
 @torch.no_grad()
-def _last_linear(gradient: Gradient, batch: Batch) -> tuple[nn.Linear, Tensor, Tensor] | None:
+def _last_linear(workspace: Workspace, batch: Batch) -> tuple[nn.Linear, Tensor, Tensor] | None:
     """The linear layer whose output is the model's, its inputs ``[n, features]`` and its outputs ``[n, classes]``."""
     seen: dict[nn.Linear, tuple[Tensor, Tensor]] = {}
     whole: list[Any] = []
@@ -65,10 +65,10 @@ def _last_linear(gradient: Gradient, batch: Batch) -> tuple[nn.Linear, Tensor, T
         if isinstance(module, nn.Linear):
             seen[module] = (inputs[0], output)
 
-    handles = [m.register_forward_hook(listen) for m in gradient.model.modules() if isinstance(m, nn.Linear)]
-    handles.append(gradient.model.register_forward_hook(lambda module, inputs, output: whole.append(output)))
+    handles = [m.register_forward_hook(listen) for m in workspace.model.modules() if isinstance(m, nn.Linear)]
+    handles.append(workspace.model.register_forward_hook(lambda module, inputs, output: whole.append(output)))
     try:
-        gradient.task.score(batch)
+        workspace.task.score(batch)
     finally:
         for handle in handles:
             handle.remove()
@@ -78,11 +78,11 @@ def _last_linear(gradient: Gradient, batch: Batch) -> tuple[nn.Linear, Tensor, T
     return None
 
 
-def _curvature(gradient: Gradient, batch: Batch, scores: Tensor) -> Tensor:
+def _curvature(workspace: Workspace, batch: Batch, scores: Tensor) -> Tensor:
     """``∂²(mean loss)/∂z_s∂z_s'`` of every example by itself, ``[n, classes, classes]``."""
     z = scores.detach().double().requires_grad_()
     with torch.enable_grad():
-        result = gradient.task.objective(_Fixed(z), batch)
+        result = workspace.task.objective(_Fixed(z), batch)
         loss = result[0] if isinstance(result, tuple) else result
         (slope,) = torch.autograd.grad(loss, z, create_graph=True)
         if not slope.requires_grad:  # a loss that is linear in the scores is flat

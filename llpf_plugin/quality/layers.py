@@ -17,7 +17,7 @@ class LayerTrace:
     Attributes:
         layers: names of the layers.
         positions: arc-length position of every knot, ``[knots]``.
-        distance: relative distance to the destination, ``[knots, layers]``; to B where walks from both ends met.
+        distance: relative distance to the destination, ``[knots, layers]``.
         moved: Euclidean length that a layer moves on a segment, ``[knots − 1, layers]``.
         tensors: names of the tensors of ≥ 2 dimensions, which have spheres.
         variance: their variance about their own mean, ``[knots, tensors]``.
@@ -54,7 +54,7 @@ def trace_layers(path: Path, layers: Mapping[str, Sequence[str]]) -> LayerTrace:
         path: any path.
         layers: names of the coordinates of each layer, in the order in which they are to be shown.
     """
-    destination = path.knots[-1 if path.two_sided else path.destination]
+    destination = path.knots[path.destination]
     tensors = [k for own in layers.values() for k in own if destination[k].dim() >= 2]
     distances, moved, variance, mean = [], [], [], []
     before = None

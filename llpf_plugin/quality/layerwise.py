@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llpf_plugin.evaluation.point import evaluate
+from llpf_plugin.evaluation.point import train_loss
 from llpf_plugin.geometry.weights import Weights, lerp, select
 from llpf_plugin.quality.metrics import highest
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class LayerBarrier:
 
 
 def layer_barriers(
-    gradient: Gradient,
+    workspace: Workspace,
     a: Weights,
     b: Weights,
     layers: Mapping[str, Sequence[str]],
@@ -41,7 +41,7 @@ def layer_barriers(
     barrier. Costs about ``2 · layers · points`` evaluations; running statistics are re-estimated at each.
 
     Args:
-        gradient: whose model is used as a workspace.
+        workspace: whose model is used as a workspace.
         a: coordinates of A.
         b: coordinates of B.
         layers: names of the coordinates of each layer.
@@ -51,9 +51,7 @@ def layer_barriers(
     """
 
     def loss(weights: Weights) -> float:
-        score = evaluate(gradient, weights, {"train": gradient.task.train}, sample)[0]["train"]
-        assert score is not None
-        return score.loss
+        return train_loss(workspace, weights, sample)
 
     places = np.linspace(0, 1, points + 1)
     ends = loss(a), loss(b)

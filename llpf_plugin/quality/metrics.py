@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from llpf_plugin.geometry.path import Path
-from llpf_plugin.geometry.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Definition:
         words: how it is computed.
         source: who uses it.
         unit: what its values are: ``loss``, ``share`` (of examples, in [0, 1]), ``weights`` (Euclidean length in weight
-            space), ``ratio`` or ``degrees``.
+            space) or ``ratio``.
     """
 
     title: str
@@ -52,15 +51,13 @@ DEFINITIONS: Mapping[str, Definition] = {
     "integral": Definition("integral", "Σ ½(Lᵢ + Lᵢ₊₁)·Δℓᵢ / Σ Δℓᵢ", "Garipov et al., 2018"),
     "length": Definition("length", "Σ Δℓᵢ over all segments", "Garipov et al., 2018", "weights"),
     "length_ratio": Definition("length ratio", "length / ‖B − A‖; 1 is the line", "Garipov et al., 2018", "ratio"),
-    "turning_angle": Definition("turning angle", "the sum of the angles between successive segments", "", "degrees"),
-    "largest_step": Definition("largest step", "the longest segment, max Δℓᵢ", "", "weights"),
 }
 """Every metric that has one number a path, by name."""
 
 LOSSES = ("dense_maximum", "tolerance", "barrier_midpoint", "barrier_chord", "integral")
 """Metrics of the loss along the path; they are the same functions on every split."""
 
-GEOMETRY = ("length", "length_ratio", "turning_angle", "largest_step")
+GEOMETRY = ("length", "length_ratio")
 """Metrics of the knots alone."""
 
 
@@ -106,32 +103,9 @@ def _metric(function: Callable[[], float], missing: str) -> Metric:
 
 
 def path_metrics(path: Path) -> dict[str, Metric]:
-    """Metrics of the path itself; every knot is read once or twice, one pair at a time."""
+    """Metrics of the path itself; every knot is read once or twice."""
     ratio = path.length_ratio
     return {
         "length": Metric(path.length),
         "length_ratio": Metric(ratio) if ratio < 1e100 else Metric(None, "A and B are the same point"),
-        "turning_angle": Metric(turning_angle(path)),
-        "largest_step": Metric(float(path.segment_lengths.max())),
     }
-
-
-def turning_angle(path: Path) -> float:
-    """The sum of the angles between successive segments, in degrees; segments of length 0 have no direction."""
-    total, before = 0.0, None
-    knot = path.knots[0]
-    for i, length in enumerate(path.segment_lengths):
-        following = path.knots[i + 1]
-        if length > 0:
-            step = {k: (following[k].double() - t.double()) / length for k, t in knot.items()}
-            total += _angle(before, step) if before is not None else 0.0
-            before = step
-        knot = following
-    return float(np.degrees(total))
-
-
-def _angle(u: Weights, v: Weights) -> float:
-    """The angle between two unit vectors; exact for small angles too, where the arc cosine is not (Kahan)."""
-    minus = sum(float((t - v[k]).square().sum()) for k, t in u.items())
-    plus = sum(float((t + v[k]).square().sum()) for k, t in u.items())
-    return 2 * float(np.arctan2(minus**0.5, plus**0.5))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llpf_plugin.evaluation.point import evaluate
+from llpf_plugin.evaluation.point import train_loss
 from llpf_plugin.geometry.weights import Weights, norm
 from llpf_plugin.quality.verdict import Quality
 
@@ -71,9 +71,7 @@ def loss_plane(
     loss = np.zeros((rows, columns))
     for i, j in np.ndindex(rows, columns):
         point = {k: (t.double() + x[j] * along[k] + y[i] * across[k]).to(t.dtype) for k, t in a.items()}
-        score = evaluate(quality.gradient, point, {"train": quality.gradient.task.train}, sample)[0]["train"]
-        assert score is not None
-        loss[i, j] = score.loss
+        loss[i, j] = train_loss(quality.workspace, point, sample)
         if progress:
             progress(i * columns + j + 1, rows * columns)
     return LossPlane(x, y, loss, knots, away, marks, sample)

@@ -11,14 +11,14 @@ from llpf_plugin.errors import MetricError
 from llpf_plugin.evaluation.point import EVAL_BATCH, reestimate
 from llpf_plugin.geometry.weights import Weights, assign
 from llpf_plugin.tasks.data import Data, batch_size
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 
 @contextmanager
-def listening(gradient: Gradient) -> Iterator[list[Any]]:
+def listening(workspace: Workspace) -> Iterator[list[Any]]:
     """A list that collects what the model returns whenever the objective calls it."""
     heard: list[Any] = []
-    handle = gradient.model.register_forward_hook(lambda module, inputs, output: heard.append(output))
+    handle = workspace.model.register_forward_hook(lambda module, inputs, output: heard.append(output))
     try:
         yield heard
     finally:
@@ -26,13 +26,13 @@ def listening(gradient: Gradient) -> Iterator[list[Any]]:
 
 
 @torch.no_grad()
-def predict(gradient: Gradient, weights: Weights, data: Data, sample: int | None = None) -> tuple[Tensor, Tensor]:
+def predict(workspace: Workspace, weights: Weights, data: Data, sample: int | None = None) -> tuple[Tensor, Tensor]:
     """Class probabilities ``[n, classes]`` and integer targets ``[n]`` of a point, on the CPU.
 
     The running statistics are re-estimated; the model runs in eval mode.
 
     Args:
-        gradient: whose model is overwritten with ``weights``.
+        workspace: whose model is overwritten with ``weights``.
         weights: coordinates of the point.
         data: a split.
         sample: examples to re-estimate with and to predict, None for all.
@@ -40,13 +40,13 @@ def predict(gradient: Gradient, weights: Weights, data: Data, sample: int | None
     Raises:
         MetricError: a batch has no integer targets, or the model gives no scores of shape ``[n, classes]``.
     """
-    assign(gradient.model, weights)
-    reestimate(gradient, sample)
-    gradient.model.eval()
+    assign(workspace.model, weights)
+    reestimate(workspace, sample)
+    workspace.model.eval()
     probabilities, targets = [], []
     for batch in data.batches(EVAL_BATCH, sample):
-        with listening(gradient) as heard, gradient.autocast():
-            gradient.task.score(batch)
+        with listening(workspace) as heard, workspace.autocast():
+            workspace.task.score(batch)
         wanted, given = _targets(batch), heard[-1] if heard else None
         if not (isinstance(given, Tensor) and given.dim() == 2 and given.is_floating_point() and given.shape[1] > 1):
             shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__

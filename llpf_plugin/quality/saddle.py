@@ -16,7 +16,7 @@ def saddle(quality: Quality) -> dict[str, Metric]:
     Costs nine evaluations a segment, none where the path was measured at ten points a segment already.
 
     Args:
-        quality: a measured path; its sample and gradient are used.
+        quality: a measured path; its sample and workspace are used.
     """
     rows = quality.rows
     knots = quality.path.knots
@@ -26,10 +26,10 @@ def saddle(quality: Quality) -> dict[str, Metric]:
         rows = []
         for i in range(segments):
             ends = (known[i], known[i + 1])
-            rows += measure_segment(quality.gradient, knots[i], knots[i + 1], SUB_POINTS + 1, quality.sample, ends)
+            rows += measure_segment(quality.workspace, knots[i], knots[i + 1], SUB_POINTS + 1, quality.sample, ends)
     found = {}
     for split in METRIC_SPLITS:
-        if getattr(quality.gradient.task, split) is None:
+        if getattr(quality.workspace.task, split) is None:
             found[split] = Metric(None, f"the task has no {split} data")
             continue
         value = highest(np.array([row[split] for row in rows], dtype=float))

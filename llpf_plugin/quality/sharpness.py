@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from llpf_plugin.evaluation.point import evaluate
+from llpf_plugin.evaluation.point import train_loss
 from llpf_plugin.geometry.weights import Weights, norm
 from llpf_plugin.tasks.data import generator
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 RADII = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2)
 """Relative sizes of the perturbation."""
@@ -34,7 +34,7 @@ class Sharpness:
 
 
 def sharpness(
-    gradient: Gradient,
+    workspace: Workspace,
     weights: Weights,
     radii: Sequence[float] = RADII,
     directions: int = 5,
@@ -44,7 +44,7 @@ def sharpness(
     """The training loss at ``θ + r·‖θ‖·δ/‖δ‖`` with Gaussian ``δ``, running statistics re-estimated at each point.
 
     Args:
-        gradient: whose model is used as a workspace.
+        workspace: whose model is used as a workspace.
         weights: coordinates ``θ`` of the point.
         radii: relative sizes ``r``.
         directions: random directions, the same for every radius.
@@ -59,7 +59,5 @@ def sharpness(
         unit = scale / norm(drawn)
         for i, radius in enumerate(radii):
             point = {k: t + radius * unit * drawn[k] for k, t in weights.items()}
-            score = evaluate(gradient, point, {"train": gradient.task.train}, sample)[0]["train"]
-            assert score is not None
-            losses[i, j] = score.loss
+            losses[i, j] = train_loss(workspace, point, sample)
     return Sharpness(np.array(radii, dtype=float), losses)

@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from llpf_plugin.evaluation.along_path import Row, assemble, measure_point, measure_segment
+from llpf_plugin.errors import LLPFError
+from llpf_plugin.evaluation.along_path import assemble, measure_point, measure_segment
 from llpf_plugin.evaluation.point import Score, evaluate
 from llpf_plugin.geometry.path import Path
 from llpf_plugin.geometry.weights import NEAR, Weights, layers_of, relative_distance, select
 from llpf_plugin.quality.metrics import Metric, highest, loss_metrics, path_metrics
-from llpf_plugin.tasks.task import Task, load_task
-from llpf_plugin.workspace import Compute, Gradient
+from llpf_plugin.records import Row
+from llpf_plugin.tasks.load import load_task
+from llpf_plugin.tasks.task import Task
+from llpf_plugin.workspace import Compute, Workspace
 
 INNER = (0.1, 0.9)
 """Where a merged model is chosen: t in this range, so that the choice is no copy of an end."""
@@ -47,23 +50,23 @@ class Quality:
         path: the path that was measured.
         rows: one a measured point, in order, with its position ``t`` and the index of its ``segment``.
         ends: rows of A, of the last settled knot and of B, test data included.
-        limit: the goal for the training loss, None if there was none.
+        goal: the training loss that the path was to stay under, None if there was none.
         sample: training examples of every measurement, None for all.
         layers: names of the coordinates of each layer, for distances.
-        gradient: the model, data and device that points are evaluated on.
+        workspace: the model, data and device that points are evaluated on.
     """
 
     path: Path
     rows: list[Row]
     ends: Mapping[str, Row]
-    limit: float | None
+    goal: float | None
     sample: int | None
     layers: Mapping[str, Sequence[str]]
-    gradient: Gradient = field(repr=False)
+    workspace: Workspace = field(repr=False)
 
     def column(self, name: str) -> np.ndarray:
         """One quantity over all measured points; NaN where it was not measured."""
-        return np.array([np.nan if row.get(name) is None else row[name] for row in self.rows], dtype=float)
+        return np.array([np.nan if row[name] is None else row[name] for row in self.rows], dtype=float)
 
     @property
     def maximum(self) -> float:
@@ -77,14 +80,19 @@ class Quality:
         return float(np.trapezoid(loss, t))
 
     @property
+    def _end_losses(self) -> tuple[float, float]:
+        a, b = self.ends["A"].train, self.ends["B"].train
+        return (np.nan if a is None else a, np.nan if b is None else b)
+
+    @property
     def tolerance(self) -> float:
         """The dense maximum above the worse end's training loss (the paper's tolerance)."""
-        return self.maximum - max(self.ends["A"]["train"], self.ends["B"]["train"])
+        return self.maximum - max(self._end_losses)
 
     @property
     def barrier(self) -> float:
         """``max L(t) − ½(L(0) + L(1))`` of the training loss (Ainsworth et al., 2023)."""
-        return self.maximum - 0.5 * (self.ends["A"]["train"] + self.ends["B"]["train"])
+        return self.maximum - 0.5 * sum(self._end_losses)
 
     def metrics(self, split: str = "train") -> dict[str, Metric]:
         """Every metric that follows from the dense evaluation, by the names of `DEFINITIONS`.
@@ -92,7 +100,7 @@ class Quality:
         Args:
             split: ``train`` or ``validation``.
         """
-        task = self.gradient.task
+        task = self.workspace.task
         missing = "" if getattr(task, split) is not None else f"the task has no {split} data"
         columns = (self.column("t"), self.column(split), self.column(f"{split}_accuracy"))
         return {**loss_metrics(*columns, missing), **self._geometry}
@@ -103,7 +111,7 @@ class Quality:
 
     @cached_property
     def arrival(self) -> dict[str, float]:
-        """Relative distance of the last settled knot to its destination, by layer; of two walks to each other."""
+        """Relative distance of the last settled knot to its destination, by layer."""
         index = self.path.last_settled
         here, there = self.path.knots[index], self.path.knots[self.path.destination]
         return {layer: relative_distance(select(here, names), there) for layer, names in self.layers.items()}
@@ -123,28 +131,24 @@ class Quality:
         words = f"training loss is at most {self.maximum:.4g} on the whole path"
         if np.isfinite(accuracy).all():
             words += f", accuracy at least {accuracy.min():.2%}"
-        if self.limit is None:
+        if self.goal is None:
             return Criterion("low loss", None, words + " (no goal was set)")
-        return Criterion("low loss", self.maximum <= self.limit, f"{words}; the goal is {self.limit:.4g}")
+        return Criterion("low loss", self.maximum <= self.goal, f"{words}; the goal is {self.goal:.4g}")
 
     def _arrived(self) -> Criterion:
         if not self.path.walked:
             return Criterion("arrival", None, "nothing was walked: the path ends at B by construction")
         layer = max(self.arrival, key=lambda k: self.arrival[k])
         far = self.arrival[layer]
-        who = (
-            ("the walks from both ends met: they are" if self.path.two_sided else "the last settled knot is"),
-            ("of each other" if self.path.two_sided else "of its destination"),
-        )
         words = (
-            f"{who[0]} within {far:.3%} {who[1]} in every layer (farthest: {layer}); "
+            f"the last settled knot is within {far:.3%} of its destination in every layer (farthest: {layer}); "
             f"the closing segment is {self.path.closing_length / max(self.path.length, 1e-300):.2%} of the path"
         )
         return Criterion("arrival", far <= NEAR, words)
 
     def _tested(self) -> Criterion:
-        split = "test" if self.ends["A"].get("test") is not None else "validation"
-        a, last, b = (self.ends[k].get(split) for k in ("A", "last", "B"))
+        split = "test" if self.ends["A"].test is not None else "validation"
+        a, last, b = (self.ends[k][split] for k in ("A", "last", "B"))
         if a is None or b is None or last is None:
             return Criterion("test loss", None, "the task has neither test nor validation data")
         allowed = max(a, b) * TEST_SLACK[0] + TEST_SLACK[1]
@@ -163,24 +167,20 @@ class Quality:
             The weights, where they lie, and their scores on every split, test data included.
         """
         t = self._place(which)
-        gradient = self.gradient
-        splits = {"train": gradient.task.train, "validation": gradient.task.validation, "test": gradient.task.test}
-        scores, buffers = evaluate(gradient, self.path.coordinates(t), splits, self.sample)
+        task = self.workspace.task
+        splits = {"train": task.train, "validation": task.validation, "test": task.test}
+        scores, buffers = evaluate(self.workspace, self.path.coordinates(t), splits, self.sample)
         weights = {**self.path.at(t), **{k: v.cpu() for k, v in buffers.items()}}
         return Picked(t, weights, scores)
 
     def _place(self, which: str | float) -> float:
-        if which == "mid":
-            return 0.5
+        t = check_pick(which)
+        if t is not None:
+            return t
         if which == "end":
             return float(self.path.positions[self.path.last_settled])
-        if which != "best":
-            try:
-                return float(which)
-            except ValueError as error:
-                raise ValueError(f"pick {which!r}: it must be best, mid, end or a number in [0, 1]") from error
-        t = self.column("t")
-        inner = (t >= INNER[0]) & (t <= INNER[1])
+        places = self.column("t")
+        inner = (places >= INNER[0]) & (places <= INNER[1])
         split = "validation" if np.isfinite(self.column("validation")).all() else "train"
         accuracy = np.nan_to_num(self.column(f"{split}_accuracy"), nan=0.0)
         order = np.lexsort((self.column(split), -accuracy))
@@ -188,22 +188,18 @@ class Quality:
             return 0.5
         sound = np.isfinite(self.column("train"))
         candidates = [i for i in order if inner[i] and sound[i]] or [i for i in order if sound[i]]
-        return float(t[candidates[0]]) if candidates else 0.0
+        return float(places[candidates[0]]) if candidates else 0.0
 
     def summary(self) -> dict[str, Any]:
         """The numbers and sentences of the verdict, as JSON values."""
         return {
             "connected": self.connected,
             "criteria": [asdict(c) for c in self.criteria],
-            "maximum": self.maximum,
-            "mean": self.mean,
-            "tolerance": self.tolerance,
-            "barrier": self.barrier,
-            "length_ratio": self.path.length_ratio,
+            "gradient_steps": self.path.cost.gradient_steps,
             "metrics": {split: {k: asdict(m) for k, m in self.metrics(split).items()} for split in METRIC_SPLITS},
-            "goal": self.limit,
+            "goal": self.goal,
             "sample": self.sample,
-            "ends": dict(self.ends),
+            "ends": {name: row.to_json() for name, row in self.ends.items()},
         }
 
 
@@ -222,6 +218,23 @@ class Picked:
     scores: Mapping[str, Score | None]
 
 
+def check_pick(which: str | float) -> float | None:
+    """The position that a pick names, None where it depends on the path.
+
+    Raises:
+        LLPFError: it is none of ``best``, ``mid``, ``end`` and a number in [0, 1].
+    """
+    if which in ("best", "end"):
+        return None
+    try:
+        t = 0.5 if which == "mid" else float(which)
+    except ValueError as error:
+        raise LLPFError(f"pick {which!r}: it must be best, mid, end or a number in [0, 1]") from error
+    if not 0 <= t <= 1:
+        raise LLPFError(f"pick {which}: t lies in [0, 1]")
+    return t
+
+
 def measure(
     path: Path,
     task: Task | str,
@@ -237,29 +250,29 @@ def measure(
         path: any path; its knots are read one after the other.
         task: model and data.
         max_loss: the goal (default: the one that the path was searched for).
-        points: evaluations a segment.
+        points: points evaluated per segment.
         sample: training examples to measure on, None for all.
         compute: device and precision.
         progress: called with the number of segments done and of all.
     """
-    gradient = Gradient(load_task(task), compute)
+    workspace = Workspace(load_task(task), compute)
     segments: list[list[Row]] = []
     last: Row | None = None
     count = len(path.knots) - 1
     for i in range(count):
-        segments.append(measure_segment(gradient, path.knots[i], path.knots[i + 1], points, sample, (last, None)))
+        segments.append(measure_segment(workspace, path.knots[i], path.knots[i + 1], points, sample, (last, None)))
         last = segments[-1][-1]
         if progress:
             progress(i + 1, count)
-    goal = max_loss if max_loss is not None else path.cost.get("goal")
-    return judge(path, segments, gradient, goal, sample)
+    goal = max_loss if max_loss is not None else path.cost.goal
+    return judge(path, segments, workspace, goal, sample)
 
 
 def judge(
-    path: Path, segments: Sequence[Sequence[Row]], gradient: Gradient, goal: float | None, sample: int | None
+    path: Path, segments: Sequence[Sequence[Row]], workspace: Workspace, goal: float | None, sample: int | None
 ) -> Quality:
     """The quality of a path whose segments have been measured: adds the ends and the last settled knot on test data."""
     places = {"A": 0, "last": path.last_settled, "B": len(path.knots) - 1}
-    ends = {k: measure_point(gradient, path.knots[i], sample, test=True) for k, i in places.items()}
+    ends = {k: measure_point(workspace, path.knots[i], sample, test=True) for k, i in places.items()}
     layers = layers_of(list(path.knots[0]))
-    return Quality(path, assemble(path, segments), ends, goal, sample, layers, gradient)
+    return Quality(path, assemble(path, segments), ends, goal, sample, layers, workspace)

@@ -23,7 +23,7 @@ def bands(path: Path) -> list[Band]:
     if len(path.labels) != len(path.knots):
         return []
     found: list[Band] = []
-    names = [str(label.get("leg") or label.get("phase") or "") for label in path.labels]
+    names = [label.leg or label.phase or "" for label in path.labels]
     for i, name in enumerate(names[1:], start=1):
         name = name or (names[i - 1] if i + 1 == len(names) else "")
         left, right = float(path.positions[i - 1]), float(path.positions[i])

@@ -57,8 +57,8 @@ def loss_panel(axes: "Axes", quality: Quality, picked: float | None, line: Seque
         loss = quality.column(split)
         if np.isfinite(loss).any():
             axes.plot(t, np.maximum(loss, FLOOR), color=color, label="training" if split == "train" else split)
-    if quality.limit is not None:
-        axes.axhline(quality.limit, color=INK, ls=(0, (5, 3)), lw=0.9, label=f"goal {quality.limit:.3g}")
+    if quality.goal is not None:
+        axes.axhline(quality.goal, color=INK, ls=(0, (5, 3)), lw=0.9, label=f"goal {quality.goal:.3g}")
     if picked is not None:
         axes.axvline(picked, color=GREEN, lw=1.3, label="merged model")
     axes.plot(

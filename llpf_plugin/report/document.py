@@ -23,12 +23,12 @@ def _run(one: Examined) -> dict[str, Any]:
         {
             "name": run.name, "folder": str(run.folder), "method": run.method, "task": task,
             "task_arguments": arguments, "pair": run.pair, "settings": run.settings,
-            "outcome": outcome.name if outcome is not None else None, "cost": quality.path.cost,
+            "outcome": outcome.name if outcome is not None else None, "cost": quality.path.cost.to_json(),
             **{k: v for k, v in quality.summary().items() if k != "metrics"},
             "metrics": {split: one.metrics(split) for split in METRIC_SPLITS},
             "arrival": quality.arrival,
             "merged": {"t": one.picked.t, "scores": one.picked.scores},
-            "straight_line": list(one.line), "knots": len(quality.path.knots), "points": quality.rows,
+            "straight_line": list(one.line), "knots": len(quality.path.knots), "points": [row.to_json() for row in quality.rows],
             "layers": one.trace, "tensors": one.tensors, "layer_barriers": one.layers, "diversity": one.diversity,
             "sharpness": one.sharpness, "relative_flatness": one.flatness, "plane": one.plane, "notes": one.notes,
         }

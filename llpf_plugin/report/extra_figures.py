@@ -1,11 +1,12 @@
 """Figures of what is asked for, and of how the search went."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from llpf_plugin.quality import Diversity, Sharpness
+from llpf_plugin.records import Tick
 from llpf_plugin.report.curves import ALONG, FLOOR
 from llpf_plugin.report.style import BLUE, CARD, GREEN, MUTED, ORANGE, PURPLE, SERIES, new_figure, plain_log
 
@@ -45,30 +46,20 @@ def sharpness_figure(profiles: Mapping[str, Sharpness]) -> "Figure":
     return figure
 
 
-def walk_figure(record: Sequence[Mapping[str, Any]]) -> "Figure | None":
-    """How the search went: mini-batch loss and distance to go against gradient steps; None without a record of them.
-
-    Of walks from both ends, each has a line of its own.
-    """
-    ticks = [r for r in record if all(isinstance(r.get(k), int | float) for k in ("gap", "settled_loss"))]
-    if len(ticks) < 2:
+def walk_figure(record: Sequence[Tick]) -> "Figure | None":
+    """How the search went: mini-batch loss and distance to go against gradient steps; None without a record of them."""
+    if len(record) < 2:
         return None
-    steps = [r.get("gradient_steps", i) for i, r in enumerate(ticks)]
-    undone = [i for i, r in enumerate(ticks) if not r.get("kept", True)]
-    losses = np.maximum(np.nan_to_num([float(r["settled_loss"]) for r in ticks], nan=np.inf), FLOOR)
+    steps = [tick.gradient_steps for tick in record]
+    undone = [i for i, tick in enumerate(record) if not tick.kept]
+    losses = np.maximum(np.nan_to_num([tick.settled_loss for tick in record], nan=np.inf), FLOOR)
     losses = np.where(np.isfinite(losses), losses, np.nan)
     figure = new_figure((CARD[0], 3.6))
     above, below = figure.subplots(2, 1, sharex=True)
-    sides = [r.get("side", "A") for r in ticks]
-    for side, style in (("A", "-"), ("B", "--")):
-        own = [i for i, s in enumerate(sides) if s == side]
-        line = {"ls": style, "marker": ".", "lw": 1.3, "ms": 4, "label": f"walker from {side}"}
-        above.plot([steps[i] for i in own], [ticks[i]["gap"] for i in own], color=BLUE, **line)
-        below.plot([steps[i] for i in own], [losses[i] for i in own], color=ORANGE, **{**line, "label": None})
+    above.plot(steps, [tick.gap for tick in record], ".-", color=BLUE, lw=1.3, ms=4)
+    below.plot(steps, losses, ".-", color=ORANGE, lw=1.3, ms=4)
     above.set_ylabel("distance to go")
     above.set_ylim(bottom=0)
-    if len(set(sides)) > 1:
-        above.legend()
     below.plot([steps[i] for i in undone], [losses[i] for i in undone], "x", color=MUTED, ms=6, label="move undone")
     plain_log(below)
     below.set_ylabel("mini-batch loss")

@@ -1,8 +1,6 @@
 """One picture of a path: loss and accuracy along it, and how far each part of the network still has to go."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from llpf_plugin.quality import Quality, trace_layers
 from llpf_plugin.report.bands import bands, shade
@@ -11,16 +9,13 @@ from llpf_plugin.report.layer_figures import NAMED
 from llpf_plugin.report.style import depth_colors, drawing, new_figure, save
 
 
-def draw_path(
-    quality: Quality, place: str | Path, picked: float | None = None, slices: Mapping[str, Any] | None = None
-) -> Path:
+def draw_path(quality: Quality, place: str | Path, picked: float | None = None) -> Path:
     """Write the picture of a measured path.
 
     Args:
         quality: the measured path.
         place: file to write; the suffix says the format (png, svg, pdf).
         picked: position of the merged model.
-        slices: coordinates by phase; with fewer than two, the model's top-level modules are drawn.
 
     Raises:
         LLPFError: matplotlib is not installed.
@@ -30,7 +25,7 @@ def draw_path(
         above, middle, below = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1.6, 2.2])
         loss_panel(above, quality, picked, ())
         accuracy_panel(middle, quality, picked)
-        parts = _parts(quality, slices)
+        parts = _parts(quality)
         trace = trace_layers(quality.path, parts)
         shade(below, bands(quality.path), names=False)
         for i, color in enumerate(depth_colors(len(parts))):
@@ -48,14 +43,13 @@ def draw_path(
 def title(quality: Quality) -> str:
     """The verdict in one line."""
     verdict = "connected" if quality.connected else "not connected"
-    steps = quality.path.cost.get("gradient_steps")
+    steps = quality.path.cost.gradient_steps
     words = f"{verdict}: training loss at most {quality.maximum:.3g}, length ratio {quality.path.length_ratio:.2f}"
     return words + (f", {steps} gradient steps" if steps is not None else "")
 
 
-def _parts(quality: Quality, slices: Mapping[str, Any] | None) -> dict[str, list[str]]:
-    if slices is not None and len(slices) > 1:
-        return {name: sorted(own) for name, own in slices.items()}
+def _parts(quality: Quality) -> dict[str, list[str]]:
+    """The model's top-level modules."""
     parts: dict[str, list[str]] = {}
     for name in quality.path.knots[0]:
         parts.setdefault(name.split(".")[0], []).append(name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from llpf_plugin.errors import LLPFError, OrderError, RunError
-from llpf_plugin.evaluation.along_path import linear_losses
+from llpf_plugin.evaluation.along_path import losses_on_line
 from llpf_plugin.order import layer_order
 from llpf_plugin.preflight import LayerStatistics, fits, layer_statistics, raise_errors
 from llpf_plugin.quality import (
@@ -27,8 +27,8 @@ from llpf_plugin.quality import (
     sharpness,
     trace_layers,
 )
-from llpf_plugin.runs.read import StoredRun
-from llpf_plugin.search.origin import OriginQuality
+from llpf_plugin.quality.origin import OriginQuality
+from llpf_plugin.runs.stored import StoredRun
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute
 
@@ -97,7 +97,7 @@ def measure_run(
         run.path, task, points=points, sample=sample, compute=compute,
         progress=lambda done, total: tell(f"{run.name}: path", done, total),
     )  # fmt: skip
-    return OriginQuality.of(found) if run.asked.get("b") == "origin" else found
+    return OriginQuality.of(found) if run.asked.b == "origin" else found
 
 
 def examine(run: StoredRun, quality: Quality, extras: Collection[str] = (), tell: Tell = silent) -> Examined:
@@ -114,7 +114,7 @@ def examine(run: StoredRun, quality: Quality, extras: Collection[str] = (), tell
         raise LLPFError(f"there is no {', '.join(sorted(unknown))} to measure; there are {', '.join(EXTRAS)}")
     path = quality.path
     layers, notes = _layers(quality)
-    line = linear_losses(quality.gradient, path.knots[0], path.knots[-1], LINE_POINTS, quality.sample)
+    line = losses_on_line(quality.workspace, path.knots[0], path.knots[-1], LINE_POINTS, quality.sample)
     found = Examined(
         run, quality, quality.pick("best" if run.picked is None else run.picked), line,
         trace_layers(path, layers), layer_statistics(path.knots[0], path.knots[-1]),
@@ -128,7 +128,7 @@ def examine(run: StoredRun, quality: Quality, extras: Collection[str] = (), tell
 
 def _layers(quality: Quality) -> tuple[Mapping[str, Sequence[str]], list[str]]:
     """Coordinates by layer in the order of the data flow; as the model lists them if that cannot be had."""
-    task, moving = quality.gradient.task, set(quality.path.knots[0])
+    task, moving = quality.workspace.task, set(quality.path.knots[0])
     try:
         order = layer_order(task.model, task.example_inputs())
     except (OrderError, RuntimeError) as error:
@@ -139,10 +139,12 @@ def _layers(quality: Quality) -> tuple[Mapping[str, Sequence[str]], list[str]]:
 
 def _other_verdict(run: StoredRun, quality: Quality) -> list[str]:
     """A note if the search had found another maximum than was measured now, on the same points and data."""
-    before = (run.verdict or {}).get("maximum")
+    if run.verdict is None:
+        return []
+    before = run.verdict.maximum
     same = run.settings.get("points") == len(quality.rows) // max(1, len(quality.path.knots) - 1)
-    same = same and (run.verdict or {}).get("sample") == quality.sample
-    if not same or not isinstance(before, int | float) or np.isclose(before, quality.maximum, rtol=0.02, atol=1e-5):
+    same = same and run.verdict.sample == quality.sample
+    if not same or np.isclose(before, quality.maximum, rtol=0.02, atol=1e-5):
         return []
     return [
         f"quality.json says that the dense maximum is {before:.4g}, measured again it is {quality.maximum:.4g}: "
@@ -171,7 +173,7 @@ def _add_saddle(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell
 def _add_layers(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
     a, b = found.quality.path.knots[0], found.quality.path.knots[-1]
     found.layers = layer_barriers(
-        found.quality.gradient, a, b, layers, sample=_sample(found),
+        found.quality.workspace, a, b, layers, sample=_sample(found),
         progress=lambda d, n: tell(f"{found.run.name}: layers", d, n),
     )  # fmt: skip
 
@@ -189,14 +191,14 @@ def _add_sharpness(found: Examined, layers: Mapping[str, Sequence[str]], tell: T
     for done, (name, t) in enumerate(places.items(), start=1):
         weights = found.quality.path.coordinates(t)
         found.sharpness = {
-            **found.sharpness, name: sharpness(found.quality.gradient, weights, sample=_sample(found))
+            **found.sharpness, name: sharpness(found.quality.workspace, weights, sample=_sample(found))
         }  # fmt: skip
         tell(f"{found.run.name}: sharpness", done, len(places))
 
 
 def _add_flatness(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
     found.flatness = {
-        name: relative_flatness(found.quality.gradient, found.quality.path.coordinates(t), _sample(found))
+        name: relative_flatness(found.quality.workspace, found.quality.path.coordinates(t), _sample(found))
         for name, t in _places(found).items()
     }
 

@@ -102,7 +102,7 @@ def tree_drawn(names: Sequence[str], joins: Sequence[Join]) -> Drawn:
 
 def comparison_figures(examined: Sequence[Examined]) -> Iterator[Drawn]:
     """The figures that show all runs at once."""
-    goals = {one.quality.limit for one in examined}
+    goals = {one.quality.goal for one in examined}
     goal = goals.pop() if len(goals) == 1 else None
     dots = [curves.Dot(o.run.name, o.run.method, gradient_steps(o), o.quality.maximum) for o in examined]
     words = "Lower and further left is better."

@@ -71,22 +71,17 @@ def new_figure(size: tuple[float, float] = CARD) -> "Figure":
     return figure
 
 
-def plain_log(axes: "Axes", axis: str = "y") -> None:
-    """A logarithmic axis with numbers as people write them: 0.01, not a power of ten."""
+def plain_log(axes: "Axes") -> None:
+    """A logarithmic y axis with numbers as people write them: 0.01, not a power of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    if axis == "y":
-        axes.set_yscale("log")
-        low, high = axes.get_ylim()
-    else:
-        axes.set_xscale("log")
-        low, high = axes.get_xlim()
-    own = axes.yaxis if axis == "y" else axes.xaxis
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
     decades = high / max(low, 1e-300)
     subs = (1.0,) if decades > 300 else (1.0, 3.0) if decades > 20 else (1.0, 2.0, 5.0)
-    own.set_major_locator(LogLocator(subs=subs, numticks=12))
-    own.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    own.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def depth_colors(count: int) -> list[Any]:

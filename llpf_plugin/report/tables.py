@@ -17,8 +17,8 @@ SPLIT_NAMES = {"train": "training", "validation": "validation", "test": "test"}
 
 def gradient_steps(one: Examined) -> float | None:
     """Of a run; None where they are not recorded."""
-    steps = one.quality.path.cost.get("gradient_steps")
-    return float(steps) if isinstance(steps, int | float) else None
+    steps = one.quality.path.cost.gradient_steps
+    return None if steps is None else float(steps)
 
 
 def comparison_table(examined: Sequence[Examined]) -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def comparison_table(examined: Sequence[Examined]) -> list[dict[str, Any]]:
 
     def rank(one: Examined) -> tuple[bool, float, float]:
         steps = gradient_steps(one)
-        reached = one.quality.limit is not None and one.quality.maximum <= one.quality.limit
+        reached = one.quality.goal is not None and one.quality.maximum <= one.quality.goal
         cost = steps if reached and steps is not None else np.inf
         return (not reached, cost, one.quality.maximum)
 
@@ -56,11 +56,11 @@ def method_table(examined: Sequence[Examined]) -> list[dict[str, Any]]:
     rows = []
     for method, own in methods.items():
         steps = [s for o in own if (s := gradient_steps(o)) is not None]
-        reached = [o for o in own if o.quality.limit is not None and o.quality.maximum <= o.quality.limit]
+        reached = [o for o in own if o.quality.goal is not None and o.quality.maximum <= o.quality.goal]
         rows.append(
             {
                 "method": method, "runs": len(own), "pairs": len({o.run.pair for o in own}), "reached": len(reached),
-                "goal": any(o.quality.limit is not None for o in own), "steps": _spread(steps),
+                "goal": any(o.quality.goal is not None for o in own), "steps": _spread(steps),
                 "maximum": _spread([o.quality.maximum for o in own]),
                 "ratio": _spread([o.quality.path.length_ratio for o in own]),
             }
@@ -78,7 +78,7 @@ def _spread(values: Sequence[float]) -> str:
 def tiles(one: Examined) -> list[tuple[str, str, str]]:
     """The numbers that a person looks for first: label, value, and what to see it beside."""
     quality, scores = one.quality, one.picked.scores
-    goal = "no goal was set" if quality.limit is None else f"goal {number(quality.limit)}"
+    goal = "no goal was set" if quality.goal is None else f"goal {number(quality.goal)}"
     split = next((s for s in ("test", "validation", "train") if scores.get(s)), "train")
     merged = scores.get(split)
     tiles = [
@@ -99,7 +99,7 @@ def score_rows(one: Examined) -> list[tuple[str, list[tuple[str, str]]]]:
     rows = []
     for name, key in (("A", "A"), ("B", "B"), ("last settled knot", "last")):
         row = quality.ends[key]
-        rows.append((name, [_score(row.get(s), row.get(f"{s}_accuracy"), s) for s in SPLITS]))
+        rows.append((name, [_score(row[s], row[f"{s}_accuracy"], s) for s in SPLITS]))
     merged = [one.picked.scores.get(s) for s in SPLITS]
     cells = [_score(x.loss if x else None, x.accuracy if x else None, s) for x, s in zip(merged, SPLITS, strict=True)]
     rows.append(("merged model", cells))
@@ -142,26 +142,24 @@ def metric_cell(metric: Metric, unit: str) -> tuple[str, str]:
         return "", metric.why
     if unit == "share":
         return percent(metric.value), ""
-    return (f"{metric.value:.3g}°" if unit == "degrees" else number(metric.value)), ""
+    return number(metric.value), ""
 
 
 def costs(one: Examined) -> list[tuple[str, str]]:
     """What the search cost."""
     path = one.quality.path
-    cost = path.cost
-    kept = sum(1 for r in path.record if r.get("kept"))
-    memory = cost.get("peak_memory")
+    cost, kept = path.cost, sum(tick.kept for tick in path.record)
     rows = [
         ("gradient steps", number(gradient_steps(one))),
         ("time of the search", duration(_seconds(one))),
-        ("ticks", f"{len(path.record)}, {kept} kept" if path.record and "kept" in path.record[0] else "not recorded"),
-        ("knots", f"{len(path.knots)}, {cost.get('dropped', 0)} dropped as superfluous"),
-        ("repairs", str(cost.get("repairs", 0))),
-        ("peak memory, all in", f"{memory / 2**20:.0f} MiB" if isinstance(memory, int | float) else "not recorded"),
+        ("ticks", f"{len(path.record)}, {kept} kept" if path.record else "not recorded"),
+        ("knots", f"{len(path.knots)}, {cost.dropped} redundant ones removed"),
+        ("repairs", str(cost.repairs)),
+        ("peak memory, all in", "not recorded" if cost.peak_memory is None else f"{cost.peak_memory / 2**20:.0f} MiB"),
         ("measured points", f"{len(one.quality.rows)}, on {one.quality.sample or 'all'} training examples"),
     ]
-    known = {"gradient_steps", "seconds", "dropped", "repairs", "goal", "peak_memory"}
-    return rows + [(k.replace("_", " "), plain(v)) for k, v in cost.items() if k not in known]
+    legs = [(f"leg {name}", f"{leg.steps} gradient steps, {leg.outcome.lower()}") for name, leg in cost.legs.items()]
+    return rows + legs
 
 
 def settings(one: Examined) -> list[tuple[str, str]]:
@@ -172,10 +170,9 @@ def settings(one: Examined) -> list[tuple[str, str]]:
     rows += [
         (k.replace("_", " "), str(run.info[k])) for k in ("a", "b", "command", "torch", "threads") if k in run.info
     ]
-    rows += [(k.replace("_", " "), plain(v)) for k, v in run.settings.items() if k != "method"]
+    rows += [(k.replace("_", " "), plain(v)) for k, v in run.settings.items()]
     return rows
 
 
 def _seconds(one: Examined) -> float | None:
-    seconds = one.quality.path.cost.get("seconds")
-    return float(seconds) if isinstance(seconds, int | float) else None
+    return one.quality.path.cost.seconds

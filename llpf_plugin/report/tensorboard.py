@@ -1,13 +1,12 @@
 """Watching a long run in TensorBoard: a callback for `find_path`."""
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.search.find import Search
-from llpf_plugin.search.progress import Callback
+from llpf_plugin.records import Tick
+from llpf_plugin.search.progress import Callback, Searching
 
 LEFT_OUT = ("tick", "gradient_steps", "stretch")
 """Numbers of a tick that are places, not values."""
@@ -31,25 +30,24 @@ class TensorBoard(Callback):
         self._open: Any = lambda purge: SummaryWriter(str(folder), purge_step=purge)
         self._writer: Any = None
 
-    def on_start(self, search: Search) -> None:
+    def on_start(self, search: Searching) -> None:
         """Open the file; a resumed run hides what came after the state that it resumes from."""
-        self._writer = self._open(search.gradient.steps or None)
-        levels = search.levels
-        words = f"goal: training loss ≤ {levels.goal:.4g}; the worse end has {levels.ends:.4g}"
-        self._writer.add_text("goal", words, search.gradient.steps)
+        self._writer = self._open(search.workspace.steps or None)
+        words = f"goal: training loss ≤ {search.goal.loss:.4g}; the worse end has {search.goal.ends:.4g}"
+        self._writer.add_text("goal", words, search.workspace.steps)
         self._writer.flush()
 
-    def on_tick(self, search: Search, report: Mapping[str, Any]) -> None:
+    def on_tick(self, search: Searching, tick: Tick) -> None:
         """The numbers of a tick, such as distance to go, share, and losses."""
         if self._writer is None:
             return
-        for name, value in report.items():
+        for name, value in tick.to_json().items():
             number = isinstance(value, int | float) and name not in LEFT_OUT
             if number and math.isfinite(value):
-                self._writer.add_scalar(f"search/{name}", value, search.gradient.steps)
+                self._writer.add_scalar(f"search/{name}", value, search.workspace.steps)
         self._writer.flush()
 
-    def on_end(self, search: Search) -> None:
+    def on_end(self, search: Searching) -> None:
         """The dense path: losses and accuracies against a thousandth of the path."""
         if self._writer is None:
             return
@@ -57,8 +55,8 @@ class TensorBoard(Callback):
         for i, (left, right) in enumerate(zip(path.positions, path.positions[1:], strict=False)):
             rows = search.progress.segments.get(f"{search.progress.chain[i]}-{search.progress.chain[i + 1]}", [])
             for row in rows[1 if i else 0 :]:
-                place = round(1000 * float(left + row["u"] * (right - left)))
+                place = round(1000 * float(left + row.u * (right - left)))
                 for name in ("train", "train_accuracy", "validation", "validation_accuracy"):
-                    if row.get(name) is not None and math.isfinite(row[name]):
+                    if row[name] is not None and math.isfinite(row[name]):
                         self._writer.add_scalar(f"path/{name}", row[name], place)
         self._writer.close()

@@ -2,7 +2,7 @@
 
 ::
 
-    run.json                what was asked: task, settings, inputs and their fingerprints
+    run.json                what was asked: task, method, inputs and their fingerprints
     buffers.safetensors     A's and B's buffers
     knots/000012.safetensors
     state.json              the search as it stood, and which file holds its tensors
@@ -13,23 +13,20 @@ import json
 import shutil
 import time
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from llpf_plugin.errors import RunError
 from llpf_plugin.files import atomic_write, plain, remove_leftovers, write_json
-from llpf_plugin.search.find import Search
-from llpf_plugin.methods.base import Outcome
-from llpf_plugin.geometry.knots import Chain
-from llpf_plugin.geometry.path import Path as LossPath
-from llpf_plugin.search.progress import Callback
 from llpf_plugin.geometry.weights import Weights
-
-FORMAT, VERSION = "llpf-run", 1
+from llpf_plugin.records import Tick
+from llpf_plugin.runs.asked import FORMAT, VERSION, Asked, differences
+from llpf_plugin.runs.read import read_asked, read_document, read_json, read_tensors
+from llpf_plugin.search.progress import Callback, Searching
 
 
 class KnotFolder:
@@ -37,7 +34,7 @@ class KnotFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._superfluous: list[int] = []
+        self._discarded: list[int] = []
 
     def put(self, knot: int, weights: Weights) -> None:
         """Write a knot."""
@@ -50,13 +47,13 @@ class KnotFolder:
 
     def discard(self, knots: Iterable[int]) -> None:
         """Note that knots may go once no saved state names them."""
-        self._superfluous.extend(knots)
+        self._discarded.extend(knots)
 
     def sweep(self) -> None:
         """Remove what was discarded."""
-        for knot in self._superfluous:
+        for knot in self._discarded:
             self._file(knot).unlink(missing_ok=True)
-        self._superfluous.clear()
+        self._discarded.clear()
 
     def _file(self, knot: int) -> Path:
         return self.folder / f"{knot:06d}.safetensors"
@@ -92,17 +89,15 @@ class RunFolder(Callback):
             RunError: it holds another run, or other files.
         """
         if self.exists:
-            raise RunError(f"{self.folder} holds a run already: add --resume to go on with it, or name another with -o")
+            raise RunError(f"{self.folder} already holds a run: add --resume to continue it, or name another with -o")
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise RunError(f"{self.folder} is not an empty folder and holds no run: name another folder with -o")
 
-    def create(
-        self, asked: Mapping[str, Any], start: Weights, end: Weights, info: Mapping[str, Any] | None = None
-    ) -> None:
+    def create(self, asked: Asked, start: Weights, end: Weights, info: Mapping[str, Any] | None = None) -> None:
         """Begin a run.
 
         Args:
-            asked: what the run depends on, as JSON values; a resumed run must ask the same.
+            asked: what the run depends on; a resumed run must ask the same.
             start: A's buffers.
             end: B's buffers.
             info: what else is good to know.
@@ -118,8 +113,8 @@ class RunFolder(Callback):
             for k, t in part.items()
         }
         atomic_write(self.folder / "buffers.safetensors", lambda place: save_file(both, place))
-        document = {"format": FORMAT, "version": VERSION, "asked": dict(asked), "info": dict(info or {})}
-        write_json(self.folder / "run.json", document)
+        head = {"format": FORMAT, "version": VERSION, "written_by": f"llpf-plugin {version('llpf-plugin')}"}
+        write_json(self.folder / "run.json", plain({**head, "asked": asked.to_json(), "info": dict(info or {})}))
 
     def abandon(self) -> None:
         """Remove what a run that was refused before its first state was saved has written, and the folder if empty."""
@@ -131,34 +126,22 @@ class RunFolder(Callback):
         if not self.folder.is_symlink() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def asked(self) -> dict[str, Any]:
-        """What the run in the folder was asked for.
+    def check_same(self, asked: Asked) -> None:
+        """Refuse to resume a run that was asked for something else, or that another version wrote.
 
         Raises:
-            RunError: no run, another version, or not readable.
+            RunError: names what differs, with both values, or the version.
         """
-        document = self._json("run.json")
-        if document.get("format") != FORMAT or document.get("version") != VERSION:
-            found = f"{document.get('format')} {document.get('version')}"
-            raise RunError(f"{self.folder / 'run.json'} is of {found}, this program reads {FORMAT} {VERSION}")
-        asked = document.get("asked")
-        if not isinstance(asked, dict):
-            raise RunError(f"{self.folder / 'run.json'} does not say what was asked: it was edited or damaged")
-        return asked
-
-    def check_same(self, asked: Mapping[str, Any]) -> None:
-        """Refuse to resume a run that was asked for something else.
-
-        Raises:
-            RunError: names what differs, with both values.
-        """
-        before = self.asked()
-        now = json.loads(json.dumps(dict(asked)))
-        differ = [k for k in sorted(before | now) if before.get(k) != now.get(k)]
-        if differ:
-            words = "; ".join(f"{k} was {before.get(k)!r}, is {now.get(k)!r}" for k in differ)
-            remedy = "Resume with what it was started with, or name another folder with -o"
-            raise RunError(f"{self.folder} holds another run: {words}. {remedy}")
+        document = read_document(self.folder)
+        if document["version"] != VERSION:
+            raise RunError(
+                f"{self.folder} was written by {document.get('written_by', 'llpf-plugin 0.1')}, whose runs this version "
+                "can report but not resume: start again in another folder (-o)"
+            )
+        now = Asked.from_json(json.loads(json.dumps(plain(asked.to_json()))))
+        if differ := differences(read_asked(self.folder), now):
+            remedy = "Resume with the same settings, or name another folder with -o"
+            raise RunError(f"{self.folder} holds another run: {'; '.join(differ)}. {remedy}")
 
     def load(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         """The saved state, None if the run was stopped before its first."""
@@ -166,15 +149,15 @@ class RunFolder(Callback):
         remove_leftovers(self.folder / "knots")
         if not (self.folder / "state.json").is_file():
             return None
-        document = self._json("state.json")
+        document = read_json(self.folder / "state.json")
         name = document["tensors"]
         return document["progress"], read_tensors(self.folder / name) if name else {}
 
-    def save(self, search: Search) -> None:
+    def save(self, search: Searching) -> None:
         """Write the search as it stands; what the state before named is removed only afterwards."""
         began = time.monotonic()
         values, tensors = search.snapshot()
-        name = f"state-{len(values['record']):07d}-{search.gradient.steps}.safetensors" if tensors else None
+        name = f"state-{len(values['record']):07d}-{search.workspace.steps}.safetensors" if tensors else None
         if name:
             cpu = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
             atomic_write(self.folder / name, lambda place: save_file(cpu, place))
@@ -186,21 +169,21 @@ class RunFolder(Callback):
         now = time.monotonic()
         self._next = now + max(self.every, 10 * (now - began))
 
-    def on_start(self, search: Search) -> None:
+    def on_start(self, search: Searching) -> None:
         """Save once the ends are measured."""
         self.save(search)
 
-    def on_tick(self, search: Search, report: Mapping[str, Any]) -> None:
+    def on_tick(self, search: Searching, tick: Tick) -> None:
         """Save every few seconds, and when a stop was asked for."""
         if search.stop or time.monotonic() >= self._next:
             self.save(search)
 
-    def on_measure(self, search: Search, done: int, total: int) -> None:
+    def on_measure(self, search: Searching, done: int, total: int) -> None:
         """Save every few seconds, and at the end."""
         if search.stop or done == total or time.monotonic() >= self._next:
             self.save(search)
 
-    def on_end(self, search: Search) -> None:
+    def on_end(self, search: Searching) -> None:
         """Write the path's manifest, after which the state is no longer needed."""
         self.save(search)
         path = search.path()
@@ -208,76 +191,11 @@ class RunFolder(Callback):
             "format": "llpf-path",
             "version": VERSION,
             "knots": search.progress.chain,
-            "labels": list(path.labels),
+            "labels": [label.to_json() for label in path.labels],
             "ties": dict(path.ties),
             "outcome": path.outcome.name if path.outcome else None,
-            "cost": dict(path.cost),
+            "cost": path.cost.to_json(),
             "positions": [float(t) for t in path.positions],
             "length_ratio": path.length_ratio,
         }
         write_json(self.folder / "path.json", plain(manifest))
-
-    def path(self) -> LossPath:
-        """The finished path, its knots read from the folder as they are asked for.
-
-        Raises:
-            RunError: the run has not ended, or a file is missing or damaged.
-        """
-        if not self.finished:
-            raise RunError(f"{self.folder} holds no finished path: resume the run first")
-        document = self._json("path.json")
-        if document.get("version") != VERSION:
-            raise RunError(
-                f"{self.folder / 'path.json'} is of version {document.get('version')}, this program reads {VERSION}"
-            )
-        both = read_tensors(self.folder / "buffers.safetensors")
-        record = self._json("state.json")
-        try:
-            return self._path(document, both, record["progress"]["record"])
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, RunError):
-                raise
-            words = f"{type(error).__name__}: {error}"
-            raise RunError(f"{self.folder / 'path.json'} does not describe a path ({words}): it was edited") from error
-
-    def _path(self, document: dict[str, Any], both: Weights, record: Any) -> LossPath:
-        """The path that a manifest describes; the first and the last knot are read."""
-        chain = Chain(self.knots, document["knots"])
-        ends = [self._end(side, chain[knot], both, document["ties"]) for side, knot in (("A", 0), ("B", -1))]
-        outcome = Outcome[document["outcome"]] if document["outcome"] else None
-        labels = document["labels"]
-        if not (isinstance(labels, list) and len(labels) == len(chain) and all(isinstance(x, dict) for x in labels)):
-            raise ValueError(f"{len(chain)} knots, but not as many labels")
-        return LossPath(chain, ends[0], ends[1], labels, document["ties"], outcome, record, document["cost"])
-
-    @staticmethod
-    def _end(side: str, knot: Weights, buffers: Weights, ties: Mapping[str, str]) -> Weights:
-        """The complete state dict of an end: its knot, the further names of tied tensors, and its buffers."""
-        own = {k.partition(".")[2]: t for k, t in buffers.items() if k.startswith(side + ".")}
-        return {**knot, **{name: knot[k] for name, k in ties.items()}, **own}
-
-    def _json(self, name: str) -> dict[str, Any]:
-        place = self.folder / name
-        try:
-            document = json.loads(place.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise RunError(f"{place} is missing: {self.folder} is no run's folder, or it is incomplete") from error
-        except (OSError, ValueError) as error:
-            raise RunError(f"{place} cannot be read ({error}): it was edited or damaged") from error
-        if not isinstance(document, dict):
-            raise RunError(f"{place} is not a run's file: it was edited or damaged")
-        return document
-
-
-def read_tensors(place: Path) -> Weights:
-    """The tensors of a safetensors file.
-
-    Raises:
-        RunError: it is missing or damaged.
-    """
-    try:
-        return load_file(place)
-    except FileNotFoundError as error:
-        raise RunError(f"{place} is missing: the run's folder is incomplete") from error
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{place} cannot be read ({error}): it was damaged") from error

@@ -1,165 +1,128 @@
-"""A run's folder as the report needs it: its path, what was asked, and what in it does not fit together."""
+"""Reading a run's folder: what was asked for, and the finished path."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
-from llpf_plugin.checkpoint import fingerprint
 from llpf_plugin.errors import RunError
+from llpf_plugin.geometry.knots import Chain
 from llpf_plugin.geometry.path import Path as LossPath
-from llpf_plugin.runs.folder import RunFolder
 from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.methods.base import Outcome
+from llpf_plugin.records import Cost, Knot, Tick
+from llpf_plugin.runs.asked import FORMAT, VERSION, Asked
+
+READABLE = (1, VERSION)
+"""Versions of run folders that can be read."""
 
 
-@dataclass(frozen=True)
-class StoredRun:
-    """A finished run, read from its folder.
-
-    Attributes:
-        folder: where it lies.
-        name: what the report calls it.
-        path: the path, its knots read when they are asked for.
-        asked: what the run depends on.
-        info: what else is known of it.
-        verdict: ``quality.json`` as it was written, None if there is none.
-        notes: what in the folder does not fit together.
-    """
-
-    folder: Path
-    name: str
-    path: LossPath
-    asked: Mapping[str, Any]
-    info: Mapping[str, Any]
-    verdict: Mapping[str, Any] | None
-    notes: tuple[str, ...]
-
-    @property
-    def method(self) -> str:
-        """The method that searched the path."""
-        return str(self.asked.get("method") or self.settings.get("method") or self.path.cost.get("method") or "llpf")
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """What was asked of the search."""
-        settings = self.asked.get("settings")
-        return settings if isinstance(settings, Mapping) else {}
-
-    @property
-    def task(self) -> tuple[str, dict[str, Any]]:
-        """The task's name and arguments."""
-        return str(self.asked.get("task")), dict(self.asked.get("task_arguments") or {})
-
-    @property
-    def pair(self) -> tuple[Any, Any]:
-        """Fingerprints of A and B."""
-        return self.asked.get("a"), self.asked.get("b")
-
-    @property
-    def picked(self) -> float | None:
-        """Position of the merged model, None where the folder does not say."""
-        merged = (self.verdict or {}).get("merged")
-        t = merged.get("t") if isinstance(merged, Mapping) else None
-        return float(t) if isinstance(t, int | float) and 0 <= t <= 1 else None
-
-
-def open_run(folder: str | Path, name: str | None = None) -> StoredRun:
-    """Read a finished run from its folder.
-
-    Args:
-        folder: what ``llpf-merge -o`` wrote.
-        name: what to call it (default: the folder's name).
+def read_asked(folder: Path) -> Asked:
+    """What the run in a folder was asked for.
 
     Raises:
-        RunError: no run, not finished, of another version, a file missing, damaged or edited beyond reading.
+        RunError: no run, an unknown version, or not readable.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise RunError(f"{folder} is no folder: name the folder of a run, as llpf-merge -o wrote it")
-    run = RunFolder(folder)
-    asked = run.asked()
-    path = run.path()
-    document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    info = document.get("info") if isinstance(document.get("info"), Mapping) else {}
-    verdict, note = _verdict(folder)
-    notes = [*note, *_wrong_ends(path, asked), *_wrong_positions(folder, path)]
-    return StoredRun(folder, name or folder.resolve().name, path, asked, info, verdict, tuple(notes))
+    document = read_document(folder)
+    read = Asked.from_version_1 if document["version"] == 1 else Asked.from_json
+    try:
+        return read(document["asked"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{folder / 'run.json'} does not say what was asked: it was edited or damaged") from error
 
 
-def name_runs(folders: Sequence[Path]) -> list[str]:
-    """The shortest endings of the folders' paths that tell them apart."""
-    parts = [folder.resolve().parts for folder in folders]
-    for depth in range(1, max((len(p) for p in parts), default=1) + 1):
-        names = ["/".join(p[-depth:]) for p in parts]
-        if len(set(names)) == len(names):
-            return names
-    raise RunError("the same run is named twice: name every run once")
+def read_info(folder: Path) -> Mapping[str, Any]:
+    """What else is known of the run in a folder."""
+    info = read_document(folder).get("info")
+    return info if isinstance(info, Mapping) else {}
 
 
-def check_comparable(runs: Sequence[StoredRun]) -> None:
-    """Refuse to compare losses that are not of one objective on the same data.
+def read_document(folder: Path) -> dict[str, Any]:
+    """The whole of ``run.json``.
 
     Raises:
-        RunError: the runs are of different tasks, or of one task with different arguments.
+        RunError: no run, an unknown version, or not readable.
     """
-    first = runs[0]
-    for run in runs[1:]:
-        if run.task != first.task:
-            one, other = (f"{r.name} is of {_task_words(r)}" for r in (first, run))
-            raise RunError(
-                f"runs of different tasks cannot be compared, for their losses mean different things: {one}, {other}. "
-                "Report them one at a time"
-            )
+    document = read_json(folder / "run.json")
+    _check_version(folder / "run.json", document, FORMAT)
+    return document
 
 
-def _task_words(run: StoredRun) -> str:
-    name, arguments = run.task
-    return " ".join([name, *(f"{k}={v}" for k, v in arguments.items())])
+def read_path(folder: Path, knots: Any) -> LossPath:
+    """The finished path, its knots read from ``knots`` as they are asked for.
 
-
-def _verdict(folder: Path) -> tuple[Mapping[str, Any] | None, list[str]]:
-    place = folder / "quality.json"
+    Raises:
+        RunError: the run has not ended, or a file is missing or damaged.
+    """
+    place = folder / "path.json"
     if not place.is_file():
-        return None, ["quality.json is missing: the verdict that the search came to is not known"]
+        raise RunError(f"{folder} holds no finished path: resume the run first")
+    document = read_json(place)
+    _check_version(place, document, "llpf-path")
+    buffers = read_tensors(folder / "buffers.safetensors")
+    state = read_json(folder / "state.json")
+    try:
+        return _path(document, buffers, state["progress"]["record"], knots)
+    except RunError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        words = f"{type(error).__name__}: {error}"
+        raise RunError(f"{place} does not describe a path ({words}): it was edited") from error
+
+
+def _path(document: Mapping[str, Any], buffers: Weights, record: Iterable[Any], knots: Any) -> LossPath:
+    """The path that a manifest describes; the first and the last knot are read."""
+    chain, ties = Chain(knots, document["knots"]), document["ties"]
+    start, end = (_end(side, chain[knot], buffers, ties) for side, knot in (("A", 0), ("B", -1)))
+    labels = [Knot.from_json(label) for label in document["labels"]]
+    if len(labels) != len(chain):
+        raise ValueError(f"{len(chain)} knots, but {len(labels)} labels")
+    outcome = Outcome.__members__.get(document["outcome"] or "")
+    ticks, cost = [Tick.from_json(tick) for tick in record], Cost.from_json(document["cost"])
+    return LossPath(chain, start, end, labels, ties, outcome, ticks, cost)
+
+
+def _end(side: str, knot: Weights, buffers: Weights, ties: Mapping[str, str]) -> Weights:
+    """The complete state dict of an end: its knot, the further names of tied tensors, and its buffers."""
+    own = {k.partition(".")[2]: t for k, t in buffers.items() if k.startswith(side + ".")}
+    return {**knot, **{name: knot[k] for name, k in ties.items()}, **own}
+
+
+def _check_version(place: Path, document: Mapping[str, Any], kind: str) -> None:
+    if document.get("format") != kind or document.get("version") not in READABLE:
+        found = f"{document.get('format')} {document.get('version')}"
+        raise RunError(f"{place} is of {found}; this program reads {kind} {READABLE[0]} to {READABLE[-1]}")
+
+
+def read_json(place: Path) -> dict[str, Any]:
+    """A JSON document of a run.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
     try:
         document = json.loads(place.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(f"{place} is missing: {place.parent} is not a run folder, or it is incomplete") from error
     except (OSError, ValueError) as error:
-        return None, [f"quality.json cannot be read ({error}): it was edited or damaged"]
-    if not isinstance(document, Mapping):
-        return None, ["quality.json is not a verdict: it was edited or damaged"]
-    return document, []
+        raise RunError(f"{place} cannot be read ({error}): it was edited or damaged") from error
+    if not isinstance(document, dict):
+        raise RunError(f"{place} is not a run's file: it was edited or damaged")
+    return document
 
 
-def _wrong_ends(path: LossPath, asked: Mapping[str, Any]) -> list[str]:
-    """Notes on ends that are not the checkpoints whose fingerprints the run has; an aligned B, or none, has none."""
-    found = []
-    for side, end in (("a", path.start), ("b", path.end)):
-        want = asked.get(side)
-        if side == "b" and (asked.get("align") or want == "origin"):
-            continue
-        if isinstance(want, str) and want not in _fingerprints(end, path.ties):
-            found.append(
-                f"the path's end {side.upper()} is not the checkpoint that run.json has the fingerprint of: "
-                "a file of this folder was edited or exchanged"
-            )
-    return found
+def read_tensors(place: Path) -> Weights:
+    """The tensors of a safetensors file.
 
-
-def _fingerprints(end: Weights, ties: Mapping[str, str]) -> set[str]:
-    """Fingerprints of an end with and without the names that files may leave out."""
-    untied = {k: t for k, t in end.items() if k not in ties}
-    whole = (end, untied)
-    return {fingerprint(w) for w in (*whole, *({k: t for k, t in w.items() if "num_batches" not in k} for w in whole))}
-
-
-def _wrong_positions(folder: Path, path: LossPath) -> list[str]:
-    """A note if the knots do not lie where ``path.json`` says."""
-    stored = json.loads((folder / "path.json").read_text(encoding="utf-8")).get("positions")
+    Raises:
+        RunError: it is missing or damaged.
+    """
     try:
-        same = stored is None or np.allclose(np.array(stored, dtype=float), path.positions, atol=1e-6)
-    except (TypeError, ValueError):
-        same = False
-    return [] if same else ["path.json has other positions than its knots: path.json or a knot was edited"]
+        return load_file(place)
+    except FileNotFoundError as error:
+        raise RunError(f"{place} is missing: the run folder is incomplete") from error
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{place} cannot be read ({error}): it was damaged") from error

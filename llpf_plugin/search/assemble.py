@@ -1,134 +1,131 @@
-"""How the knots of a walk become part of the path: labelled, thinned, put in place."""
+"""How the knots of a search become part of the path: labelled, thinned, put in place."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
-from llpf_plugin.evaluation.goal import Levels
-from llpf_plugin.evaluation.point import borrowed, evaluate
+from llpf_plugin.evaluation.point import borrowed, train_loss
 from llpf_plugin.geometry.knots import Knots
+from llpf_plugin.geometry.path import simplify
 from llpf_plugin.geometry.weights import Weights, lerp
-from llpf_plugin.llpf import common_spheres as legs
-from llpf_plugin.methods.base import Outcome
-from llpf_plugin.search.progress import Progress, Stretch, trails
-from llpf_plugin.search.settings import Settings
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.methods.base import Outcome, Plan, Solver, Stretch
+from llpf_plugin.records import Knot, LegCost, Tick
+from llpf_plugin.search.progress import Fresh, Progress
+from llpf_plugin.workspace import Workspace
 
 ENDED = (Outcome.ARRIVED.name, Outcome.SHORT.name)
 """Outcomes of a stretch that was walked to its end."""
 
+BLOCK = 32
+"""Knots that are looked at together when redundant ones are dropped; shorter walks keep every knot."""
+
 SAMPLE, INNER = 500, (0.5, 0.25, 0.75)
-"""Training examples, and places on a chord, that decide which knots are superfluous; the verdict rests on neither."""
+"""Training examples, and places on a chord, that decide which knots are redundant; the verdict rests on neither."""
 
 
 @dataclass(frozen=True)
-class Weave:
+class PathAssembler:
     """Works on a search's progress and knots.
 
     Attributes:
         progress: the chain of knots, their labels, and the fresh ones.
         knots: where they are kept.
-        gradient: evaluates chords.
-        settings: say how much loss a dropped knot may cost.
-        levels: likewise.
-        destination: the knot where the last stretch of the walk itself ends; the segment to it is the closing one.
+        workspace: evaluates chords.
+        plan: says how much loss a dropped knot may cost.
+        sample: training examples to measure on at most.
     """
 
     progress: Progress
     knots: Knots
-    gradient: Gradient
-    settings: Settings
-    levels: Levels
-    destination: int
+    workspace: Workspace
+    plan: Plan
+    sample: int | None
 
-    def label(self, stretch: Stretch, report: Mapping[str, Any]) -> dict[str, Any]:
-        """What a knot of a stretch is called; one that was walked backwards has not settled on the way to B."""
-        backwards = self.progress.chain.index(stretch.start) > self.progress.chain.index(stretch.end)
-        leg = {"leg": stretch.leg} if stretch.leg else {}
-        words = {k: report.get(k) for k in ("phase", "tick", "low")}
-        return {"kind": "reversed" if backwards else "settled", **words, **leg}
+    def keep(self, knot: Weights, stretch: Stretch, tick: Tick | None) -> None:
+        """Add a settled knot, and drop redundant ones once a block is full.
 
-    def keep(self, knot: Weights, side: str, label: dict[str, Any]) -> None:
-        """Add a settled knot to its walker's trail, and drop superfluous ones once a block is full."""
-        stretch, trail = self.progress.todo[0], self.progress.fresh[side]
-        trail.knots.append(self._add(knot, {**label, "side": self._side(stretch, side)}))
-        if trail.full(label["low"]):
-            with borrowed(self.gradient):
-                dropped = trail.thin(stretch.start if side == "A" else stretch.end, self._keeps_loss)
-            self.discard(dropped)
+        A block's last knot stays, so that one with a low loss is waited for.
+        """
+        fresh, label = self.progress.fresh, self._label(stretch, tick)
+        fresh.knots.append(self._add(knot, label))
+        waiting = len(fresh.knots) - fresh.looked
+        if waiting >= BLOCK and (label.low or waiting >= 2 * BLOCK):
+            with borrowed(self.workspace):
+                self._thin(fresh, stretch.start)
 
-    def _side(self, stretch: Stretch, walker: str) -> str:
-        """On which side of the path's meeting place a knot lies: a repair may lie on one side altogether."""
-        if stretch.leg == legs.UP:
-            return "B"
-        start, end = (self.progress.labels.get(str(i), {}).get("side", "A") for i in (stretch.start, stretch.end))
-        return start if start == end and stretch.strictness > 0 else walker
+    def _thin(self, fresh: Fresh, start: int) -> None:
+        """Drop what the last block can do without."""
+        block = fresh.knots[fresh.looked :]
+        before = fresh.knots[fresh.looked - 1] if fresh.looked else start
+        kept = simplify([before, *block], self._keeps_loss)[1:]
+        fresh.knots[fresh.looked :] = kept
+        fresh.looked = len(fresh.knots)
+        self.discard(set(block) - set(kept))
+        self.progress.dropped += len(block) - len(kept)
 
-    def _add(self, knot: Weights, label: dict[str, Any]) -> int:
+    def _keeps_loss(self, i: int, j: int) -> bool:
+        """Whether the chord between two knots is nowhere worse than its ends by more than the plan's slack."""
+        p, q = self.knots.get(i), self.knots.get(j)
+        limit = max(self._sampled(p), self._sampled(q)) + self.plan.slack
+        return all(self._sampled(lerp(p, q, u)) <= limit for u in INNER)
+
+    def _sampled(self, weights: Weights) -> float:
+        return train_loss(self.workspace, weights, min(SAMPLE, self.sample or SAMPLE))
+
+    def _label(self, stretch: Stretch, tick: Tick | None) -> Knot:
+        """Where a knot of a stretch comes from; one that was walked backwards has not settled on the way to B."""
+        chain = self.progress.chain
+        kind = "reversed" if chain.index(stretch.start) > chain.index(stretch.end) else "settled"
+        if tick is None:
+            return Knot(kind, leg=stretch.leg)
+        return Knot(kind, tick.phase, tick.tick, tick.low, stretch.leg)
+
+    def _add(self, knot: Weights, label: Knot) -> int:
         p = self.progress
         self.knots.put(p.next_knot, knot)
         p.labels[str(p.next_knot)] = label
         p.next_knot += 1
         return p.next_knot - 1
 
-    def _keeps_loss(self, i: int, j: int) -> bool:
-        """Whether the chord between two knots is nowhere worse than its ends by more than the setting ``thin``."""
-        slack = self.levels.room / 20 if self.settings.thin is None else self.settings.thin
-        p, q = self.knots.get(i), self.knots.get(j)
-        limit = max(self._sampled(p), self._sampled(q)) + slack
-        return all(self._sampled(lerp(p, q, u)) <= limit for u in INNER)
-
-    def _sampled(self, weights: Weights) -> float:
-        limit = min(SAMPLE, self.settings.sample or SAMPLE)
-        score = evaluate(self.gradient, weights, {"train": self.gradient.task.train}, limit)[0]["train"]
-        assert score is not None
-        return score.loss
-
-    def join(self, stretch: Stretch, closing: Sequence[Weights], outcome: str | None, curve: bool) -> None:
-        """Put the fresh knots in place of what lay between the stretch's ends; a failed repair changes nothing.
-
-        Args:
-            stretch: the one that has ended, the first of those to be walked.
-            closing: what leads from the last settled knot to the stretch's end, the end included.
-            outcome: of its finder, None where the budget ran out.
-            curve: whether ``closing`` is a trained curve.
-        """
+    def join(self, stretch: Stretch, solver: Solver) -> None:
+        """Put the fresh knots in place of what lay between the ends of a stretch; a failed repair changes nothing."""
         p = self.progress
-        outcome = outcome or Outcome.BUDGET.name
-        arrived = outcome in ENDED
+        outcome = p.ended or Outcome.BUDGET.name
         if stretch.strictness == 0:
-            p.outcome, p.walked = outcome, self.gradient.steps
-        if stretch.leg and stretch.strictness == 0:
-            p.legs[stretch.leg] = {"outcome": outcome, "steps": self.gradient.steps - p.begun}
+            p.outcome, p.walked = outcome, self.workspace.steps
+            if stretch.leg:
+                p.legs[stretch.leg] = LegCost(outcome, self.workspace.steps - p.begun)
         if stretch.open:
             self._reach(stretch)
-        fresh = [*p.fresh["A"].knots, *reversed(p.fresh["B"].knots)]
-        if arrived or stretch.strictness == 0:
-            label = {**self.label(stretch, {"phase": "closing"}), "side": self._side(stretch, "B")}
-            if curve:
-                label = {"kind": "curve", "phase": "curve", "side": "A"}
-            elif stretch.end == self.destination:
-                label |= {"kind": "closing", "side": "B"}
-            fresh += [self._add(weights, dict(label)) for weights in closing[:-1]]
+        replaced = list(p.fresh.knots)
+        if outcome in ENDED or stretch.strictness == 0:
+            fresh = [*p.fresh.knots, *self._close(stretch, solver)]
             i, j = sorted((p.chain.index(stretch.start), p.chain.index(stretch.end)))
-            fresh = fresh if p.chain[i] == stretch.start else fresh[::-1]
-            fresh, p.chain[i + 1 : j] = p.chain[i + 1 : j], fresh
-        self.discard([] if stretch.polish else fresh, superfluous=False)
+            replaced = p.chain[i + 1 : j]
+            p.chain[i + 1 : j] = fresh if p.chain[i] == stretch.start else fresh[::-1]
+        self.discard(replaced)
         p.todo.pop(0)
-        p.fresh, p.state = trails(), None
+        p.fresh, p.state, p.ended = Fresh(), None, None
+
+    def _close(self, stretch: Stretch, solver: Solver) -> list[int]:
+        """The knots that follow the last settled one: the closing ones of the walk itself, or those of a curve."""
+        label = replace(self._label(stretch, None), phase="closing")
+        if solver.closes_with == "curve":
+            label = Knot("curve", "curve")
+        elif stretch.end == self.plan.stretches[-1].end:
+            label = replace(label, kind="closing")
+        return [self._add(weights, label) for weights in solver.closing()[:-1]]
 
     def _reach(self, stretch: Stretch) -> None:
         """The last knot of an open stretch becomes its end; one that reached nothing ends where it began."""
-        p, trail = self.progress, self.progress.fresh["A"]
-        last = trail.knots.pop() if trail.knots else None
+        p = self.progress
+        last = p.fresh.knots.pop() if p.fresh.knots else None
         self.knots.put(stretch.end, self.knots.get(stretch.start if last is None else last))
-        label = {**self.label(stretch, {}), "side": self._side(stretch, "A"), **p.labels.get(str(last), {})}
-        p.labels[str(stretch.end)] = {**label, "kind": "end"} if stretch.end == 1 else label
-        self.discard([] if last is None else [last], superfluous=False)
+        label = self._label(stretch, None) if last is None else p.labels[str(last)]
+        p.labels[str(stretch.end)] = replace(label, kind="end") if stretch.end == 1 else label
+        self.discard([] if last is None else [last])
 
-    def discard(self, knots: Collection[int], superfluous: bool = True) -> None:
-        """Forget knots; those that the path can do without are counted."""
+    def discard(self, knots: Collection[int]) -> None:
+        """Forget knots."""
         self.knots.discard(sorted(knots))
         for knot in knots:
             del self.progress.labels[str(knot)]
-        self.progress.dropped += len(knots) if superfluous else 0

@@ -1,108 +1,132 @@
 """What a running search consists of, and what a caller may hang into it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
-from llpf_plugin.search.trail import Trail
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from llpf_plugin.search.find import Search
+from llpf_plugin.evaluation.goal import Ends, Goal
+from llpf_plugin.geometry.path import Path
+from llpf_plugin.methods.base import Stretch
+from llpf_plugin.records import Knot, LegCost, Record, Row, Tick
+from llpf_plugin.workspace import Workspace
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """A piece of the path that is to be found: from knot to knot, and how strictly (0: the walk itself).
+@dataclass
+class Fresh(Record):
+    """The knots of the stretch that is being searched, in the order in which it settled on them.
 
-    One whose end comes before its start on the path is walked backwards, and its knots are reversed. One that is
-    ``open`` walks towards the origin, and its end is the last knot that it reaches. With ``polish`` it is the whole
-    path, trained as a chain of knots: until it comes under ``target``, or without one for all of its steps.
+    Attributes:
+        knots: what is left of them, by identifier.
+        looked: how many of them have been looked at for dropping.
     """
 
-    start: int
-    end: int
-    strictness: int = 0
-    leg: str = ""
-    open: bool = False
-    polish: bool = False
-    target: float | None = None
+    knots: list[int] = field(default_factory=list)
+    looked: int = 0
+
+
+@dataclass
+class Progress:
+    """All that changes while a search runs; with the solver's tensors it is enough to continue.
+
+    Attributes:
+        chain: knots of the path so far, from A's (0) to B's (1).
+        todo: stretches still to be searched, the first one under way.
+        labels: of every knot, by identifier as text.
+        fresh: knots of the stretch under way.
+        state: the solver's, None between stretches.
+        ended: name of the outcome of the stretch under way, None while it continues.
+        outcome: of the search itself, without repairs.
+        round: repairs begun.
+        steps: gradient steps.
+        begun: gradient steps before the stretch under way.
+        walked: gradient steps of the search itself, without repairs.
+        seconds: spent so far, earlier sessions included.
+        ends: A and B, measured.
+        segments: rows of the segments measured so far, by "knot-knot".
+        record: one entry a tick.
+        next_knot: the identifier of the next knot.
+        dropped: knots dropped as redundant.
+        legs: how the walk of each leg ended, by the leg's name.
+    """
+
+    chain: list[int] = field(default_factory=lambda: [0, 1])
+    todo: list[Stretch] = field(default_factory=lambda: [Stretch(0, 1)])
+    labels: dict[str, Knot] = field(default_factory=lambda: {"0": Knot("start"), "1": Knot("end")})
+    fresh: Fresh = field(default_factory=Fresh)
+    state: dict[str, Any] | None = None
+    ended: str | None = None
+    outcome: str | None = None
+    round: int = 0
+    steps: int = 0
+    begun: int = 0
+    walked: int = 0
+    seconds: float = 0.0
+    ends: Ends | None = None
+    segments: dict[str, list[Row]] = field(default_factory=dict)
+    record: list[Tick] = field(default_factory=list)
+    next_knot: int = 2
+    dropped: int = 0
+    legs: dict[str, LegCost] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The progress as a mapping of JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Progress":
+        """Inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError, AttributeError: the values are not a search's progress.
+        """
+        ends = values["ends"]
+        typed = {
+            "todo": [Stretch.from_json(s) for s in values["todo"]],
+            "labels": {name: Knot.from_json(knot) for name, knot in values["labels"].items()},
+            "fresh": Fresh.from_json(values["fresh"]),
+            "ends": ends and Ends(Row.from_json(ends["A"]), Row.from_json(ends["B"]), ends["batch"]),
+            "segments": {name: [Row.from_json(row) for row in rows] for name, rows in values["segments"].items()},
+            "record": [Tick.from_json(tick) for tick in values["record"]],
+            "legs": {name: LegCost.from_json(leg) for name, leg in values["legs"].items()},
+        }
+        return cls(**{**values, **typed})
+
+
+class Searching(Protocol):
+    """A running search, as callbacks see it.
+
+    Attributes:
+        workspace: the model, and the counter of gradient steps.
+        progress: all that changes.
+        goal: what the path is to stay under.
+        stop: set it, and the search stops after its tick.
+    """
+
+    workspace: Workspace
+    progress: Progress
+    goal: Goal
+    stop: bool
+
+    def path(self) -> Path:
+        """The path as it stands."""
+
+    def snapshot(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """All that a resumed search needs: JSON values, and the tensors of the solver."""
 
 
 class Callback:
     """What a caller may hang into the loop; every method may be left out."""
 
-    def on_start(self, search: "Search") -> None:
+    def on_start(self, search: Searching) -> None:
         """The ends have been measured and the goal is known."""
 
-    def on_tick(self, search: "Search", report: Mapping[str, Any]) -> None:
-        """A tick is done; ``report`` is its record."""
+    def on_tick(self, search: Searching, tick: Tick) -> None:
+        """A tick is done."""
 
-    def on_measure(self, search: "Search", done: int, total: int) -> None:
-        """So many segments of the dense path have been measured."""
+    def on_measure(self, search: Searching, done: int, total: int) -> None:
+        """So many segments of the path have been measured."""
 
-    def on_end(self, search: "Search") -> None:
+    def on_end(self, search: Searching) -> None:
         """The search is over."""
-
-
-@dataclass
-class Progress:
-    """All that changes while a search runs, as JSON values; with the finder's tensors it is enough to go on.
-
-    Attributes:
-        chain: knots of the path so far, from A's (0) to B's (1).
-        fresh: knots of the stretch that is being walked, by the end that their walker set out from: ``A``, ``B``.
-        labels: of every knot.
-        todo: stretches still to be walked, the first one under way.
-        round: repairs begun.
-        polished: whether polishing was begun.
-        former: the path before polishing (chain, segments, outcome), until the polished one has been measured.
-        state: the finder's, None between stretches.
-        steps: gradient steps.
-        begun: gradient steps before the stretch under way.
-        walked: gradient steps of the walk itself, without repairs.
-        segments: rows of the segments measured so far, by "knot-knot".
-        ends: rows of A and B, and the mean mini-batch loss.
-        record: one entry a tick.
-        next_knot: the identifier of the next knot.
-        dropped: knots dropped as superfluous.
-        outcome: of the first walk.
-        seconds: spent so far, earlier sessions included.
-        legs: what the walk of each leg came to, by the leg's name: its outcome and its gradient steps.
-    """
-
-    chain: list[int]
-    fresh: dict[str, Trail]
-    labels: dict[str, dict[str, Any]]
-    todo: list[Stretch]
-    round: int
-    state: dict[str, Any] | None
-    steps: int
-    begun: int
-    walked: int
-    segments: dict[str, list[dict[str, Any]]]
-    ends: dict[str, Any]
-    record: list[dict[str, Any]]
-    next_knot: int
-    dropped: int
-    outcome: str | None
-    seconds: float
-    legs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    polished: bool = False
-    former: dict[str, Any] | None = None
-
-    @classmethod
-    def new(cls) -> "Progress":
-        """Before the first tick: the straight line from A to B, all of it to be walked."""
-        labels = {"0": {"kind": "start", "side": "A"}, "1": {"kind": "end", "side": "B"}}
-        return cls([0, 1], trails(), labels, [Stretch(0, 1)], 0, None, 0, 0, 0, {}, {}, [], 2, 0, None, 0.0)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Progress":
-        """Inverse of ``dataclasses.asdict``."""
-        fresh = {side: Trail(**trail) for side, trail in values["fresh"].items()}
-        return cls(**{**values, "fresh": fresh, "todo": [Stretch(**s) for s in values["todo"]]})
-
-
-def trails() -> dict[str, Trail]:
-    """No knots yet on either side."""
-    return {"A": Trail(), "B": Trail()}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from llpf_plugin.errors import TaskError
+from llpf_plugin.order.trace.inputs import map_tensors, tensors_in
 
 Batch = Any
 """What one call of the objective takes: ``(inputs, targets)`` for the built-in classification."""
@@ -143,14 +144,19 @@ class LoaderData:
 
 def move_batch(batch: Batch, device: torch.device) -> Batch:
     """Every tensor of a nested batch, moved to ``device``."""
-    return torch.utils._pytree.tree_map(
-        lambda x: x.to(device, non_blocking=True) if isinstance(x, Tensor) else x, batch
-    )
+    return map_tensors(lambda tensor: tensor.to(device, non_blocking=True), batch)
 
 
 def batch_size(batch: Batch) -> int:
-    """The number of examples of a batch: the length of its first tensor."""
-    return next(len(x) for x in torch.utils._pytree.tree_leaves(batch) if isinstance(x, Tensor))
+    """The number of examples of a batch: the length of its first tensor.
+
+    Raises:
+        TaskError: it holds no tensor with a dimension.
+    """
+    size = next((len(tensor) for tensor in tensors_in(batch) if tensor.dim() > 0), None)
+    if size is None:
+        raise TaskError(f"a batch holds no tensor that tells its number of examples: it is a {type(batch).__name__}")
+    return size
 
 
 def crop_and_flip(padding: int = 4, flip: bool = True) -> Augment:

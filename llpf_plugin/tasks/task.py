@@ -1,13 +1,7 @@
 """A task: what a checkpoint alone does not say. Model, objective, and training, validation and test data."""
 
-import importlib
-import importlib.util
-import sys
-import sysconfig
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,12 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llpf_plugin.errors import TaskError
+from llpf_plugin.order.trace.inputs import Inputs
 from llpf_plugin.tasks.data import Batch, Data
-
-_INSTALLED = tuple(sysconfig.get_path(k) for k in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 Objective = Callable[[nn.Module, Batch], Tensor | tuple[Tensor, Tensor]]
 """``(model, batch)`` to the mean loss over the batch (0-d), or to that and the number of correct answers (0-d)."""
+
+TRACED = 2
+"""Training examples of the batch that tells how the objective calls the model."""
 
 
 def classification(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -32,7 +28,7 @@ def classification(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a task knows about good settings for walks on it; options override them.
+    """What a task knows about good settings for searches on it; options override them.
 
     Attributes:
         batch_size: examples of one gradient step.
@@ -63,6 +59,8 @@ class Task:
         name: how the task is called in reports.
         defaults: settings that suit it.
         recipe: how the demo and the examples train an endpoint (epochs, lr, weight_decay, …).
+        build: makes the network again, with fresh initial weights; `load_task` knows how by calling the task's factory.
+        inputs: makes of a batch what the model is called with, for tracing; None for what the objective calls it with.
     """
 
     model: nn.Module
@@ -73,6 +71,8 @@ class Task:
     name: str = "task"
     defaults: Defaults = field(default_factory=Defaults)
     recipe: Mapping[str, float] = field(default_factory=dict)
+    build: Callable[[], nn.Module] | None = None
+    inputs: Callable[[Batch], Inputs] | None = None
 
     def to(self, device: torch.device | str) -> "Task":
         """The same task with model and data on ``device``."""
@@ -85,94 +85,46 @@ class Task:
         result = self.objective(self.model, batch)
         return result if isinstance(result, tuple) else (result, None)
 
-    def example_inputs(self) -> Any:
-        """Two training examples' inputs, for tracing the layer order."""
-        inputs = next(iter(self.train.batches(2, limit=2)))
-        inputs = inputs[0] if isinstance(inputs, tuple | list) else inputs
-        return inputs[:2] if isinstance(inputs, Tensor) else inputs
+    def fresh_model(self, seed: int) -> nn.Module:
+        """The network made again under a seed: initial weights that have nothing in common with the model's.
+
+        Raises:
+            TaskError: the task was given a model and does not know how it is made.
+        """
+        if self.build is None:
+            raise TaskError(f"the task {self.name!r} cannot make its model again: give Task(…, build=…)")
+        torch.manual_seed(seed)
+        return self.build()
+
+    def example_inputs(self) -> Inputs:
+        """What the model is called with on a few training examples, for tracing.
+
+        Raises:
+            TaskError: the objective does not call the model itself.
+        """
+        batch = next(iter(self.train.batches(TRACED, limit=TRACED)))
+        return _overheard(self, batch) if self.inputs is None else Inputs.of(self.inputs(batch))
 
 
-def load_task(spec: str | Task, arguments: Mapping[str, Any] | None = None) -> Task:
-    """A task from its name or its factory.
+class _Heard(Exception):  # noqa: N818 - ends a call whose arguments are known
+    """Thrown by a model that was called, with what it was called with."""
 
-    Args:
-        spec: a `Task`; a built-in name such as ``digits/resnet``; ``module:function``; or ``file.py:function``.
-        arguments: keyword arguments of the factory.
 
-    Raises:
-        TaskError: an unknown name, a file or function that is missing, or a factory that fails; the cause is named.
-    """
-    if isinstance(spec, Task):
-        return spec
-    factory = _custom(spec) if ":" in spec else _built_in(spec)
+def _overheard(task: Task, batch: Batch) -> Inputs:
+    """The arguments of the objective's first call of the model; the model itself does not run."""
+
+    def listen(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        raise _Heard(args, kwargs)
+
+    handle = task.model.register_forward_pre_hook(listen, with_kwargs=True)
     try:
-        task = factory(**(arguments or {}))
-    except TaskError:
-        raise
-    except Exception as error:
-        raise TaskError(
-            f"the task {spec!r} could not be built: {type(error).__name__}: {error}{_where(error)}"
-        ) from error
-    if not isinstance(task, Task):
-        raise TaskError(f"{spec!r} returned {type(task).__name__}; a task factory returns an llpf_plugin.Task")
-    return replace(task, name=spec) if task.name == "task" else task
-
-
-def _built_in(name: str) -> Callable[..., Task]:
-    from llpf_plugin.tasks import BUILT_IN
-
-    if name not in BUILT_IN:
-        known = ", ".join(sorted(BUILT_IN))
-        raise TaskError(
-            f"there is no built-in task {name!r}; there are {known}. Your own: file.py:function or module:function"
-        )
-    module, function = BUILT_IN[name].split(":")
-    return getattr(importlib.import_module(module), function)
-
-
-def _custom(spec: str) -> Callable[..., Task]:
-    place, _, function = spec.rpartition(":")
-    if place.endswith(".py") and not Path(place).is_file():
-        raise TaskError(f"the task file {place!r} does not exist")
-    try:
-        module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
-    except Exception as error:
-        raise TaskError(f"importing {place!r} failed: {type(error).__name__}: {error}{_where(error)}") from error
-    factory = getattr(module, function, None)
-    if not callable(factory):
-        names = (
-            ", ".join(n for n in vars(module) if not n.startswith("_") and callable(vars(module)[n]))
-            or "nothing callable"
-        )
-        raise TaskError(f"{place!r} has no function {function!r}; it has {names}")
-    return factory
-
-
-def _import_module(name: str) -> Any:
-    """A module, of the current folder too: console scripts do not look there."""
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        return importlib.import_module(name)
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            task.objective(task.model, batch)
+    except _Heard as heard:
+        return Inputs(*heard.args)
     finally:
-        sys.path.remove(here)
-
-
-def _import_file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"llpf_task_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    sys.path.insert(0, str(path.parent.resolve()))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.pop(0)
-    return module
-
-
-def _where(error: BaseException) -> str:
-    """The last line that an error came through outside of Python's own and installed packages, if there is one."""
-    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    own = [(file, line) for file, line in lines if not file.startswith(("<", __file__, *_INSTALLED))]
-    return f" ({own[-1][0]}, line {own[-1][1]})" if own else ""
+        handle.remove()
+    raise TaskError(
+        f"the objective of {task.name!r} does not call the model itself, so that it cannot be traced: say what the "
+        "model is called with, Task(…, inputs=lambda batch: …)"
+    )

@@ -48,6 +48,8 @@ class Call:
     @classmethod
     def of(cls, example_inputs: Any) -> Call:
         """Read a tuple as positional arguments, a dict as keyword arguments, anything else as the only argument."""
+        if hasattr(example_inputs, "args") and hasattr(example_inputs, "kwargs"):
+            return cls(example_inputs.args, example_inputs.kwargs)
         if isinstance(example_inputs, tuple):
             return cls(example_inputs, {})
         if isinstance(example_inputs, Mapping):

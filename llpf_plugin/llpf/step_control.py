@@ -1,0 +1,104 @@
+"""Step control: how far a tick moves, and what it makes of how the last tick went.
+
+A control decides over the *share* of a move and over a factor on the learning rate. It knows the ``share`` of the first
+tick, the ``min_share`` below which the walk settles on the spot, the mini-batch loss to ``reject_above``, and ``min_lr``.
+A phase makes room for the next one, whose layers move beside its own, at the part ``hand_over`` of its way; one whose
+share falls below ``gives_way`` hands the walk over, and ends it where it arrives.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from llpf_plugin.geometry.moves import StepRule
+from llpf_plugin.llpf.settle import Settled
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """The paper's tables: a given number of ticks, each tensor by its own step rule; nothing finite is rejected."""
+
+    ticks: int
+    rule: StepRule
+    share: ClassVar[float] = 1.0
+    min_share: ClassVar[float] = 1.0
+    reject_above: ClassVar[float] = math.inf
+    min_lr: ClassVar[float] = 0.0
+    hand_over: ClassVar[float] = 0.0
+    gives_way: ClassVar[float] = 0.0
+
+    def fractions(self, gaps: Tensor, start_gaps: Tensor | None, share: float) -> Tensor:
+        """By the step rule."""
+        return self.rule.fractions(gaps, gaps if start_gaps is None else start_gaps) * share
+
+    def after(self, share: float, lr: float, settled: Settled, strayed: bool, gained: bool) -> tuple[float, float]:
+        """As before, unless the loss is not a number."""
+        return share if settled.accepted else share / 2, lr
+
+    def anneal(self, gap: float, start: float) -> float:
+        """As the schedule has it."""
+        return 1.0
+
+    def ends(self, ticks: int, arrived: bool) -> bool:
+        """After its ticks."""
+        return ticks >= self.ticks
+
+
+@dataclass(frozen=True)
+class Backtracking:
+    """Ours: one share of the phase's distance for all active tensors, so that a constant one arrives in 1/share ticks.
+
+    It grows by ``increase`` after an easy settling and shrinks after a ``long`` one (by its effort). The
+    learning rate falls by ``lr_decay`` where the walk strays, and with the distance on the last ``anneal_below`` of it.
+    """
+
+    reject_above: float
+    share: float = 0.05
+    min_share: float = 0.002
+    max_share: float = 0.5
+    increase: float = 1.5
+    long: float = 0.5
+    lr_decay: float = 0.5
+    lr_increase: float = 1.05
+    min_lr: float = 1 / 64
+    anneal_below: float = 0.3
+    hand_over: float = 0.1
+    gives_way: float = 0.0
+    ticks: int | None = None
+
+    def fractions(self, gaps: Tensor, start_gaps: Tensor | None, share: float) -> Tensor:
+        """The part of its way that each tensor moves which is ``gaps`` away and began ``start_gaps`` away, in [0, 1].
+
+        ``min(1, share·gap₀/gap)``, the gaps taken over all of them; without ``start_gaps`` a share is one of what is left.
+        """
+        if start_gaps is None:
+            return torch.full_like(gaps, share)
+        gap, start = torch.linalg.vector_norm(gaps), torch.linalg.vector_norm(start_gaps)
+        return torch.where(gap > 0, share * start / gap, 1.0).clamp(max=1.0).expand(len(gaps))
+
+    def after(self, share: float, lr: float, settled: Settled, strayed: bool, gained: bool) -> tuple[float, float]:
+        """The next tick's share and factor on the learning rate, by whether the walk strayed or is closer than ever."""
+        if not settled.accepted:
+            share = share / 2
+        elif settled.easy:
+            share = min(self.max_share, share * self.increase)
+        elif settled.effort > self.long:
+            share = max(self.min_share, share / self.increase)
+        if strayed or settled.runaway:
+            return share, max(self.min_lr, lr * self.lr_decay)
+        return share, min(1.0, lr * self.lr_increase) if gained else lr
+
+    def anneal(self, gap: float, start: float) -> float:
+        """A factor on the learning rate: the noise of settling must not hide a destination that is near."""
+        within = self.anneal_below * start
+        return min(1.0, max(self.min_lr, gap / within)) if within > 0 else 1.0
+
+    def ends(self, ticks: int, arrived: bool) -> bool:
+        """When the destination is reached, or after so many ticks."""
+        return arrived or (self.ticks is not None and ticks >= self.ticks)
+
+
+StepControl = Scheduled | Backtracking

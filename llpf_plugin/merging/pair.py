@@ -1,0 +1,209 @@
+"""One pair of a merge: read, check, align; and, once its path is found: pick, write, and say what advances."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from llpf_plugin import checkpoint, preflight
+from llpf_plugin.alignment.matching import Matching, align
+from llpf_plugin.errors import InterruptedRun, LLPFError, OrderError
+from llpf_plugin.geometry.weights import Weights, coordinates
+from llpf_plugin.methods.base import Method
+from llpf_plugin.quality.verdict import Picked, Quality
+from llpf_plugin.runs.asked import Asked
+from llpf_plugin.runs.folder import RunFolder
+from llpf_plugin.runs.read import read_path
+from llpf_plugin.runs.verdict import read_verdict, write_verdict
+from llpf_plugin.search.find import Search
+from llpf_plugin.search.options import SearchOptions
+from llpf_plugin.search.progress import Callback
+from llpf_plugin.tasks.task import Task
+from llpf_plugin.workspace import Compute
+
+Align = Literal["auto", "never", "always"]
+"""Whether B's units are first brought into A's order; ``auto`` does so where the model can be traced."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model of a merge.
+
+    Attributes:
+        name: how reports call it.
+        weights: by plain name.
+        like: the checkpoint that it was read from, None for a state dict.
+    """
+
+    name: str
+    weights: Mapping[str, Tensor]
+    like: checkpoint.Checkpoint | None = None
+
+    @classmethod
+    def of(cls, model: Mapping[str, Tensor] | str | Path, number: int = 1) -> "Source":
+        """From a state dict or a checkpoint file.
+
+        Raises:
+            CheckpointError: the file cannot be read.
+        """
+        if isinstance(model, Mapping):
+            return cls(f"model {number}", model)
+        found = checkpoint.read(model)
+        return cls(str(model), found.weights, found)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of every pair of a merge.
+
+    Attributes:
+        task: model and data.
+        method: how paths are found.
+        options: what is asked of every search.
+        compute: device and precision.
+        pick: the point of each path that becomes the merged model.
+        align: whether B is aligned first.
+        named: how task and method were named, as a run's folder keeps it: ``task``, ``task_arguments``, ``method``.
+        info: what is good to know of a run, without being part of what it was asked for.
+    """
+
+    task: Task
+    method: Method
+    options: SearchOptions
+    compute: Compute
+    pick: str | float = "best"
+    align: Align = "never"
+    named: Mapping[str, Any] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def asked(self, a: Source, b: Source | None, **more: Any) -> Asked:
+        """What a run of this pair, or of A towards the origin, depends on."""
+        named = {"task": self.task.name, "task_arguments": {}, "method": self.method.name, **self.named}
+        return Asked(
+            a=checkpoint.fingerprint(a.weights), b="origin" if b is None else checkpoint.fingerprint(b.weights),
+            method_settings=self.method.settings(), search=self.options.to_json(), align=self.align,
+            compute=asdict(self.compute), **named, **more,
+        )  # fmt: skip
+
+
+@dataclass
+class Pair:
+    """A pair that has been checked.
+
+    Attributes:
+        name: its number of the tree, ``1-2`` for two models.
+        ends: the two sources.
+        request: what is asked.
+        search: ready to run.
+        run: its folder, None in memory.
+        matching: what alignment did, None without it.
+        done: its run had ended before, so that it is only judged again.
+    """
+
+    name: str
+    ends: Sequence[Source]
+    request: Request
+    search: Search
+    run: RunFolder | None
+    matching: Matching | None
+    done: bool
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Write what a run's folder holds from the start; leave nothing of one that is refused before its first state."""
+        if self.run is not None and not self.run.exists:
+            moving = set(coordinates(self.search.workspace.model))
+            start, end = ({k: t for k, t in w.items() if k not in moving} for w in (self.search.start, self.search.end))
+            self.run.create(self.request.asked(*self.ends), start, end, self.request.info)
+        try:
+            yield
+        except InterruptedRun:
+            raise
+        except LLPFError:
+            if self.run is not None:
+                self.run.abandon()
+            raise
+
+    def close(self, quality: Quality, keep: bool = False) -> tuple[Picked, Path | None]:
+        """Pick the merged model from the path, and write it with the verdict.
+
+        Args:
+            quality: of the path.
+            keep: leave the file of a pair that was done before as it is, since other pairs may have continued from it:
+                picked again it may have other statistics, where the task's data come in another order every time.
+        """
+        if self.run is None:
+            return quality.pick(self.request.pick), None
+        if self.done:
+            quality.path.cost = read_path(self.run.folder, self.run.knots).cost
+        picked = quality.pick(self.request.pick)
+        merged = self._written(self.run.folder, picked) if keep else None
+        if merged is None:
+            merged = _write(self.run.folder / "merged", picked.weights, self.ends[0].like)
+            write_verdict(self.run.folder, quality, picked, merged)
+        return picked, merged
+
+    @staticmethod
+    def _written(folder: Path, picked: Picked) -> Path | None:
+        """The merged model's file of a pair that was done before."""
+        if not (folder / "quality.json").is_file():
+            return None
+        before = read_verdict(folder).merged
+        place = folder / before.file if before else folder
+        return place if before and before.t == picked.t and place.exists() else None
+
+
+def open_pair(
+    name: str, ends: Sequence[Source], request: Request, folder: Path | None = None, resume: bool = False,
+    callbacks: Sequence[Callback] = (), check_folder: bool = True,
+) -> Pair:  # fmt: skip
+    """Check a pair and make its search; nothing is written yet.
+
+    Args:
+        name: of the pair.
+        ends: the two.
+        request: what is asked.
+        folder: of its run, None to stay in memory.
+        resume: continue the run in the folder, if there is one.
+        callbacks: of the search.
+        check_folder: False where nothing will be run, so that the folder may be in use.
+
+    Raises:
+        LLPFError: the models do not fit, or the folder is in use or holds another run.
+    """
+    a, b = ends
+    start, end = preflight.check_pair(a.weights, b.weights, request.task.model, (a.name, b.name))
+    matching = _aligned(start, end, request)
+    end = end if matching is None else matching.weights
+    run, saved = None if folder is None else RunFolder(folder), None
+    if run is not None and resume and run.exists:
+        run.check_same(request.asked(a, b))
+        saved = run.load()
+    elif run is not None and check_folder:
+        run.check_free()
+    done = run is not None and saved is not None and run.finished
+    saving = () if run is None or done else (run,)
+    search = Search(
+        start, end, request.task, request.method, request.options, request.compute,
+        None if run is None else run.knots, (*saving, *callbacks), saved,
+    )  # fmt: skip
+    return Pair(name, ends, request, search, run, matching, done)
+
+
+def _aligned(start: Weights, end: Weights, request: Request) -> Matching | None:
+    if request.align == "never":
+        return None
+    try:
+        return align(start, end, request.task)
+    except OrderError:
+        if request.align == "always":
+            raise
+        return None
+
+
+def _write(place: Path, weights: Weights, like: checkpoint.Checkpoint | None) -> Path:
+    """In the form of A's file; a state dict's as safetensors."""
+    return checkpoint.write(place, weights, like or checkpoint.plain_form(weights))

@@ -1,0 +1,171 @@
+"""What a search, a path and a run's folder hold, as typed values: knots, ticks, costs, measured points.
+
+Records are read from files that other versions wrote: names that this version does not know are left out, and what is
+missing has its default. A record can also be read like the mapping that it is in the file: ``row["train"]``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+DOWN, JOIN, UP = "A → A′", "A′ → B′", "B′ → B"
+"""Names of the legs of a path across variance spheres, in its order."""
+
+ORIGIN = "A → origin"
+"""The name of the only leg of a walk to the origin."""
+
+
+class Record:
+    """Base class of dataclasses that are written to JSON and read back."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.__dataclass_fields__:  # type: ignore[attr-defined]
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as a mapping of JSON values."""
+        return asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`; unknown names are left out.
+
+        Raises:
+            TypeError: ``values`` is not a mapping, or lacks a name that has no default.
+        """
+        if not isinstance(values, Mapping):
+            raise TypeError(f"expected a mapping for {cls.__name__}, got {type(values).__name__}")
+        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        return cls(**{k: v for k, v in values.items() if k in known})
+
+
+@dataclass(frozen=True)
+class Knot(Record):
+    """Where a knot of a path comes from.
+
+    Attributes:
+        kind: ``start`` and ``end``; ``settled``, a knot that a walk settled on; ``closing``, a knot between the last
+            settled one and the end; ``curve``, a point of a path that was trained as a whole; ``reversed``, a knot of
+            a leg that was walked backwards, from B.
+        phase: the phase that it was walked in.
+        tick: the tick of that phase.
+        low: whether settling reached its threshold there.
+        leg: its leg, on a path across variance spheres.
+    """
+
+    kind: str
+    phase: str | None = None
+    tick: int | None = None
+    low: bool | None = None
+    leg: str = ""
+
+
+def leg_of(before: Knot, after: Knot) -> str:
+    """The leg of the segment between two neighbouring knots; empty where the path has one leg."""
+    if after.leg in (DOWN, ORIGIN):
+        return after.leg
+    if before.leg == UP:
+        return UP
+    return JOIN if before.leg or after.leg else ""
+
+
+@dataclass(frozen=True)
+class Tick(Record):
+    """One tick of a search.
+
+    Attributes:
+        phase: name of the phase.
+        tick: its number within the phase; of a method that trains, the gradient steps before it.
+        gap: the distance that was left before it; of a method that trains, the gradient steps.
+        first_loss: the first mini-batch's loss after the move.
+        settled_loss: the rolling mean of the mini-batch losses at the end.
+        steps: gradient steps taken.
+        kept: whether the move was accepted.
+        low: whether settling reached its threshold.
+        share: the share of the distance that was moved.
+        lr: the learning rate.
+        sweep: how often the phases had been gone through before.
+        pivots: of AutoNEB's chain.
+        scaled: layers that were put on their spheres at no cost.
+        stretch: the round of repairs, 0 for the walk itself.
+        leg: the leg of a path across variance spheres.
+        gradient_steps: of the whole search so far.
+    """
+
+    phase: str
+    tick: int
+    gap: float
+    first_loss: float
+    settled_loss: float
+    steps: int
+    kept: bool = True
+    low: bool = False
+    share: float | None = None
+    lr: float = 0.0
+    sweep: int = 0
+    pivots: int | None = None
+    scaled: tuple[str, ...] = ()
+    stretch: int = 0
+    leg: str = ""
+    gradient_steps: int = 0
+
+
+@dataclass(frozen=True)
+class LegCost(Record):
+    """How the walk of one leg ended: the name of its outcome, and its gradient steps."""
+
+    outcome: str
+    steps: int
+
+
+@dataclass(frozen=True)
+class Cost(Record):
+    """What a path cost.
+
+    Attributes:
+        gradient_steps: all of them, repairs included.
+        seconds: of the search.
+        dropped: knots that were found redundant.
+        repairs: rounds of repair.
+        goal: the training loss that the path was to stay under.
+        peak_memory: bytes at most: allocated on a CUDA device, else of the process.
+        legs: by name, on a path across variance spheres.
+    """
+
+    gradient_steps: int | None = None
+    seconds: float | None = None
+    dropped: int = 0
+    repairs: int = 0
+    goal: float | None = None
+    peak_memory: int | None = None
+    legs: Mapping[str, LegCost] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        legs = {name: LegCost.from_json(leg) for name, leg in (values.get("legs") or {}).items()}
+        return super().from_json({**values, "legs": legs})
+
+
+@dataclass(frozen=True)
+class Row(Record):
+    """One measured point of a path; None where it was not measured or the task has no such data.
+
+    Attributes:
+        train, validation, test: mean loss of the split.
+        train_accuracy, validation_accuracy, test_accuracy: share of correct answers, in [0, 1].
+        u: its place in its segment, in [0, 1].
+        t: its arc-length position on the path, in [0, 1].
+        segment: index of its segment.
+    """
+
+    train: float | None = None
+    train_accuracy: float | None = None
+    validation: float | None = None
+    validation_accuracy: float | None = None
+    test: float | None = None
+    test_accuracy: float | None = None
+    u: float = 0.0
+    t: float = 0.0
+    segment: int = 0

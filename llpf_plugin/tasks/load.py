@@ -1,0 +1,45 @@
+"""A task from its name or its factory."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from llpf_plugin.errors import LLPFError, TaskError
+from llpf_plugin.tasks import BUILT_IN
+from llpf_plugin.tasks.specification import build, find, nearest
+from llpf_plugin.tasks.task import Task
+
+
+def load_task(spec: str | Task, arguments: Mapping[str, Any] | None = None) -> Task:
+    """A task from its name or its factory.
+
+    Args:
+        spec: a `Task`; a built-in name such as ``digits/resnet``; ``module:function``; or ``file.py:function``.
+        arguments: keyword arguments of the factory.
+
+    Raises:
+        TaskError: an unknown name, a file or function that is missing, or a factory that fails; the cause is named.
+    """
+    if isinstance(spec, Task):
+        return spec
+    arguments = dict(arguments or {})
+    try:
+        factory = find(spec) if ":" in spec else _built_in(spec)
+        task = build(spec, factory, arguments)
+    except TaskError:
+        raise
+    except LLPFError as error:
+        raise TaskError(f"the task {spec!r} could not be built: {error}") from error
+    if not isinstance(task, Task):
+        raise TaskError(f"{spec!r} returned {type(task).__name__}; a task factory returns an llpf_plugin.Task")
+    made = task.build or (lambda: build(spec, factory, arguments).model)
+    return replace(task, name=spec if task.name == "task" else task.name, build=made)
+
+
+def _built_in(name: str) -> Callable[..., Task]:
+    if name not in BUILT_IN:
+        hint = nearest(name, list(BUILT_IN))
+        raise TaskError(f"there is no built-in task {name!r}{hint} Your own: file.py:function or module:function")
+    module, function = BUILT_IN[name].split(":")
+    return getattr(importlib.import_module(module), function)

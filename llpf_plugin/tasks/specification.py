@@ -1,0 +1,131 @@
+"""What a user writes for an object or for values: ``module:name``, ``file.py:name``, ``key=value``.
+
+The one loader and the one parser of all commands. Nothing here imports torch, so that ``--help`` stays quick.
+"""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from llpf_plugin.errors import LLPFError, SpecificationError
+
+_INSTALLED = tuple(sysconfig.get_path(k) for k in ("stdlib", "platstdlib", "purelib", "platlib"))
+_WORDS = {"true": True, "false": False, "none": None}
+
+
+def find(spec: str) -> Any:
+    """The object that ``module:name`` or ``file.py:name`` names; modules of the current folder count.
+
+    Raises:
+        SpecificationError: no such file, module or name, or its code raised while it was imported.
+    """
+    place, _, name = spec.rpartition(":")
+    if not place or not name:
+        raise SpecificationError(f"{spec!r} does not name an object: write module:name or file.py:name")
+    if place.endswith(".py") and not Path(place).is_file():
+        raise SpecificationError(f"the file {place!r} does not exist")
+    with explained(f"importing {place!r}"):
+        module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
+    if not hasattr(module, name):
+        names = [n for n in vars(module) if not n.startswith("_") and callable(vars(module)[n])]
+        raise SpecificationError(f"{place!r} has no {name!r}{nearest(name, names)}")
+    return getattr(module, name)
+
+
+def build(spec: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """What a function makes of its arguments; its file's folder can be imported from meanwhile.
+
+    Raises:
+        SpecificationError: it raised anything but an `LLPFError`.
+    """
+    place = spec.rpartition(":")[0]
+    with explained(f"building {spec!r}"), importable(Path(place).parent if place.endswith(".py") else Path()):
+        return function(**arguments)
+
+
+def parse_arguments(pairs: Iterable[str]) -> dict[str, Any]:
+    """``key=value`` pairs as a mapping: numbers, truth values, lists and quoted text as Python has them, else text.
+
+    Raises:
+        SpecificationError: a pair has another form.
+    """
+    arguments = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise SpecificationError(f"{pair!r} is not of the form key=value")
+        arguments[key] = parse_value(text)
+    return arguments
+
+
+def parse_value(text: str) -> Any:
+    """The value that a text means: ``true``, ``none``, ``3``, ``1e-3``, ``[1, 2]``, or the text itself."""
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The end of a message about an unknown name: the known ones that are nearest to it."""
+    near = difflib.get_close_matches(name, known, n=4, cutoff=0.5) or sorted(known)[:12]
+    return f": did you mean {', '.join(near)}?" if near else ""
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn whatever foreign code raises into one message that says where.
+
+    Raises:
+        SpecificationError: names the exception, and the user's own line that it came through.
+    """
+    try:
+        yield
+    except LLPFError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:500]
+        raise SpecificationError(f"{what} failed: {type(error).__name__}: {text}{_where(error)}") from error
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """Modules of a folder can be imported, as for a script that lies there."""
+    place = str(folder.resolve())
+    sys.path.insert(0, place)
+    try:
+        yield
+    finally:
+        sys.path.remove(place)
+
+
+def _import_module(name: str) -> Any:
+    with importable(Path()):  # console scripts do not look in the current folder
+        return importlib.import_module(name)
+
+
+def _import_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"llpf_file_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    with importable(path.parent):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _where(error: BaseException) -> str:
+    """The last line that an error came through outside of Python's own and installed packages, if there is one."""
+    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [(file, line) for file, line in lines if not file.startswith(("<", __file__, *_INSTALLED))]
+    return f" ({own[-1][0]}, line {own[-1][1]})" if own else ""
