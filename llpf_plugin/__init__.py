@@ -1,7 +1,8 @@
 """LLPF: low-loss paths between independently trained networks (arXiv 2505.02604)."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from llpf_plugin.lazy import lazily
 
 if TYPE_CHECKING:
     from llpf_plugin.alignment.matching import align
@@ -74,11 +75,4 @@ __all__ = [
     "walk_to_origin",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for, so that importing the package costs nothing."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazily(__name__, _PLACES)

@@ -20,6 +20,10 @@ class OrderError(LLPFError):
     """The layer order of a module cannot be derived, or a phase names layers that do not exist."""
 
 
+class UsageError(LLPFError):
+    """Options that do not go together, or one that is missing."""
+
+
 class SpecificationError(LLPFError):
     """A text such as ``file.py:name`` or ``key=value`` names nothing that can be used."""
 

@@ -1,1 +1,6 @@
-"""Symmetries of a traced network, and matching one network's units with another's."""
+"""Symmetries of a traced network, and matching one network's neurons with another's."""
+
+from llpf_plugin.alignment.matching import Matching, align, match
+from llpf_plugin.alignment.symmetry import Symmetry, symmetry
+
+__all__ = ["Matching", "Symmetry", "align", "match", "symmetry"]

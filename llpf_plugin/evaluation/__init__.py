@@ -1,1 +1,23 @@
 """The loss of one point and along a path, running statistics re-estimated at every point; the goal of a search."""
+
+from llpf_plugin.evaluation.along_path import losses_on_line, measure_segment
+from llpf_plugin.evaluation.goal import Ends, Goal, Problem, batch_loss, goal_of, measure_ends
+from llpf_plugin.evaluation.point import Score, borrowed, evaluate, measure_point, reestimate, score, train_loss
+
+__all__ = [
+    "Ends",
+    "Goal",
+    "Problem",
+    "Score",
+    "batch_loss",
+    "borrowed",
+    "evaluate",
+    "goal_of",
+    "losses_on_line",
+    "measure_ends",
+    "measure_point",
+    "measure_segment",
+    "reestimate",
+    "score",
+    "train_loss",
+]

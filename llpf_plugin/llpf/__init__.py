@@ -1,1 +1,59 @@
-"""Low-Loss Path Finding (arXiv 2505.02604): the walk from model to model and towards the origin."""
+"""Low-Loss Path Finding (arXiv 2505.02604): the walk from model to model and towards the origin.
+
+`reference` has both algorithms literally; `walk` is what runs. Names are imported when they are asked for.
+"""
+
+from typing import TYPE_CHECKING
+
+from llpf_plugin.lazy import lazily
+
+if TYPE_CHECKING:
+    from llpf_plugin.llpf.directions import ToModel, ToOrigin
+    from llpf_plugin.llpf.method import LLPF
+    from llpf_plugin.llpf.plan import REJECT, THRESHOLD, cut_slices, read_order
+    from llpf_plugin.llpf.schedule import Phase, read_schedule, shipped
+    from llpf_plugin.llpf.settle import Settled, SettleRule, settle
+    from llpf_plugin.llpf.step_control import Backtracking, Scheduled
+    from llpf_plugin.llpf.walk import Walk, WalkState
+
+_PLACES = {
+    "ToModel": "directions",
+    "ToOrigin": "directions",
+    "LLPF": "method",
+    "REJECT": "plan",
+    "THRESHOLD": "plan",
+    "cut_slices": "plan",
+    "read_order": "plan",
+    "Phase": "schedule",
+    "read_schedule": "schedule",
+    "shipped": "schedule",
+    "Settled": "settle",
+    "SettleRule": "settle",
+    "settle": "settle",
+    "Backtracking": "step_control",
+    "Scheduled": "step_control",
+    "Walk": "walk",
+    "WalkState": "walk",
+}
+
+__all__ = [
+    "LLPF",
+    "REJECT",
+    "THRESHOLD",
+    "Backtracking",
+    "Phase",
+    "Scheduled",
+    "SettleRule",
+    "Settled",
+    "ToModel",
+    "ToOrigin",
+    "Walk",
+    "WalkState",
+    "cut_slices",
+    "read_order",
+    "read_schedule",
+    "settle",
+    "shipped",
+]
+
+__getattr__ = lazily(__name__, _PLACES)

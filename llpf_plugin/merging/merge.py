@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from llpf_plugin import checkpoint, preflight
-from llpf_plugin.errors import InterruptedRun, LLPFError, MismatchError, RunError
+from llpf_plugin.errors import InterruptedRun, LLPFError, MismatchError
 from llpf_plugin.evaluation.point import Score, evaluate
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.merging.pair import Align, Pair, Request, Source, open_pair
@@ -17,7 +17,7 @@ from llpf_plugin.methods.base import Method
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.verdict import Picked, Quality, check_pick
 from llpf_plugin.records import Row
-from llpf_plugin.runs.folder import RunFolder
+from llpf_plugin.runs.folder import check_folders
 from llpf_plugin.runs.tree import Join, Node, balanced, save_tree
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback
@@ -51,6 +51,15 @@ class Watch:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A pair whose path has been found: its folder (None in memory), the path's quality, and the point picked from it."""
+
+    folder: Path | None
+    quality: Quality
+    picked: Picked
+
+
+@dataclass(frozen=True)
 class Merged:
     """What a merge came to.
 
@@ -58,7 +67,7 @@ class Merged:
         weights: the merged model, a state dict on the CPU.
         connected: whether every pair is.
         joins: what became of each pair.
-        pairs: the folder of each pair's run (None in memory) and the quality of its path.
+        pairs: the path of each.
         gradient_steps: of all pairs.
         file: the merged model's file, None in memory.
     """
@@ -66,7 +75,7 @@ class Merged:
     weights: Mapping[str, Tensor]
     connected: bool
     joins: Sequence[Join]
-    pairs: Sequence[tuple[Path | None, Quality]]
+    pairs: Sequence[Finished]
     gradient_steps: int
     file: Path | None
 
@@ -111,9 +120,10 @@ def merge(
     root = balanced(len(sources))
     nodes = list(root.pairs())
     check_models(sources, request)
-    check_folders(out, nodes, resume)
+    if out is not None and len(nodes) > 1:
+        check_folders(out, [node.name for node in nodes], resume)
     going = {Node(i, i): source for i, source in enumerate(sources)}
-    joins, pairs, steps = list[Join](), list[tuple[Path | None, Quality]](), 0
+    joins, pairs, steps = list[Join](), list[Finished](), 0
     for number, node in enumerate(nodes, start=1):
         ends = [going.pop(half) for half in node.halves]
         watch.on_pair(node.name, number, len(nodes), ends)
@@ -138,7 +148,7 @@ def merge(
         going[node], join = advancing(node, pair, quality, picked, merged, any_case)
         steps += quality.path.cost.gradient_steps or 0
         joins.append(join)
-        pairs.append((folder, quality))
+        pairs.append(Finished(folder, quality, picked))
     file = _finish(going[root], out, [source.name for source in sources], joins, merged if len(nodes) == 1 else None)
     return Merged(going[root].weights, all(j.connected for j in joins), joins, pairs, steps, file)
 
@@ -159,19 +169,6 @@ def check_models(sources: Sequence[Source], request: Request) -> None:
         if mark in seen:
             raise MismatchError(f"{seen[mark]} and {source.name} are the same model: name every model once")
         seen[mark] = source.name
-
-
-def check_folders(out: Path | None, nodes: Sequence[Node], resume: bool) -> None:
-    """Refuse a folder that is in use, for the pairs of a tree.
-
-    Raises:
-        RunError: it holds such runs, or other files.
-    """
-    if out is None or resume or len(nodes) == 1:
-        return
-    if any((out / node.name / "run.json").is_file() for node in nodes):
-        raise RunError(f"{out} already holds these runs: add --resume to continue them, or name another with -o")
-    RunFolder(out).check_free()
 
 
 def _with_share(request: Request, left: int, pairs: int) -> Request:

@@ -18,7 +18,7 @@ from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.folder import RunFolder
 from llpf_plugin.runs.read import read_path
 from llpf_plugin.runs.verdict import read_verdict, write_verdict
-from llpf_plugin.search.find import Search
+from llpf_plugin.search.find import Search, Snapshot
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback
 from llpf_plugin.tasks.task import Task
@@ -98,6 +98,7 @@ class Pair:
         ends: the two sources.
         request: what is asked.
         search: ready to run.
+        asked: what its run depends on.
         run: its folder, None in memory.
         matching: what alignment did, None without it.
         done: its run had ended before, so that it is only judged again.
@@ -107,9 +108,10 @@ class Pair:
     ends: Sequence[Source]
     request: Request
     search: Search
-    run: RunFolder | None
-    matching: Matching | None
-    done: bool
+    asked: Asked
+    run: RunFolder | None = None
+    matching: Matching | None = None
+    done: bool = False
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -117,7 +119,7 @@ class Pair:
         if self.run is not None and not self.run.exists:
             moving = set(coordinates(self.search.workspace.model))
             start, end = ({k: t for k, t in w.items() if k not in moving} for w in (self.search.start, self.search.end))
-            self.run.create(self.request.asked(*self.ends), start, end, self.request.info)
+            self.run.create(self.asked, start, end, self.request.info)
         try:
             yield
         except InterruptedRun:
@@ -178,19 +180,34 @@ def open_pair(
     start, end = preflight.check_pair(a.weights, b.weights, request.task.model, (a.name, b.name))
     matching = _aligned(start, end, request)
     end = end if matching is None else matching.weights
-    run, saved = None if folder is None else RunFolder(folder), None
-    if run is not None and resume and run.exists:
-        run.check_same(request.asked(a, b))
-        saved = run.load()
-    elif run is not None and check_folder:
-        run.check_free()
+    asked = request.asked(a, b)
+    run, saved = opened(folder, asked, resume, check_folder)
     done = run is not None and saved is not None and run.finished
     saving = () if run is None or done else (run,)
     search = Search(
         start, end, request.task, request.method, request.options, request.compute,
         None if run is None else run.knots, (*saving, *callbacks), saved,
     )  # fmt: skip
-    return Pair(name, ends, request, search, run, matching, done)
+    return Pair(name, ends, request, search, asked, run, matching, done)
+
+
+def opened(
+    folder: Path | None, asked: Asked, resume: bool, check_folder: bool = True
+) -> tuple[RunFolder | None, Snapshot | None]:
+    """A run's folder, and the state to resume from.
+
+    Raises:
+        RunError: it is in use, or holds another run.
+    """
+    if folder is None:
+        return None, None
+    run = RunFolder(folder)
+    if resume and run.exists:
+        run.check_same(asked)
+        return run, run.load()
+    if check_folder:
+        run.check_free()
+    return run, None
 
 
 def _aligned(start: Weights, end: Weights, request: Request) -> Matching | None:

@@ -1,1 +1,28 @@
 """Pictures and tables of measured paths."""
+
+from llpf_plugin.report.document import document
+from llpf_plugin.report.figure import draw_path
+from llpf_plugin.report.format import duration, number, percent
+from llpf_plugin.report.measure import EXTRAS, Measured, measure_run, measure_stored, same_measurement
+from llpf_plugin.report.page import write_report
+from llpf_plugin.report.style import FORMATS
+from llpf_plugin.report.tables import comparison_table, metric_cell
+from llpf_plugin.report.tensorboard import TensorBoard
+
+__all__ = [
+    "EXTRAS",
+    "FORMATS",
+    "Measured",
+    "TensorBoard",
+    "comparison_table",
+    "document",
+    "draw_path",
+    "duration",
+    "measure_run",
+    "measure_stored",
+    "metric_cell",
+    "number",
+    "percent",
+    "same_measurement",
+    "write_report",
+]

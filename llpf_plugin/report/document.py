@@ -5,17 +5,17 @@ from typing import Any
 
 from llpf_plugin.files import plain
 from llpf_plugin.quality import METRIC_SPLITS
-from llpf_plugin.report.measure import Examined
+from llpf_plugin.report.measure import Measured
 
 FORMAT, VERSION = "llpf-report", 1
 
 
-def document(examined: Sequence[Examined]) -> dict[str, Any]:
+def document(examined: Sequence[Measured]) -> dict[str, Any]:
     """Everything that was measured of all runs."""
     return {"format": FORMAT, "version": VERSION, "runs": [_run(one) for one in examined]}
 
 
-def _run(one: Examined) -> dict[str, Any]:
+def _run(one: Measured) -> dict[str, Any]:
     run, quality = one.run, one.quality
     task, arguments = run.task
     outcome = quality.path.outcome

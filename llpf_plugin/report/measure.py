@@ -50,7 +50,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 
 @dataclass
-class Examined:
+class Measured:
     """One run, measured.
 
     Attributes:
@@ -100,7 +100,7 @@ def measure_run(
     return OriginQuality.of(found) if run.asked.b == "origin" else found
 
 
-def examine(run: StoredRun, quality: Quality, extras: Collection[str] = (), tell: Tell = silent) -> Examined:
+def measure_stored(run: StoredRun, quality: Quality, extras: Collection[str] = (), tell: Tell = silent) -> Measured:
     """Everything that the report shows of a measured run.
 
     Args:
@@ -115,7 +115,7 @@ def examine(run: StoredRun, quality: Quality, extras: Collection[str] = (), tell
     path = quality.path
     layers, notes = _layers(quality)
     line = losses_on_line(quality.workspace, path.knots[0], path.knots[-1], LINE_POINTS, quality.sample)
-    found = Examined(
+    found = Measured(
         run, quality, quality.pick("best" if run.picked is None else run.picked), line,
         trace_layers(path, layers), layer_statistics(path.knots[0], path.knots[-1]),
         [*run.notes, *_other_verdict(run, quality), *notes],
@@ -152,25 +152,25 @@ def _other_verdict(run: StoredRun, quality: Quality) -> list[str]:
     ]
 
 
-def _sample(found: Examined) -> int:
+def _sample(found: Measured) -> int:
     return min(SAMPLE, found.quality.sample or SAMPLE)
 
 
-def _places(found: Examined) -> dict[str, float]:
+def _places(found: Measured) -> dict[str, float]:
     return {"A": 0.0, "middle": 0.5, f"merged, t = {found.picked.t:.2f}": found.picked.t, "B": 1.0}
 
 
-def _add_plane(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
+def _add_plane(found: Measured, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
     found.plane = loss_plane(
         found.quality, sample=_sample(found) // 2, progress=lambda d, n: tell(f"{found.run.name}: plane", d, n)
     )
 
 
-def _add_saddle(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
+def _add_saddle(found: Measured, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
     found.saddle = saddle(found.quality)
 
 
-def _add_layers(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
+def _add_layers(found: Measured, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
     a, b = found.quality.path.knots[0], found.quality.path.knots[-1]
     found.layers = layer_barriers(
         found.quality.workspace, a, b, layers, sample=_sample(found),
@@ -178,7 +178,7 @@ def _add_layers(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell
     )  # fmt: skip
 
 
-def _add_diversity(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
+def _add_diversity(found: Measured, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
     for split in ("validation", "test"):
         found.diversity = {
             **found.diversity,
@@ -186,7 +186,7 @@ def _add_diversity(found: Examined, layers: Mapping[str, Sequence[str]], tell: T
         }
 
 
-def _add_sharpness(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
+def _add_sharpness(found: Measured, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
     places = _places(found)
     for done, (name, t) in enumerate(places.items(), start=1):
         weights = found.quality.path.coordinates(t)
@@ -196,14 +196,14 @@ def _add_sharpness(found: Examined, layers: Mapping[str, Sequence[str]], tell: T
         tell(f"{found.run.name}: sharpness", done, len(places))
 
 
-def _add_flatness(found: Examined, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
+def _add_flatness(found: Measured, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
     found.flatness = {
         name: relative_flatness(found.quality.workspace, found.quality.path.coordinates(t), _sample(found))
         for name, t in _places(found).items()
     }
 
 
-_EXTRA: Mapping[str, Callable[[Examined, Mapping[str, Sequence[str]], Tell], None]] = {
+_EXTRA: Mapping[str, Callable[[Measured, Mapping[str, Sequence[str]], Tell], None]] = {
     "plane": _add_plane, "saddle": _add_saddle, "layers": _add_layers, "diversity": _add_diversity,
     "sharpness": _add_sharpness, "flatness": _add_flatness,
 }  # fmt: skip

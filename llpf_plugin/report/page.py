@@ -9,7 +9,7 @@ from llpf_plugin.errors import LLPFError
 from llpf_plugin.files import write_text
 from llpf_plugin.report import tables
 from llpf_plugin.report.format import duration, number, percent
-from llpf_plugin.report.measure import EXTRAS, Examined
+from llpf_plugin.report.measure import EXTRAS, Measured
 from llpf_plugin.report.page_figures import Drawn, comparison_figures, run_figures, tree_drawn
 from llpf_plugin.report.style import drawing, save
 from llpf_plugin.report.tree_figure import Join
@@ -19,7 +19,7 @@ Tree = tuple[Sequence[str], Sequence[Join]]
 
 
 def write_report(
-    examined: Sequence[Examined], page: Path, figures: Path | None = None, formats: Sequence[str] = (),
+    examined: Sequence[Measured], page: Path, figures: Path | None = None, formats: Sequence[str] = (),
     tree: Tree | None = None,
 ) -> tuple[Path, list[Path]]:  # fmt: skip
     """Write the page, and its figures as files.
@@ -72,7 +72,7 @@ def _template() -> Any:
     return environment.get_template("page.html.j2")
 
 
-def _run_context(one: Examined, figures: Sequence[Drawn]) -> dict[str, Any]:
+def _run_context(one: Measured, figures: Sequence[Drawn]) -> dict[str, Any]:
     quality = one.quality
     return {
         "one": one, "run": one.run, "quality": quality, "figures": figures, "verdict": _verdict(one),
@@ -85,15 +85,15 @@ def _run_context(one: Examined, figures: Sequence[Drawn]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _has(one: Examined, extra: str) -> bool:
+def _has(one: Measured, extra: str) -> bool:
     return bool(getattr(one, extra)) if extra != "plane" else one.plane is not None
 
 
-def _verdict(one: Examined) -> str:
+def _verdict(one: Measured) -> str:
     return "connected" if one.quality.connected else "not connected"
 
 
-def _title(examined: Sequence[Examined], tree: Tree | None) -> str:
+def _title(examined: Sequence[Measured], tree: Tree | None) -> str:
     if tree:
         return f"{len(tree[0])} models joined"
     if len(examined) > 1:
@@ -103,5 +103,5 @@ def _title(examined: Sequence[Examined], tree: Tree | None) -> str:
     return " → ".join(names)
 
 
-def _task(one: Examined) -> str:
+def _task(one: Measured) -> str:
     return " ".join([one.run.task[0], *(f"{k}={v}" for k, v in one.run.task[1].items())])

@@ -8,7 +8,7 @@ import numpy as np
 
 from llpf_plugin.report import curves, extra_figures, layer_figures
 from llpf_plugin.report.bands import bands
-from llpf_plugin.report.measure import Examined
+from llpf_plugin.report.measure import Measured
 from llpf_plugin.report.plane_figure import plane_figure
 from llpf_plugin.report.style import NARROW, WIDE, inline
 from llpf_plugin.report.tables import gradient_steps
@@ -50,7 +50,7 @@ class Drawn:
         return inline(self.narrow, f"{self.name}-narrow", f"{self.title}: {self.words}")
 
 
-def run_figures(one: Examined, prefix: str = "") -> Iterator[Drawn]:
+def run_figures(one: Measured, prefix: str = "") -> Iterator[Drawn]:
     """The figures of one run, in the order of the page.
 
     Args:
@@ -100,7 +100,7 @@ def tree_drawn(names: Sequence[str], joins: Sequence[Join]) -> Drawn:
     return Drawn("tree", "What was joined with what", words, wide, narrow)
 
 
-def comparison_figures(examined: Sequence[Examined]) -> Iterator[Drawn]:
+def comparison_figures(examined: Sequence[Measured]) -> Iterator[Drawn]:
     """The figures that show all runs at once."""
     goals = {one.quality.goal for one in examined}
     goal = goals.pop() if len(goals) == 1 else None

@@ -9,22 +9,22 @@ import numpy as np
 from llpf_plugin.quality import DEFINITIONS, Metric
 from llpf_plugin.quality.metrics import GEOMETRY
 from llpf_plugin.report.format import duration, number, percent, plain
-from llpf_plugin.report.measure import Examined
+from llpf_plugin.report.measure import Measured
 
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {"train": "training", "validation": "validation", "test": "test"}
 
 
-def gradient_steps(one: Examined) -> float | None:
+def gradient_steps(one: Measured) -> float | None:
     """Of a run; None where they are not recorded."""
     steps = one.quality.path.cost.gradient_steps
     return None if steps is None else float(steps)
 
 
-def comparison_table(examined: Sequence[Examined]) -> list[dict[str, Any]]:
+def comparison_table(examined: Sequence[Measured]) -> list[dict[str, Any]]:
     """One row a run, the best path first: those that reach the goal by their cost, then the others by their maximum."""
 
-    def rank(one: Examined) -> tuple[bool, float, float]:
+    def rank(one: Measured) -> tuple[bool, float, float]:
         steps = gradient_steps(one)
         reached = one.quality.goal is not None and one.quality.maximum <= one.quality.goal
         cost = steps if reached and steps is not None else np.inf
@@ -46,9 +46,9 @@ def comparison_table(examined: Sequence[Examined]) -> list[dict[str, Any]]:
     return rows
 
 
-def method_table(examined: Sequence[Examined]) -> list[dict[str, Any]]:
+def method_table(examined: Sequence[Measured]) -> list[dict[str, Any]]:
     """One row a method, where any has several runs: success rate, and median and range over pairs."""
-    methods: dict[str, list[Examined]] = {}
+    methods: dict[str, list[Measured]] = {}
     for one in examined:
         methods.setdefault(one.run.method, []).append(one)
     if all(len(own) < 2 for own in methods.values()):
@@ -75,7 +75,7 @@ def _spread(values: Sequence[float]) -> str:
     return middle if low == high else f"{middle} ({low} to {high})"
 
 
-def tiles(one: Examined) -> list[tuple[str, str, str]]:
+def tiles(one: Measured) -> list[tuple[str, str, str]]:
     """The numbers that a person looks for first: label, value, and what to see it beside."""
     quality, scores = one.quality, one.picked.scores
     goal = "no goal was set" if quality.goal is None else f"goal {number(quality.goal)}"
@@ -93,7 +93,7 @@ def tiles(one: Examined) -> list[tuple[str, str, str]]:
     return tiles
 
 
-def score_rows(one: Examined) -> list[tuple[str, list[tuple[str, str]]]]:
+def score_rows(one: Measured) -> list[tuple[str, list[tuple[str, str]]]]:
     """Loss and accuracy of the ends, the merged model, and the worst point, by split."""
     quality = one.quality
     rows = []
@@ -122,7 +122,7 @@ def _score(loss: float | None, accuracy: float | None, split: str) -> tuple[str,
     return number(loss), "" if accuracy is None else percent(accuracy)
 
 
-def metric_rows(one: Examined) -> list[dict[str, Any]]:
+def metric_rows(one: Measured) -> list[dict[str, Any]]:
     """Every metric with its definition, on training and validation data."""
     train, validation = one.metrics("train"), one.metrics("validation")
     asked = Metric(None, "not asked for")
@@ -145,7 +145,7 @@ def metric_cell(metric: Metric, unit: str) -> tuple[str, str]:
     return number(metric.value), ""
 
 
-def costs(one: Examined) -> list[tuple[str, str]]:
+def costs(one: Measured) -> list[tuple[str, str]]:
     """What the search cost."""
     path = one.quality.path
     cost, kept = path.cost, sum(tick.kept for tick in path.record)
@@ -162,7 +162,7 @@ def costs(one: Examined) -> list[tuple[str, str]]:
     return rows + legs
 
 
-def settings(one: Examined) -> list[tuple[str, str]]:
+def settings(one: Measured) -> list[tuple[str, str]]:
     """What was asked of the search, where and with what."""
     run = one.run
     name, arguments = run.task
@@ -174,5 +174,5 @@ def settings(one: Examined) -> list[tuple[str, str]]:
     return rows
 
 
-def _seconds(one: Examined) -> float | None:
+def _seconds(one: Measured) -> float | None:
     return one.quality.path.cost.seconds

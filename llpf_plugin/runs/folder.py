@@ -12,7 +12,7 @@
 import json
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -199,3 +199,16 @@ class RunFolder(Callback):
             "length_ratio": path.length_ratio,
         }
         write_json(self.folder / "path.json", plain(manifest))
+
+
+def check_folders(out: Path, names: Sequence[str], resume: bool) -> None:
+    """Refuse a folder that is in use, for several runs under these names.
+
+    Raises:
+        RunError: it holds such runs, or other files.
+    """
+    if resume:
+        return
+    if any((out / name / "run.json").is_file() for name in names):
+        raise RunError(f"{out} already holds these runs: add --resume to continue them, or name another with -o")
+    RunFolder(out).check_free()

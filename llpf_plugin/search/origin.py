@@ -53,13 +53,26 @@ def walk_to_origin(
         >>> path.quality.variances
     """
     options = SearchOptions(max_loss, tolerance, budget, lr, momentum, batch_size, points, sample, seed)
-    task = load_task(task)
+    search = origin_search(a, load_task(task), method or LLPF(), options, to, ticks, compute, knots, callbacks, resume)
+    return descend(search).path
+
+
+def origin_search(
+    a: Weights | str | FilePath, task: Task, method: LLPF, options: SearchOptions,
+    to: float | Weights | str | FilePath | None = None, ticks: int | None = None, compute: Compute | None = None,
+    knots: Knots | None = None, callbacks: Sequence[Callback] = (), resume: Snapshot | None = None,
+) -> Search:  # fmt: skip
+    """The search of `walk_to_origin`, ready for `descend`."""
     start = _fitted(a, task, "A")
     end = _fitted(to, task, "the network that 'to' names") if isinstance(to, str | FilePath | Mapping) else to
-    descent = Descent(method or LLPF(), end, ticks)
-    found = OriginQuality.of(Search(start, start, task, descent, options, compute, knots, callbacks, resume).run())
+    return Search(start, start, task, Descent(method, end, ticks), options, compute, knots, callbacks, resume)
+
+
+def descend(search: Search) -> OriginQuality:
+    """Run a search towards the origin; the quality of its path."""
+    found = OriginQuality.of(search.run())
     found.path.quality = found
-    return found.path
+    return found
 
 
 def _fitted(model: Weights | str | FilePath, task: Task, name: str) -> Weights:

@@ -1,4 +1,17 @@
-"""Built-in tasks, ``dataset/model``. Data sets are imported when a task is built, never before."""
+"""Tasks: what a checkpoint alone does not say. Data sets are imported when a task is built, never before.
+
+Names that need torch are imported when they are asked for, so that the command line can read specifications without it.
+"""
+
+from typing import TYPE_CHECKING
+
+from llpf_plugin.lazy import lazily
+from llpf_plugin.tasks.specification import build, explained, find, nearest, parse_arguments
+
+if TYPE_CHECKING:
+    from llpf_plugin.tasks.data import Data, LoaderData, TensorData, crop_and_flip, generator
+    from llpf_plugin.tasks.load import load_task
+    from llpf_plugin.tasks.task import Defaults, Task, classification
 
 BUILT_IN: dict[str, str] = {
     "digits/mlp": "llpf_plugin.tasks.digits:mlp",
@@ -9,3 +22,35 @@ BUILT_IN: dict[str, str] = {
     "cifar10/resnet18": "llpf_plugin.tasks.vision:cifar10_resnet18",
 }
 """Name to ``module:function``."""
+
+_PLACES = {
+    "Data": "data",
+    "Defaults": "task",
+    "LoaderData": "data",
+    "Task": "task",
+    "TensorData": "data",
+    "classification": "task",
+    "crop_and_flip": "data",
+    "generator": "data",
+    "load_task": "load",
+}
+
+__all__ = [
+    "BUILT_IN",
+    "Data",
+    "Defaults",
+    "LoaderData",
+    "Task",
+    "TensorData",
+    "build",
+    "classification",
+    "crop_and_flip",
+    "explained",
+    "find",
+    "generator",
+    "load_task",
+    "nearest",
+    "parse_arguments",
+]
+
+__getattr__ = lazily(__name__, _PLACES)

@@ -2,15 +2,14 @@
 
 import signal
 import time
-from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from llpf_plugin.search.find import Search
-from llpf_plugin.search.progress import Callback
+from llpf_plugin.records import Tick
+from llpf_plugin.search import Callback, Searching
 
 QUIET = 10.0
 """Seconds between two lines where the output is no terminal."""
@@ -21,11 +20,10 @@ class LiveView(Callback):
 
     Args:
         console: where to draw.
-        budget: gradient steps that may be spent.
     """
 
-    def __init__(self, console: Console, budget: int) -> None:
-        self.console, self.budget = console, budget
+    def __init__(self, console: Console) -> None:
+        self.console = console
         self.bar = Progress(
             TextColumn("[bold]{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"),
             TextColumn("{task.fields[words]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
@@ -44,32 +42,30 @@ class LiveView(Callback):
     ) -> None:
         self.bar.stop()
 
-    def on_start(self, search: Search) -> None:
+    def on_start(self, search: Searching) -> None:
         """Say what the goal is."""
-        levels = search.levels
+        goal = search.goal
         self.console.print(
-            f"goal: training loss ≤ {levels.goal:.4g} (the worse end has {levels.ends:.4g})", highlight=False
+            f"goal: training loss ≤ {goal.loss:.4g} (the worse end has {goal.ends:.4g})", highlight=False
         )
-        for report in search.progress.record:
-            self._gaps.setdefault((report["stretch"], report["phase"]), report["gap"])
+        for tick in search.progress.record:
+            self._gaps.setdefault((tick.stretch, tick.phase), tick.gap)
 
-    def on_tick(self, search: Search, report: Mapping[str, Any]) -> None:
+    def on_tick(self, search: Searching, tick: Tick) -> None:
         """The distance that the phase has covered, and the numbers of the tick."""
-        gap = self._gaps.setdefault((report["stretch"], report["phase"]), report["gap"])
-        name = (
-            report.get("leg") or f"phase {report['phase']}"
-            if report["stretch"] == 0
-            else f"repair {report['stretch']}, {report['phase']}"
-        )
-        loss = report["settled_loss"] if report["kept"] else report["first_loss"]
+        gap = self._gaps.setdefault((tick.stretch, tick.phase), tick.gap)
+        name = tick.leg or f"phase {tick.phase}"
+        if tick.stretch > 0:
+            name = f"repair {tick.stretch}, {tick.phase}"
+        loss = tick.settled_loss if tick.kept else tick.first_loss
         words = (
-            f"tick {report['tick'] + 1}  loss {loss:.3f}{'' if report['kept'] else ' (undone)'}  "
-            f"to go {report['gap']:.2f}  steps {report['gradient_steps']}/{self.budget}"
+            f"tick {tick.tick + 1}  loss {loss:.3f}{'' if tick.kept else ' (rejected)'}  "
+            f"to go {tick.gap:.2f}  steps {tick.gradient_steps}/{search.workspace.budget}"
         )
-        self._show(name, 1 - report["gap"] / gap if gap else 1.0, words)
+        self._show(name, 1 - tick.gap / gap if gap else 1.0, words)
 
-    def on_measure(self, search: Search, done: int, total: int) -> None:
-        """How much of the dense path has been measured."""
+    def on_measure(self, search: Searching, done: int, total: int) -> None:
+        """How much of the path has been measured."""
         self._show("measuring", done / total, f"segment {done}/{total}")
 
     def _show(self, name: str, part: float, words: str) -> None:
@@ -86,7 +82,7 @@ class StopOnCtrlC(Callback):
     """The first Ctrl-C stops the search after its tick, with everything saved; the second stops at once."""
 
     def __init__(self) -> None:
-        self.search: Search | None = None
+        self.search: Searching | None = None
         self._before: Any = None
 
     def __enter__(self) -> "StopOnCtrlC":
@@ -98,7 +94,7 @@ class StopOnCtrlC(Callback):
     ) -> None:
         signal.signal(signal.SIGINT, self._before)
 
-    def on_start(self, search: Search) -> None:
+    def on_start(self, search: Searching) -> None:
         """Note whom to stop."""
         self.search = search
 

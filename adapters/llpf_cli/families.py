@@ -1,48 +1,45 @@
 """Families of models by name, with the inputs that they expect: torchvision, timm, transformers."""
 
-from __future__ import annotations
-
-import difflib
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from llpf_plugin.errors import OrderError
+from llpf_plugin.errors import SpecificationError
+from llpf_plugin.tasks import nearest
 
-LARGE = 300_000_000  # parameters from which a model that is built from its configuration stays on `meta`
+LARGE = 300_000_000
+"""Parameters from which a model that is built from its configuration stays on ``meta``."""
 
 
 def example_tensor(shape: tuple[int, ...], kind: torch.dtype) -> torch.Tensor:
-    """Make an example: zeros for whole numbers, which are valid indices, seeded noise otherwise."""
+    """An example: zeros for whole numbers, which are valid indices, seeded noise otherwise."""
     if kind.is_floating_point or kind.is_complex:
         return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(kind)
     return torch.zeros(shape, dtype=kind)
 
 
 def require(package: str, extra: str) -> Any:
-    """Import a package that an extra installs."""
+    """A package that an extra installs.
+
+    Raises:
+        SpecificationError: it is missing.
+    """
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise OrderError(f"{package} is not installed: pip install 'llpf-plugin[{extra}]'.") from error
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Offer the known names that are nearest to an unknown one."""
-    near = difflib.get_close_matches(name, known, n=4, cutoff=0.5) or sorted(known)[:4]
-    return f" The nearest are {', '.join(near)}." if near else ""
+        raise SpecificationError(f"{package} is not installed: pip install 'llpf-plugin[{extra}]'") from error
 
 
 def build_torchvision(name: str, arguments: dict[str, Any], device: str | None) -> tuple[nn.Module, Any]:
-    """Build a model of torchvision without weights."""
+    """A model of torchvision without weights."""
     models = require("torchvision", "vision").models
     if name not in models.list_models():
-        raise OrderError(f"torchvision has no model {name!r}.{nearest(name, models.list_models())}")
+        raise SpecificationError(f"torchvision has no model {name!r}{nearest(name, models.list_models())}")
     builder = models.get_model_builder(name)
     given: dict[str, Any] = {"weights": None}
     if any(family in builder.__module__ for family in ("detection", "segmentation")):
@@ -54,7 +51,7 @@ def build_torchvision(name: str, arguments: dict[str, Any], device: str | None) 
 
 
 def torchvision_inputs(name: str, module: str) -> Any:
-    """Make example inputs as torchvision's families expect them."""
+    """Example inputs as torchvision's families expect them."""
     if ".detection" in module:
         return ([torch.rand(3, 224, 224, generator=torch.Generator().manual_seed(0))],)
     if ".video" in module:
@@ -67,10 +64,10 @@ def torchvision_inputs(name: str, module: str) -> Any:
 
 
 def build_timm(name: str, arguments: dict[str, Any], device: str | None) -> tuple[nn.Module, Any]:
-    """Build a model of timm without weights."""
+    """A model of timm without weights."""
     timm = require("timm", "timm")
     if not timm.is_model(name.partition(".")[0]):
-        raise OrderError(f"timm has no model {name!r}.{nearest(name, timm.list_models())}")
+        raise SpecificationError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
     with torch.device(device or "cpu"):
         model = timm.create_model(name, pretrained=False, **arguments)
     size = tuple(model.pretrained_cfg.get("input_size", (3, 224, 224)))
@@ -78,7 +75,7 @@ def build_timm(name: str, arguments: dict[str, Any], device: str | None) -> tupl
 
 
 def build_hugging_face(name: str, arguments: dict[str, Any], device: str | None) -> tuple[nn.Module, Any]:
-    """Build a model of transformers from a configuration: a folder, or the name of a kind."""
+    """A model of transformers from a configuration: a folder, or the name of a kind."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # built from the configuration: nothing is downloaded
     transformers = require("transformers", "hf")
     if Path(name).exists():
@@ -87,8 +84,8 @@ def build_hugging_face(name: str, arguments: dict[str, Any], device: str | None)
         config = transformers.AutoConfig.for_model(name, **arguments)
     else:
         known = list(transformers.CONFIG_MAPPING.keys())
-        raise OrderError(
-            f"There is no folder and no configuration of transformers named {name!r}.{nearest(name, known)}"
+        raise SpecificationError(
+            f"there is no folder and no configuration of transformers named {name!r}{nearest(name, known)}"
         )
     kind = getattr(transformers, (config.architectures or [""])[0], None)
     build: Callable[[], nn.Module] = lambda: kind(config) if kind else transformers.AutoModel.from_config(config)  # noqa: E731
@@ -100,7 +97,7 @@ def build_hugging_face(name: str, arguments: dict[str, Any], device: str | None)
 
 
 def hugging_face_inputs(model: Any, config: Any) -> dict[str, torch.Tensor]:
-    """Make example inputs as the configuration describes them: text, images, sound, or several."""
+    """Example inputs as the configuration describes them: text, images, sound, or several."""
     inputs: dict[str, torch.Tensor] = {}
     main = model.main_input_name
     vision = getattr(config, "vision_config", config)

@@ -1,0 +1,88 @@
+"""``llpf compare``: several methods on one pair, each a run in a folder of its own."""
+
+from dataclasses import asdict, replace
+from typing import Annotated, Any
+
+from llpf_cli.config import command_line, config_text, resumable
+from llpf_cli.merge import ALIGN, MODELS, PICK, RUN, Align
+from llpf_cli.options import (
+    PATH,
+    ComputeOptions,
+    GoalOptions,
+    MeasureOptions,
+    MethodArguments,
+    OutputOptions,
+    TaskOptions,
+    option,
+)
+from llpf_plugin.errors import UsageError
+
+METHODS = option("Methods to compare, with commas between [all of them].", group=PATH)
+
+
+def compare(
+    *models: Annotated[str, MODELS],
+    goal: GoalOptions = GoalOptions(),
+    task: TaskOptions = TaskOptions(),
+    methods: Annotated[str | None, METHODS] = None,
+    method: MethodArguments = MethodArguments(),
+    align: Annotated[Align, ALIGN] = "never",
+    pick: Annotated[str, PICK] = "best",
+    measure: MeasureOptions = MeasureOptions(),
+    output: OutputOptions = OutputOptions(),
+    compute: ComputeOptions = ComputeOptions(),
+) -> int:
+    """Run several methods on one pair within one budget, side by side; ``-m`` sets LLPF."""
+    if len(models) != 2:
+        raise UsageError("a comparison is about two checkpoints: llpf compare A B --task …")
+    (task_name, task_args), (_, llpf_args) = task.named(), method.named()
+    from rich.console import Console
+
+    from llpf_cli import terminal
+    from llpf_cli.watch import TerminalWatch, write_page
+    from llpf_plugin import load_task, merge
+    from llpf_plugin.files import plain, write_json
+    from llpf_plugin.methods import known, make_method
+    from llpf_plugin.runs import check_folders
+
+    out, console = output.out or RUN, Console()
+    names = [name.strip() for name in methods.split(",")] if methods else list(known())
+    made = {name: make_method(name, llpf_args if name == "llpf" else {}) for name in names}
+    folders = {name: name.rpartition(":")[2] for name in names}
+    check_folders(out, list(folders.values()), output.resume)
+    said = config_text(
+        "compare", models=models, task=task, methods=methods, method=method, goal=goal, measure=measure,
+        align=None if align == "never" else align, pick=None if pick == "best" else pick,
+        output=replace(output, out=out), compute=compute,
+    )  # fmt: skip
+    found: dict[str, Any] = {}
+    with resumable(out):
+        for name, one in made.items():
+            console.print(f"\n[bold]{name}[/]", highlight=False)
+            search = {**asdict(goal), **asdict(measure)}
+            if found and goal.budget == GoalOptions().budget:
+                first = next(iter(found.values()))
+                search["budget"] = max(1, first.quality.path.cost.gradient_steps)
+            merged = merge(
+                models, load_task(task_name, task_args), one, pick=pick, align=align, out=out / folders[name],
+                resume=output.resume, compute=compute.made(), **search,
+                watch=TerminalWatch(console, out, said, output.tensorboard, brief=bool(found)),
+                named={"task": task_name, "task_arguments": task_args, "method": name},
+                info={"a": models[0], "b": models[1], "command": command_line()},
+            )  # fmt: skip
+            found[name] = merged.pairs[0]
+        terminal.comparison(console, found)
+        write_json(out / "compare.json", plain({"rows": [_row(name, one) for name, one in found.items()]}))
+        if output.report:
+            write_page(list(found.values()), out / "report.html", console)
+    return 0 if any(one.quality.connected for one in found.values()) else 3
+
+
+def _row(name: str, one: Any) -> dict[str, Any]:
+    """A method's numbers for other programs."""
+    quality, cost = one.quality, one.quality.path.cost
+    return {
+        "name": name, "connected": quality.connected, "maximum": quality.maximum, "mean": quality.mean,
+        "length_ratio": quality.path.length_ratio, "steps": cost.gradient_steps, "seconds": cost.seconds,
+        "merged": one.picked.scores,
+    }  # fmt: skip

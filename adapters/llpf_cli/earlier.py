@@ -1,0 +1,49 @@
+"""How earlier versions said things: rewritten where the meaning is the same, refused with a hint where it is not."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from llpf_plugin.errors import UsageError
+
+MOVED = {
+    "--pace": "-m schedule=NAME", "--phases": "-m phases=…", "--order": "-m order=FILE", "--share": "-m share=…",
+    "--threshold": "-m threshold=…", "--barrier": "-m reject_above=…", "--correct": "-m correct=…",
+    "--across": "-m across=…", "--repairs": "-m repairs=…", "--thin": "-m thin=…", "--steps": "-m steps=…",
+}  # fmt: skip
+"""Settings of a method, which are given with ``-m`` now."""
+
+GONE = {
+    "--sides": "walks from both ends were no faster; leave it out",
+    "--polish": "polishing was no better than walking on; lower --max-loss, or use --method sphere-curve",
+    "--control": "several control points did not help; use --method sphere-curve or bezier",
+    "--optimizer": "Adam was never better; use --method sphere-curve or bezier",
+    "--ablate": "ablations are a benchmark now: python benchmarks/ablate.py",
+    "--no-settle": "ablations are a benchmark now: python benchmarks/ablate.py",
+    "--settle": "settling is always on",
+}
+
+SEARCHES = ("merge", "compare", "origin", "demo")
+"""Commands that had these options."""
+
+
+def rewritten(tokens: Sequence[str]) -> list[str]:
+    """The same command as this version says it: ``merge --demo``, ``merge --compare`` and ``merge A origin``.
+
+    Raises:
+        UsageError: an option has moved or is gone; names what replaces it.
+    """
+    words = list(tokens)
+    for option in (word.partition("=")[0] for word in words if words[0] in SEARCHES):
+        if option in MOVED:
+            raise UsageError(f"{option} is a setting of the method now: {MOVED[option]}")
+        if option in GONE:
+            raise UsageError(f"{option} is gone: {GONE[option]}")
+    if words[:1] != ["merge"]:
+        return words
+    if "--demo" in words:
+        return ["demo", *(word for word in words[1:] if word != "--demo")]
+    if "--compare" in words:
+        return ["compare", *(word for word in words[1:] if word != "--compare")]
+    if words[2:3] == ["origin"] and not Path("origin").exists():
+        return ["origin", words[1], *words[3:]]
+    return words

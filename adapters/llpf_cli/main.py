@@ -1,0 +1,51 @@
+"""``llpf``: the sub-commands, and the one place where errors become messages and exit codes.
+
+``llpf-merge``, ``llpf-order`` and ``llpf-report`` are ``llpf merge``, ``llpf order`` and ``llpf report``. Commands are
+imported when they are called, and torch only when they do their work, so that ``--help`` is quick.
+"""
+
+import sys
+from pathlib import Path
+
+from cyclopts import App, CycloptsError
+
+from llpf_cli.config import with_config
+from llpf_cli.earlier import rewritten
+from llpf_cli.texts import EXIT_CODES, HELP, epilogue
+from llpf_plugin.errors import InterruptedRun, LLPFError, UsageError
+
+DONE, ERROR, USAGE, NOT_REACHED, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes of every command: done or connected; an error; wrong usage; goal not reached, or the answer is no; Ctrl-C."""
+
+app = App(
+    name="llpf",
+    help="Connect independently trained networks by paths of low training loss, and merge them along these paths.",
+    help_epilogue=EXIT_CODES,
+    help_format="markdown", suppress_keyboard_interrupt=False, result_action="return_value",
+)  # fmt: skip
+for _place, _name in enumerate(HELP):
+    app.command(
+        f"llpf_cli.{_name}:{_name}", name=_name, help=HELP[_name], help_epilogue=epilogue(_name), sort_key=_place
+    )
+
+
+def run() -> None:
+    """The console scripts."""
+    script = Path(sys.argv[0]).stem.removeprefix("llpf-")
+    tokens = [script, *sys.argv[1:]] if script in HELP else sys.argv[1:]
+    code, message = DONE, ""
+    try:
+        tokens = rewritten(with_config(tokens))
+        code = app(tokens, exit_on_error=False)
+    except CycloptsError:  # it has said what is wrong
+        code = USAGE
+    except (InterruptedRun, KeyboardInterrupt) as stop:
+        code, message = INTERRUPTED, str(stop) or "stopped"
+    except UsageError as error:
+        code, message = USAGE, str(error)
+    except LLPFError as error:
+        code, message = ERROR, str(error)
+    if message:
+        name = f"llpf {tokens[0]}" if tokens and tokens[0] in HELP else "llpf"
+        print(f"{name}: {message}", file=sys.stderr)
+    sys.exit(code if isinstance(code, int) else DONE)

@@ -1,0 +1,83 @@
+"""``llpf merge``: two checkpoints or more, along low-loss paths."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from llpf_cli.config import command_line, config_text, resumable
+from llpf_cli.options import (
+    OUTPUT,
+    PATH,
+    ComputeOptions,
+    GoalOptions,
+    MeasureOptions,
+    MethodOptions,
+    OutputOptions,
+    TaskOptions,
+    option,
+)
+from llpf_plugin.errors import UsageError
+
+RUN = Path("run")
+"""The folder of a run that names none."""
+
+MODELS = Parameter(name="A B …", help="Checkpoints: .pt, .safetensors, or folders of shards.")
+ALIGN = option("First permute B's neurons to match A's: auto, never, always [never].", group=PATH)
+PICK = option("Merged model: best (validation, t in [0.1, 0.9]), mid, end, or t [best].", group=PATH)
+DRY_RUN = option("Only check, show layer order and phases, and estimate the cost.", group=OUTPUT, negative="")
+Align = Literal["auto", "never", "always"]
+
+
+def merge(
+    *models: Annotated[str, MODELS],
+    goal: GoalOptions = GoalOptions(),
+    task: TaskOptions = TaskOptions(),
+    method: MethodOptions = MethodOptions(),
+    align: Annotated[Align, ALIGN] = "never",
+    pick: Annotated[str, PICK] = "best",
+    measure: MeasureOptions = MeasureOptions(),
+    output: OutputOptions = OutputOptions(),
+    dry_run: Annotated[bool, DRY_RUN] = False,
+    compute: ComputeOptions = ComputeOptions(),
+) -> int:
+    """Connect independently trained networks by paths of low training loss, and merge them along these paths.
+
+    A checkpoint contains neither the architecture nor the data; you supply both as a *task*. The result is the merged
+    model in the format of A, the path, one picture, and a verdict by the paper's three criteria. More than two models
+    are merged pair by pair.
+    """
+    if len(models) < 2:
+        raise UsageError("two checkpoints or more are needed: llpf merge A B --task …")
+    (task_name, task_args), (method_name, method_args) = task.named(), method.named()
+    from rich.console import Console
+
+    from llpf_cli import terminal
+    from llpf_cli.watch import TerminalWatch, write_page
+    from llpf_plugin import load_task
+    from llpf_plugin import merge as merge_models
+    from llpf_plugin.methods import make_method
+
+    out, console, search = output.out or RUN, Console(), {**asdict(goal), **asdict(measure)}
+    options = {"align": align, "compute": compute.made(), **search}
+    loaded, made = load_task(task_name, task_args), make_method(method_name, method_args)
+    if dry_run:
+        terminal.dry_run(console, models, loaded, made, **options)
+        return 0
+    said = config_text(
+        "merge", models=models, task=task, method=method, goal=goal, align=None if align == "never" else align,
+        pick=None if pick == "best" else pick, measure=measure, output=replace(output, out=out), compute=compute,
+    )  # fmt: skip
+    with resumable(out):
+        merged = merge_models(
+            models, loaded, made, pick=pick, out=out, resume=output.resume, **options,
+            watch=TerminalWatch(console, out, said, output.tensorboard),
+            named={"task": task_name, "task_arguments": task_args, "method": method_name},
+            info={"a": models[0], "b": models[1], "command": command_line()},
+        )  # fmt: skip
+        if len(models) > 2:
+            terminal.tree(console, merged.joins, merged.file)
+        if output.report:
+            write_page(merged.pairs, out / "report.html", console, [Path(m).stem for m in models], merged.joins)
+    return 0 if merged.connected else 3

@@ -1,0 +1,46 @@
+"""``llpf methods``: which methods there are, and what each can be told."""
+
+from dataclasses import fields
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from llpf_plugin.methods import Method, known, method_class
+
+NAME = Parameter(name="NAME", help="One method: its name, file.py:Class or module:Class.")
+
+
+def methods(name: Annotated[str | None, NAME] = None) -> int:
+    """List the methods that find a path, or show one with its settings, defaults and source."""
+    from rich.console import Console
+
+    console = Console()
+    if name is None:
+        for spec in known():
+            console.print(f"[bold]{spec:14}[/] {_summary(method_class(spec))}", highlight=False)
+        console.print("\nllpf methods NAME shows the settings of one; your own is file.py:Class.", highlight=False)
+        return 0
+    _show(console, name, method_class(name))
+    return 0
+
+
+def _summary(method: type[Method]) -> str:
+    return (method.__doc__ or "").partition("\n")[0].rstrip(".")
+
+
+def _show(console: "Console", name: str, method: type[Method]) -> None:  # type: ignore[name-defined]  # noqa: F821
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    console.print(f"[bold]{escape(name)}[/]: {escape(_summary(method))}", highlight=False)
+    console.print(f"source: {escape(method.source or 'not stated')}\n", highlight=False)
+    table = Table("setting", "default", "what it does", box=box.SIMPLE_HEAD)
+    for f in fields(method):
+        within = f" (in {f.metadata['within']})" if f.metadata.get("within") else ""
+        table.add_row(f.name, str(f.default), escape(f.metadata.get("help", "") + within))
+    console.print(table)
+    example = next((f"-m {f.name}={f.default}" for f in fields(method) if isinstance(f.default, int | float)), "")
+    console.print(
+        f"example: llpf merge a.pt b.pt --task digits/resnet --method {name} {example}", highlight=False, markup=False
+    )

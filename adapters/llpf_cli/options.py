@@ -1,0 +1,133 @@
+"""Options that several commands share, in the panels of their ``--help``; nothing here imports torch."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+from llpf_plugin.errors import UsageError
+from llpf_plugin.methods import known
+from llpf_plugin.tasks.specification import parse_arguments
+
+GOAL, PATH, OUTPUT, COMPUTE = (
+    Group(name, sort_key=place) for place, name in enumerate(("Goal and budget", "Path", "Output", "Compute"), start=1)
+)
+
+
+def option(text: str, *names: str, **more: Any) -> Parameter:
+    """An option with its help, which names its default in brackets where it is not just off or nothing."""
+    return Parameter(name=names or None, help=text, show_default=False, show_choices=False, **more)
+
+
+SETTINGS = option(
+    "key=value for the method; repeat for more.", "-m", "--method-arg", negative="", consume_multiple=False
+)
+
+
+@Parameter(name="*", group=GOAL)
+@dataclass(frozen=True)
+class GoalOptions:
+    """What a search is to reach, and what it may cost."""
+
+    max_loss: Annotated[float | None, option("Training loss that no point of the path may exceed.")] = None
+    tolerance: Annotated[
+        float | None, option("The same, as a distance above the worse endpoint's [the task's, 0.1].")
+    ] = None
+    budget: Annotated[int, option("Gradient steps, repairs included [20,000].")] = 20_000
+    lr: Annotated[float | None, option("Learning rate [the task's].")] = None
+    momentum: Annotated[float | None, option("Momentum [the task's].")] = None
+    batch_size: Annotated[int | None, option("Examples per gradient step [the task's].")] = None
+    seed: Annotated[int, option("Seed for batches, augmentation and dropout [0].")] = 0
+
+
+@Parameter(name="*", group=PATH)
+@dataclass(frozen=True)
+class TaskOptions:
+    """Which network, which data."""
+
+    task: Annotated[str | None, option("Network and data: digits/resnet, …, file.py:function or module:function.")] = (
+        None
+    )
+    task_args: Annotated[
+        list[str],
+        option("key=value for the task; repeat for more.", "-t", "--task-arg", negative="", consume_multiple=False),
+    ] = field(default_factory=list)
+
+    def named(self) -> tuple[str, dict[str, Any]]:
+        """The task's name and arguments.
+
+        Raises:
+            UsageError: no task was given.
+        """
+        if self.task is None:
+            raise UsageError("--task is needed: a checkpoint contains neither the architecture nor the data")
+        return self.task, parse_arguments(self.task_args)
+
+
+@Parameter(name="*", group=PATH)
+@dataclass(frozen=True)
+class MethodArguments:
+    """Settings of LLPF."""
+
+    method_args: Annotated[list[str], SETTINGS] = field(default_factory=list)
+
+    def named(self) -> tuple[str, dict[str, Any]]:
+        """The method's name and settings."""
+        return "llpf", parse_arguments(self.method_args)
+
+
+@Parameter(name="*", group=PATH)
+@dataclass(frozen=True)
+class MethodOptions:
+    """How the path is found."""
+
+    method: Annotated[str, option(f"{', '.join(known())}, or file.py:Class [llpf]; see llpf methods.")] = "llpf"
+    method_args: Annotated[list[str], SETTINGS] = field(default_factory=list)
+
+    def named(self) -> tuple[str, dict[str, Any]]:
+        """The method's name and settings."""
+        return self.method, parse_arguments(self.method_args)
+
+
+@Parameter(name="*", group=PATH)
+@dataclass(frozen=True)
+class MeasureOptions:
+    """How a path is measured."""
+
+    points: Annotated[int, option("Points evaluated per segment [4].")] = 4
+    sample: Annotated[int | None, option("Training examples to measure on [all].")] = None
+
+
+@Parameter(name="*", group=OUTPUT)
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where results go."""
+
+    out: Annotated[
+        Path | None, option("Folder for the merged model, the path and the verdict [run].", "-o", "--out")
+    ] = None
+    resume: Annotated[bool, option("Continue the run in the folder.", negative="")] = False
+    report: Annotated[bool, option("Write report.html (needs matplotlib) [on].")] = True
+    tensorboard: Annotated[bool, option("Write a TensorBoard log to watch.", negative="")] = False
+    config: Annotated[Path | None, option("Read options from a YAML file, as a run writes it (config.yaml).")] = None
+
+
+@Parameter(name="*", group=COMPUTE)
+@dataclass(frozen=True)
+class ComputeOptions:
+    """Where and how gradients are computed."""
+
+    device: Annotated[str, option("cpu, cuda, cuda:1, mps [the first accelerator there is].")] = "auto"
+    precision: Annotated[
+        Literal["float32", "tf32", "bfloat16", "float16"],
+        option("Activation precision: float32, tf32, bfloat16, float16 [float32]."),
+    ] = "float32"
+    compile: Annotated[bool, option("Run the model through torch.compile.", negative="")] = False
+    channels_last: Annotated[bool, option("Lay images out channels last.", negative="")] = False
+
+    def made(self) -> Any:
+        """The library's value."""
+        from llpf_plugin import Compute
+
+        return Compute(**asdict(self))

@@ -1,0 +1,195 @@
+"""``llpf order``: in what order data reaches the layers of a model."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+from llpf_cli.options import option
+from llpf_plugin.errors import OrderError, RunError, UsageError
+from llpf_plugin.tasks.specification import find, parse_arguments
+
+INPUTS, SHOWN = Group("Inputs", sort_key=1), Group("Output", sort_key=2)
+
+Format = Literal["table", "tree", "json", "mermaid", "dot"]
+Level = Literal["phase", "layer"]
+
+KINDS: dict[str, Format] = {".json": "json", ".mmd": "mermaid", ".dot": "dot", ".txt": "table"}
+"""What a file of each suffix holds; ``.svg`` is the picture."""
+
+MODEL = Parameter(
+    name="MODEL", help="module:function, file.py:function, torchvision:NAME, timm:NAME, hf:CONFIG, a task, x.json."
+)
+ARGUMENTS = Parameter(name="key=value …", help="Given to the function.")
+
+
+def order(
+    model: Annotated[str, MODEL],
+    *arguments: Annotated[str, ARGUMENTS],
+    input: Annotated[  # noqa: A002 - the option's name
+        list[str],
+        option(
+            "Shape: 1x3x224x224, 1x8:int64, name=1x8:int64; repeat for more.",
+            "-i",
+            "--input",
+            group=INPUTS,
+            negative="",
+            consume_multiple=False,
+        ),
+    ] = [],  # noqa: B006 - read only
+    dtype: Annotated[str, option("Type of inputs that name none [float32].", group=INPUTS)] = "float32",
+    inputs: Annotated[
+        str | None, option("module:function or file.py:function that makes the inputs.", group=INPUTS)
+    ] = None,
+    no_inputs: Annotated[
+        bool, option("Read the code without running it (not verified).", group=INPUTS, negative="")
+    ] = False,
+    device: Annotated[str | None, option("Where to build the model; meta needs no memory [cpu].", group=INPUTS)] = None,
+    order: Annotated[
+        Literal["fdf", "levels"],
+        option("Execution order (fdf), or by distance from the input (levels) [fdf].", group=SHOWN),
+    ] = "fdf",
+    phases: Annotated[
+        str, option("all, layer, block, stage, a number, or a YAML file [stage].", group=SHOWN)
+    ] = "stage",
+    format: Annotated[
+        Format, option("table, tree, json, mermaid, dot [table].", "-f", "--format", group=SHOWN)
+    ] = "table",  # noqa: A002
+    level: Annotated[Level | None, option("Nodes of graphs and rows of pictures: phase, layer.", group=SHOWN)] = None,
+    depth: Annotated[int | None, option("Levels of the tree [all].", group=SHOWN)] = None,
+    output: Annotated[
+        list[Path],
+        option(
+            "Write a file: .json .svg .mmd .dot .txt; repeat for more.",
+            "-o",
+            "--output",
+            group=SHOWN,
+            negative="",
+            consume_multiple=False,
+        ),
+    ] = [],  # noqa: B006 - read only
+) -> int:
+    """Show in what order data reaches the layers of a model: layers, parallel branches, phases."""
+    for path in output:
+        _check_output(path)
+    if sum((bool(input), inputs is not None, no_inputs)) > 1:
+        raise UsageError("give one of --input, --inputs and --no-inputs")
+    from llpf_plugin.order import LayerOrder, layer_order
+    from llpf_plugin.order import phases as cut_phases
+
+    if model.endswith(".json"):
+        found = LayerOrder.from_json(_read(Path(model)))
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what libraries say while they build a model
+            network, example = _model(model, parse_arguments(arguments), device, input, dtype, inputs, no_inputs)
+            found = layer_order(network, example, order=order)
+    cut = cut_phases(found, phases)
+    for path in output:
+        _write(path, found, cut, level)
+    if not output:
+        _show(found, cut, format, level, depth)
+    return 0
+
+
+def _model(
+    spec: str,
+    arguments: dict[str, Any],
+    device: str | None,
+    shapes: list[str],
+    dtype: str,
+    factory: str | None,
+    no_inputs: bool,
+) -> tuple[Any, Any]:
+    """The model and its example inputs: those given by the user, else those known for the model."""
+    from llpf_cli.models import load_model, parse_inputs
+    from llpf_plugin.tasks import build
+
+    network, known = load_model(spec, arguments, device)
+    if no_inputs:
+        return network, None
+    if factory is not None:
+        return network, build(factory, find(factory), {})
+    if shapes:
+        return network, parse_inputs(shapes, dtype)
+    if known is None:
+        raise OrderError(
+            f"no inputs are known for {spec}: give --input 1x3x224x224, --inputs file.py:function, return (model, inputs) "
+            "from the function, or read the code without running it with --no-inputs"
+        )
+    return network, known
+
+
+def _show(order: Any, phases: Any, kind: Format, level: Level | None, depth: int | None) -> None:
+    if kind == "table" and sys.stdout.isatty():
+        _rich_table(order, phases)
+    else:
+        print(_text(order, phases, kind, level, depth))
+
+
+def _text(order: Any, phases: Any, kind: Format, level: Level | None, depth: int | None) -> str:
+    from llpf_plugin.order import render
+
+    if kind == "tree":
+        return render.tree(order, depth)
+    if kind == "json":
+        text: str = order.to_json(phases)
+        return text
+    if kind in ("mermaid", "dot"):
+        return getattr(render, kind)(order, phases, level or "phase")  # type: ignore[no-any-return]
+    return render.table(order, phases)
+
+
+def _rich_table(order: Any, phases: Any) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from llpf_plugin.order import render
+
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    for i, title in enumerate(render.HEADER):
+        table.add_column(title, justify="right" if i in (0, 1, 4) else "left", overflow="fold")
+    rows = render.rows(order, phases)
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        table.add_row(*map(escape, row), end_section=following is not None and following[1] != row[1])
+    console = Console()
+    console.print(table)
+    console.print(f"\n{escape(render.summary(order))}", highlight=False)
+    for warning in order.warnings:
+        console.print(f"[yellow]! {escape(warning)}[/]", highlight=False)
+
+
+def _check_output(path: Path) -> None:
+    """Refuse before any work what could not be written after it.
+
+    Raises:
+        UsageError: an unknown suffix, or a folder that does not exist.
+    """
+    if path.suffix not in (*KINDS, ".svg"):
+        hint = "; write .svg and convert it" if path.suffix in (".png", ".pdf", ".jpg") else ""
+        raise UsageError(f"{path}: unknown kind of file, choose {', '.join([*KINDS, '.svg'])}{hint}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: the folder {path.parent} does not exist")
+
+
+def _write(path: Path, order: Any, phases: Any, level: Level | None) -> None:
+    from llpf_plugin.order import picture
+
+    if path.suffix == ".svg":
+        text = picture.svg(picture.draw(order, phases, level or "layer"))
+    else:
+        text = _text(order, phases, KINDS[path.suffix], level, None) + "\n"
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OrderError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,89 @@
+"""``llpf origin``: from a checkpoint down its variance spheres."""
+
+from dataclasses import asdict, replace
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from llpf_cli.config import command_line, config_text, resumable
+from llpf_cli.merge import DRY_RUN, RUN
+from llpf_cli.options import (
+    GOAL,
+    PATH,
+    ComputeOptions,
+    GoalOptions,
+    MeasureOptions,
+    MethodArguments,
+    OutputOptions,
+    TaskOptions,
+    option,
+)
+
+
+def origin(
+    model: Annotated[str, Parameter(name="A", help="A checkpoint: .pt, .safetensors, or a folder of shards.")],
+    goal: GoalOptions = GoalOptions(),
+    to: Annotated[
+        str | None,
+        option("Stop at this fraction of A's variance, or at the variances of B.pt [the origin].", group=GOAL),
+    ] = None,
+    ticks: Annotated[int | None, option("Stop after this many ticks.", group=GOAL)] = None,
+    task: TaskOptions = TaskOptions(),
+    method: MethodArguments = MethodArguments(),
+    pick: Annotated[str, option("Written model: end, mid, best, or t [end].", group=PATH)] = "end",
+    measure: MeasureOptions = MeasureOptions(),
+    output: OutputOptions = OutputOptions(),
+    dry_run: Annotated[bool, DRY_RUN] = False,
+    compute: ComputeOptions = ComputeOptions(),
+) -> int:
+    """Walk from a trained network towards the origin along low training loss (paper, Algorithm 2).
+
+    Layers with a variance sphere shrink, normalizations stay, and every layer's learning rate falls with its variance.
+    """
+    (task_name, task_args), (_, method_args) = task.named(), method.named()
+    from rich.console import Console
+
+    from llpf_cli import terminal
+    from llpf_cli.progress_bar import LiveView, StopOnCtrlC
+    from llpf_cli.watch import KeepConfig, picture_of, write_page
+    from llpf_plugin import load_task
+    from llpf_plugin.merging import Finished, open_descent
+    from llpf_plugin.methods import make_method
+    from llpf_plugin.report import TensorBoard
+    from llpf_plugin.search import SearchOptions, descend
+
+    out, console = output.out or RUN, Console()
+    view, stopper = LiveView(console), StopOnCtrlC()
+    said = config_text(
+        "origin", models=(model,), task=task, method=method, goal=goal, to=to, ticks=ticks, measure=measure,
+        pick=None if pick == "end" else pick, output=replace(output, out=out), compute=compute,
+    )  # fmt: skip
+    watching = [view, stopper, KeepConfig(out / "config.yaml", said)]
+    watching += [TensorBoard(out / "tensorboard")] if output.tensorboard else []
+    descent = open_descent(
+        model, load_task(task_name, task_args), make_method("llpf", method_args),
+        SearchOptions(**asdict(goal), **asdict(measure)), compute.made(), _destination(to), ticks, pick,
+        out=None if dry_run else out, resume=output.resume, callbacks=watching,
+        named={"task": task_name, "task_arguments": task_args}, info={"a": model, "b": "origin", "command": command_line()},
+    )  # fmt: skip
+    terminal.descent(console, descent)
+    if dry_run:
+        terminal.estimate(console, descent)
+        return 0
+    with resumable(out), stopper, view:
+        with descent.running():
+            quality = descend(descent.search)
+        picked, merged = descent.close(quality)
+        picture = picture_of(quality, out, picked, console)
+        terminal.closing(console, quality, picked, (), merged, picture, descent.ends[0].like)
+        if output.report:
+            write_page([Finished(out, quality, picked)], out / "report.html", console)
+    return 0 if quality.connected else 3
+
+
+def _destination(to: str | None) -> float | str | None:
+    """A part of the variance where it reads as a number, else a checkpoint."""
+    try:
+        return None if to is None else float(to)
+    except ValueError:
+        return to

@@ -1,0 +1,147 @@
+"""``llpf report``: measure finished runs again from their files, compare them, and draw the page."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from llpf_cli.options import ComputeOptions, TaskOptions, option
+from llpf_plugin.errors import RunError, TaskError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from llpf_plugin.report import Measured
+    from llpf_plugin.runs import StoredRun
+
+MEASURE, OUTPUT = Group("Measuring", sort_key=1), Group("Output", sort_key=3)
+RUNS = Parameter(name="RUN …", help="Folders of finished runs of one task; a folder of runs stands for them all.")
+EXTRAS = ("plane", "saddle", "layers", "diversity", "sharpness", "flatness")
+FORMATS = ("png", "svg", "pdf")
+
+
+def report(
+    *runs: Annotated[Path, RUNS],
+    metrics: Annotated[str, option(f"Costly ones: {', '.join(EXTRAS)}; all; none [plane].", group=MEASURE)] = "plane",
+    points: Annotated[int | None, option("Points evaluated per segment [the runs' own].", group=MEASURE)] = None,
+    sample: Annotated[int | None, option("Training examples to measure on [the runs' own].", group=MEASURE)] = None,
+    task: TaskOptions = TaskOptions(),
+    out: Annotated[
+        Path | None, option("Folder to write to [the run's; llpf-report for several].", "-o", "--out", group=OUTPUT)
+    ] = None,
+    figures: Annotated[
+        str, option(f"Formats of figures: {', '.join(FORMATS)}; none [png,svg,pdf].", group=OUTPUT)
+    ] = "png,svg,pdf",
+    as_json: Annotated[
+        bool, option("Print the numbers as JSON; files are written all the same.", "--json", group=OUTPUT, negative="")
+    ] = False,
+    compute: ComputeOptions = ComputeOptions(),
+) -> int:
+    """Measure finished runs again from their files alone, compare them, and write one page with all of it."""
+    extras, formats = _listed("--metrics", metrics, EXTRAS), _listed("--figures", figures, FORMATS)
+    if not runs:
+        raise UsageError("name the folder of a run: llpf report run")
+    for name, number in (("--points", points), ("--sample", sample)):
+        if number is not None and number < 1:
+            raise UsageError(f"{name} {number}: it must be at least 1")
+    from rich.console import Console
+
+    from llpf_plugin.files import write_json
+    from llpf_plugin.report import document, write_report
+    from llpf_plugin.runs import check_comparable, name_runs, open_run, open_tree
+
+    folders = [folder for given in runs for folder in _expand(given)]
+    opened = [open_run(f, name) for f, name in zip(folders, name_runs(folders), strict=True)]
+    check_comparable(opened)
+    target = out or (runs[0] if len(runs) == 1 else Path("llpf-report"))
+    console = Console(stderr=as_json)
+    measured = _measure(opened, task, extras, points, sample, compute.made(), console)
+    numbers = document(measured)
+    write_json(target / "report.json", numbers)
+    tree = open_tree(runs[0]) if len(runs) == 1 else None
+    page, files = write_report(measured, target / "report.html", target / "figures", formats, tree)
+    if as_json:
+        print(json.dumps(numbers, indent=2, ensure_ascii=False))
+    _show(console, measured, page, target / "figures" if files else None)
+    return 0 if all(one.quality.connected for one in measured) else 3
+
+
+def _listed(name: str, text: str, choices: Sequence[str]) -> list[str]:
+    """The names in a list with commas, ``all`` or ``none``."""
+    if text in ("all", "none"):
+        return list(choices) if text == "all" else []
+    names = [word.strip() for word in text.split(",") if word.strip()]
+    unknown = [word for word in names if word not in choices]
+    if unknown:
+        raise UsageError(f"{name} {', '.join(unknown)}: it is a list of {', '.join(choices)}, or all, or none")
+    return names
+
+
+def _expand(folder: Path) -> list[Path]:
+    """The folder, or the runs in it if it is not a run itself."""
+    if (folder / "run.json").is_file() or not folder.is_dir():
+        return [folder]
+    inside = sorted(child.parent for child in folder.glob("*/run.json"))
+    if not inside:
+        raise RunError(f"{folder} holds no run: name a folder that llpf merge -o wrote")
+    return inside
+
+
+def _measure(
+    runs: "Sequence[StoredRun]", task: TaskOptions, extras: Sequence[str], points: int | None, sample: int | None,
+    compute: Any, console: "Console",
+) -> "list[Measured]":  # fmt: skip
+    from rich.progress import Progress
+
+    from llpf_plugin.report import measure_run, measure_stored, same_measurement
+
+    segment_points, examples = same_measurement(runs, points, sample)
+    found = []
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("reading", total=1)
+
+        def tell(what: str, done: int, total: int) -> None:
+            progress.update(bar, description=what, completed=done, total=total)
+
+        for run in runs:
+            quality = measure_run(run, _task(run, task), segment_points, examples, compute, tell)
+            found.append(measure_stored(run, quality, extras, tell))
+    return found
+
+
+def _task(run: "StoredRun", given: TaskOptions) -> Any:
+    """A fresh task for every run, since its model is a workspace."""
+    from llpf_plugin import load_task
+
+    if given.task is not None:
+        return load_task(*given.named())
+    try:
+        return load_task(*run.task)
+    except TaskError as error:
+        raise TaskError(f"{run.folder}: {error}. If the task has moved, name it with --task") from error
+
+
+def _show(console: "Console", measured: "Sequence[Measured]", page: Path, figures: Path | None) -> None:
+    """A table of the runs, best first, what is to be known, and where everything lies."""
+    from rich import box
+    from rich.table import Table
+
+    from llpf_plugin.report import comparison_table, duration, metric_cell, number
+
+    table = Table("run", "verdict", box=box.SIMPLE_HEAD)
+    for name in ("gradient steps", "time", "dense maximum", "validation", "length ratio"):
+        table.add_column(name, justify="right")
+    for row in comparison_table(measured):
+        cells = (metric_cell(row[key], "loss") for key in ("maximum", "validation", "ratio"))
+        words = "[green]connected[/]" if row["connected"] else "[red]not connected[/]"
+        numbers = (number(row["steps"]), duration(row["seconds"]), *(value or why for value, why in cells))
+        table.add_row(row["name"], words, *numbers)
+    console.print(table)
+    for one in measured:
+        for note in one.notes:
+            console.print(f"{one.run.name}: {note}", style="yellow", markup=False, highlight=False)
+    console.print(f"page: {page}", markup=False, highlight=False)
+    if figures is not None:
+        console.print(f"figures: {figures}", markup=False, highlight=False)

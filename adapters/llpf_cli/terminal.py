@@ -1,0 +1,279 @@
+"""Tables on the terminal: what was found before the search, what it would cost, and what came out."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from llpf_plugin.alignment import Matching
+from llpf_plugin.checkpoint import Checkpoint
+from llpf_plugin.evaluation import losses_on_line, measure_point
+from llpf_plugin.geometry import coordinates, scale_groups, select
+from llpf_plugin.llpf import LLPF, SettleRule, read_order, read_schedule
+from llpf_plugin.merging import Finished, Pair, Request, Source, open_pair
+from llpf_plugin.methods import Method, Outcome
+from llpf_plugin.order import phases, render
+from llpf_plugin.preflight import LayerStatistics, layer_statistics, look, off_sphere
+from llpf_plugin.quality import LegSummary, Picked, Quality, leg_summaries
+from llpf_plugin.report import duration
+from llpf_plugin.runs import Join
+from llpf_plugin.search import SearchOptions
+from llpf_plugin.tasks import Task
+from llpf_plugin.workspace import Compute, Workspace
+
+SPLITS = ("train", "validation", "test")
+
+TIMED = 5
+"""Gradient steps that the cost estimate times."""
+
+
+def preflight(console: Console, pair: Pair, line: Sequence[float], everything: bool = False) -> None:
+    """What the pair is: findings, spheres, angles, and what averaging would do.
+
+    Args:
+        console: where to print.
+        pair: that has been checked.
+        line: training losses along the straight line.
+        everything: notes and the table of tensors too.
+    """
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False)
+
+    workspace, search, (a, b) = pair.search.workspace, pair.search, pair.ends
+    moving = list(coordinates(workspace.model))
+    rows = layer_statistics(select(search.start, moving), select(search.end, moving))
+    count = sum(search.start[k].numel() for k in moving)
+    ends = " → ".join(f"[bold]{escape(end.name)}[/]" for end in (a, b))
+    say(f"{ends}: {count:,} parameters, {workspace.task.name} on {workspace.device}")
+    for finding in look(a.weights, b.weights, workspace.model, (a.name, b.name)):
+        if finding.level != "note" or everything:
+            say(f"[yellow]{finding.level}:[/] {escape(str(finding))}")
+    if rows:
+        cosines, ratios = [r.cosine for r in rows], [r.ratio for r in rows]
+        spread = f"variance of B over A {min(ratios):.2f} to {max(ratios):.2f}"
+        say(f"{len(rows)} tensors on spheres: cosine {min(cosines):+.3f} to {max(cosines):+.3f}, {spread}")
+    apart = [r.name for r in off_sphere(rows)]
+    if apart:
+        names = ", ".join(apart[:4]) + (" …" if len(apart) > 4 else "")
+        say(
+            f"[yellow]{len(apart)} tensors lie on different variance spheres ({names}){_across(pair.request.method)}[/]"
+        )
+    worse, middle = max(line[0], line[-1]), max(line[1:-1])
+    say(f"the straight line has training loss {middle:.3g} at its worst, {worse:.3g} at its ends")
+    if everything:
+        console.print(_layer_table(rows))
+    options = pair.request.options
+    goal = options.max_loss or worse + (options.tolerance or workspace.task.defaults.tolerance)
+    if middle <= goal:
+        say("[green]averaging would do: the straight line stays under the goal[/]")
+
+
+def _across(method: Method) -> str:
+    """What LLPF makes of ends on different spheres."""
+    if not isinstance(method, LLPF):
+        return ""
+    if method.across == "never" or method.correct == "none":
+        return ": the closing segment may be high"
+    return ": the path goes via shared ones, A → A′ → B′ → B"
+
+
+def dry_run(
+    console: Console, models: Sequence[str], task: Task, method: Method, *, align: Any, compute: Compute, **search: Any
+) -> None:
+    """Check the first pair, show layer order and phases, and estimate what a search would cost."""
+    sources = [Source.of(model, number) for number, model in enumerate(models, start=1)]
+    request = Request(task, method, SearchOptions(**search), compute, align=align)
+    pair = open_pair("1-2", sources[:2], request)
+    if pair.matching is not None:
+        alignment(console, pair.matching)
+    line = losses_on_line(pair.search.workspace, pair.search.start, pair.search.end)
+    preflight(console, pair, line, everything=True)
+    estimate(console, pair)
+    if len(models) > 2:
+        console.print(f"this is the first of {len(models) - 1} pairs", highlight=False)
+
+
+def descent(console: Console, pair: Pair) -> None:
+    """What will walk towards the origin."""
+    workspace, name = pair.search.workspace, pair.ends[0].name
+    found = scale_groups(workspace.model, select(pair.search.start, coordinates(workspace.model)))
+    names = ", ".join(g.matrix for g in found[:4]) + (" …" if len(found) > 4 else "")
+    console.print(
+        f"[bold]{escape(name)}[/] → origin: {len(found)} layers walk ({names}), normalizations stay; "
+        f"{workspace.task.name} on {workspace.device}", highlight=False,
+    )  # fmt: skip
+
+
+def alignment(console: Console, matching: Matching) -> None:
+    """What weight matching did, and what it left alone."""
+    found = matching.symmetry
+    before, after = matching.distance
+    neurons = sum(group.size for group in found.groups)
+    console.print(
+        f"B aligned to A: {neurons:,} neurons in {len(found.groups)} groups, distance {before:.4g} → {after:.4g}",
+        highlight=False,
+    )
+    alone = [*found.rejected, *found.left]
+    if alone:
+        names = ", ".join(alone[:4]) + (f" and {len(alone) - 4} more" if len(alone) > 4 else "")
+        console.print(f"left alone: {names}", highlight=False, markup=False)
+
+
+def _layer_table(rows: Sequence[LayerStatistics]) -> Table:
+    table = Table("tensor", box=box.SIMPLE_HEAD)
+    for name in ("variance of A", "variance of B", "ratio", "cosine", "distance"):
+        table.add_column(name, justify="right")
+    for r in rows:
+        values = (r.variance_a, r.variance_b, r.ratio, r.cosine, r.distance)
+        table.add_row(r.name, *(f"{v:.4g}" for v in values), style=None if r.same_sphere else "yellow")
+    return table
+
+
+def estimate(console: Console, pair: Pair) -> None:
+    """The layer order, the phases, and what a search would cost, from a few timed steps."""
+    workspace, options, method = pair.search.workspace, pair.request.options, pair.request.method
+    llpf = method if isinstance(method, LLPF) else LLPF()
+    order = read_order(llpf.order, workspace.task)
+    if llpf.schedule is not None:
+        read_schedule(llpf.schedule, workspace.task, SettleRule(0.0))
+    cut = phases(order, "stage" if llpf.phases == "auto" else llpf.phases)
+    console.print(render.table(order, cut), highlight=False, markup=False)
+    step, point = _timings(workspace, options.sample)
+    console.print(f"a gradient step takes {_time(step)}, measuring a point {_time(point)}", highlight=False)
+    for steps, segments in ((100, 15), (2000, 60)):
+        cost = steps * step + segments * options.points * point
+        console.print(
+            f"  a walk of {steps} gradient steps and {segments} segments would take {_time(cost)}", highlight=False
+        )
+    console.print(
+        f"  the budget of {options.budget} gradient steps is at most {_time(options.budget * step)}, plus measuring",
+        highlight=False,
+    )
+
+
+def _timings(workspace: Workspace, sample: int | None) -> tuple[float, float]:
+    workspace.backward(workspace.loss())
+    began = time.perf_counter()
+    for _ in range(TIMED):
+        loss = workspace.loss()
+        workspace.backward(loss)
+        float(loss.detach())
+    stepped = time.perf_counter()
+    measure_point(workspace, coordinates(workspace.model), sample)
+    return (stepped - began) / TIMED, time.perf_counter() - stepped
+
+
+def closing(
+    console: Console, quality: Quality, picked: Picked, line: Sequence[float], merged: Path | None,
+    picture: Path | None, like: Checkpoint | None,
+) -> None:  # fmt: skip
+    """The verdict, the scores of ends and merged model, the cost, and where everything lies."""
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False)
+
+    path, cost = quality.path, quality.path.cost
+    say("\n[bold green]connected[/]" if quality.connected else "\n[bold red]not connected[/]")
+    for criterion in quality.criteria:
+        mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]–[/]"}[criterion.holds]
+        say(f" {mark} {criterion.name}: {criterion.sentence}")
+    if path.outcome is not None:
+        say(f"   {path.outcome.value}")
+    if legs := leg_summaries(path, quality.rows):
+        console.print(_leg_table(legs))
+    console.print(_score_table(quality, picked, line))
+    say(
+        f"{cost.gradient_steps} gradient steps, {_time(cost.seconds or 0.0)}, length ratio {path.length_ratio:.2f}, "
+        f"{len(path.knots)} knots stored, {cost.dropped} redundant knots removed, {cost.repairs} repairs"
+    )
+    if like is not None and like.left_out:
+        say(f"left out of the merged file: {escape(', '.join(like.left_out))}")
+    say(f"merged model: [bold]{escape(str(merged))}[/] (t = {picked.t:.3f})")
+    if picture is not None:
+        say(f"picture: {escape(str(picture))}")
+
+
+def _leg_table(legs: Sequence[LegSummary]) -> Table:
+    table = Table("leg", box=box.SIMPLE_HEAD)
+    for name in ("gradient steps", "knots", "length", "training loss, worst"):
+        table.add_column(name, justify="right")
+    table.add_column("outcome")
+    for leg in legs:
+        words = Outcome[leg.outcome].value if leg.outcome else ""
+        steps = "" if leg.steps is None else str(leg.steps)
+        table.add_row(leg.leg, steps, str(leg.knots), f"{leg.length:.0%}", f"{leg.maximum:.4f}", words)
+    return table
+
+
+def _score_table(quality: Quality, picked: Picked, line: Sequence[float]) -> Table:
+    """Loss and accuracy on each split: of the ends, the merged model, the worst point of the path and of the line."""
+    splits = [s for s in SPLITS if quality.ends["A"][s] is not None]
+    table = Table("loss, accuracy", box=box.SIMPLE_HEAD)
+    for split in splits:
+        table.add_column(split, justify="right")
+    for name in ("A", "B"):
+        row = quality.ends[name]
+        table.add_row(name, *(_cell(row[s], row[f"{s}_accuracy"]) for s in splits))
+    scores = [picked.scores.get(s) for s in splits]
+    table.add_row("merged", *(_cell(s.loss, s.accuracy) if s else "–" for s in scores), style="bold")
+    table.add_row("path, worst", *(_worst(quality, s) for s in splits))
+    if line:
+        table.add_row("straight line, worst", _cell(max(line), None))
+    return table
+
+
+def _worst(quality: Quality, split: str) -> str:
+    loss, accuracy = quality.column(split), quality.column(f"{split}_accuracy")
+    return "" if np.isnan(loss).any() else _cell(loss.max(), None if np.isnan(accuracy).any() else accuracy.min())
+
+
+def _cell(loss: float, accuracy: float | None) -> str:
+    return f"{loss:.4f}" if accuracy is None else f"{loss:.4f} {accuracy:7.2%}"
+
+
+def tree(console: Console, joins: Sequence[Join], merged: Path | None) -> None:
+    """What became of the pairs of a tree, one line a pair."""
+    table = Table("models", box=box.SIMPLE_HEAD)
+    for name in ("verdict", "maximum", "steps", "seconds", "A", "B", "merged", "advances"):
+        table.add_column(name, justify="right")
+    for j in joins:
+        table.add_row(
+            j.node.name, verdict(j.connected), f"{j.maximum:.4f}", str(j.steps), f"{j.seconds:.0f}", j.scores["A"],
+            j.scores["B"], j.scores["merged"], j.goes_on,
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"merged model: [bold]{escape(str(merged))}[/]", highlight=False)
+
+
+def verdict(connected: bool) -> str:
+    """For tables."""
+    return "[green]connected[/]" if connected else "[red]not[/]"
+
+
+def comparison(console: Console, rows: Mapping[str, Finished]) -> None:
+    """One line a method; the lowest maximum is bold."""
+    table = Table("", box=box.SIMPLE_HEAD)
+    for name in ("verdict", "maximum", "mean", "length ratio", "steps", "seconds", "merged, test"):
+        table.add_column(name, justify="right")
+    lowest = min(row.quality.maximum for row in rows.values())
+    for name, row in rows.items():
+        quality, cost, scores = row.quality, row.quality.path.cost, row.picked.scores
+        score = scores.get("test") or scores.get("validation")
+        table.add_row(
+            name, verdict(quality.connected), f"{quality.maximum:.4f}", f"{quality.mean:.4f}",
+            f"{quality.path.length_ratio:.2f}", str(cost.gradient_steps), f"{cost.seconds or 0:.0f}",
+            _cell(score.loss, score.accuracy) if score else "–",
+            style="bold" if quality.maximum == lowest else None,
+        )  # fmt: skip
+    console.print(table)
+
+
+def _time(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else duration(seconds)

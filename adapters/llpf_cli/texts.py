@@ -1,0 +1,75 @@
+"""The help of every command: a summary for the list, a description, and examples."""
+
+EXIT_CODES = "Exit codes: 0 connected or done, 1 error, 2 wrong usage, 3 goal not reached, 130 Ctrl-C."
+
+HELP = {
+    "merge": """Connect two or more trained networks by paths of low training loss, and merge them along these.
+
+A checkpoint contains neither the architecture nor the data; you supply both as a *task*. The result is the merged model
+in the format of A, the path, one picture, and a verdict by the paper's three criteria. More than two models are merged
+pair by pair.""",
+    "compare": """Run several methods on one pair within one budget, side by side.
+
+Every method is a run of its own, in a folder of its own, so that a comparison that was stopped continues with --resume.
+Unless --budget is given, every method gets the gradient steps that LLPF took.""",
+    "origin": """Walk from a trained network towards the origin along low training loss (paper, Algorithm 2).
+
+Layers with a variance sphere shrink, normalizations stay, and every layer's learning rate falls with its variance.""",
+    "order": """Show in what order data reaches the layers of a model: layers, parallel branches, phases.
+
+MODEL is module:function, file.py:function, torchvision:NAME, timm:NAME, hf:CONFIG_OR_FOLDER, the name of a task such as
+digits/resnet, or a JSON file that this command wrote; key=value pairs after it go to the function.""",
+    "report": """Measure finished runs again from their files alone, compare them, and write one page with all of it.
+
+The page needs no network. Undefined metrics show the reason instead.""",
+    "methods": """List the methods that find a path, or show one with its settings, defaults and source.""",
+    "demo": """Train two small networks on scikit-learn's digits from two seeds, and connect them.
+
+Nothing is downloaded. It prints the command that connects the two, then runs it.""",
+}
+"""By command; the first line is its summary."""
+
+EXAMPLES = {
+    "merge": """
+- `llpf merge a.pt b.pt --task digits/resnet --max-loss 0.1`
+- `llpf merge a.pt b.pt --task mytask.py:task -t width=32 --device cuda --precision bfloat16`
+- `llpf merge a.pt b.pt c.pt d.pt --task digits/resnet -o tree`
+- `llpf merge a.pt b.pt --task digits/resnet --method sphere-curve -m steps=200`
+- `llpf merge a.pt b.pt --task cifar10/resnet18 -m schedule=resnet18-cifar10-fdf`
+""",
+    "compare": """
+- `llpf compare a.pt b.pt --task digits/resnet -o compared`
+- `llpf compare a.pt b.pt --task digits/resnet --methods llpf,sphere-curve,mine.py:Method`
+""",
+    "origin": """
+- `llpf origin a.pt --task digits/resnet --to 0.25` stops at a quarter of every layer's variance.
+- `llpf origin a.pt --task digits/resnet --to b.pt` stops on the variance spheres of another model.
+- `llpf origin a.pt --task mnist/lenet5 -m schedule=lenet5-mnist-origin` walks the paper's schedule.
+""",
+    "order": """
+- `llpf order torchvision:resnet18`
+- `llpf order hf:bert --format tree --depth 3`
+- `llpf order mymodel.py:build width=64 --input 1x3x32x32 -o order.svg -o order.json`
+- `llpf order order.json --phases block`
+""",
+    "report": """
+- `llpf report run` measures the path in `run/` again; writes `report.html`, `report.json` and `figures/` there.
+- `llpf report llpf-run bezier-run -o comparison` compares runs of one task.
+- `llpf report run --metrics all`, or `--metrics saddle,sharpness`
+- `llpf report run --json | jq '.runs[0].metrics.train'`
+""",
+    "methods": """
+- `llpf methods`
+- `llpf methods llpf`
+- `llpf methods mine.py:Method`
+""",
+    "demo": """
+- `llpf demo`
+- `llpf demo --compare -o compared`
+""",
+}
+
+
+def epilogue(command: str) -> str:
+    """What stands below a command's options."""
+    return f"Examples:\n{EXAMPLES[command]}\n{EXIT_CODES}"
