@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llpf_plugin.order import LayerOrder, layer_order
+from llpf_plugin.order import LayerOrder, layer_order, phases
 from llpf_plugin.order.derive import unwrap
 from llpf_plugin.order.render import human
 from llpf_plugin.order.trace.forward import Call
@@ -79,7 +79,7 @@ def examine(build: Build) -> dict[str, Any]:
         "tensors": len(names),
         "layers": len(order.layers),
         "regions": regions(order),
-        "phases": [len(order.phases(mode)) for mode in ("layer", "block", "stage")],
+        "phases": [len(phases(order, mode)) for mode in ("layer", "block", "stage")],
         "unused": list(order.unused),
         "tracer": order.tracer,
         "verified": order.verified,

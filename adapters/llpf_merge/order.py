@@ -15,7 +15,8 @@ from rich.table import Table
 from llpf_merge.models import call_factory, explained, load_model, parse_arguments, parse_inputs
 from llpf_plugin import LLPFError, layer_order
 from llpf_plugin.errors import OrderError
-from llpf_plugin.order import LayerOrder, Phase, named_phases, picture, render
+from llpf_plugin.order import LayerOrder, Phase, picture, render
+from llpf_plugin.order import phases as cut_phases
 
 FAILED = 2
 
@@ -92,7 +93,7 @@ def main(
             network, example = load_model(model, given, device)
             example = _inputs(model, example, shapes or [], dtype, inputs, no_inputs)
             found = layer_order(network, example, order=order.value)
-    cut = named_phases(found, phases)
+    cut = cut_phases(found, phases)
     for path in output or []:
         _write(path, found, cut, level)
     if not output:

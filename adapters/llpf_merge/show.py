@@ -22,7 +22,8 @@ from llpf_plugin.llpf.plan import read_order
 from llpf_plugin.llpf.schedule import read_schedule
 from llpf_plugin.llpf.settle import SettleRule
 from llpf_plugin.methods.base import Outcome
-from llpf_plugin.order import named_phases, render
+from llpf_plugin.order import phases as cut_phases
+from llpf_plugin.order import render
 from llpf_plugin.preflight import Finding, LayerStatistics, layer_statistics, off_sphere
 from llpf_plugin.quality import Picked
 from llpf_plugin.workspace import Gradient
@@ -128,7 +129,7 @@ def estimate(console: Console, request: "Request", gradient: Gradient) -> None:
     """The layer order, the phases, and what a walk would cost, from a few timed steps."""
     settings = request.settings
     order = read_order(settings.order, gradient.task)
-    phases = named_phases(order, "stage" if settings.phases == "auto" else settings.phases)
+    phases = cut_phases(order, "stage" if settings.phases == "auto" else settings.phases)
     if settings.pace != "adaptive":
         read_schedule(settings.pace, gradient.task, SettleRule(0.0))
     console.print(render.table(order, phases), highlight=False, markup=False)

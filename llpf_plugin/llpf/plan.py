@@ -13,7 +13,8 @@ from llpf_plugin.llpf.low_loss import LowLoss, PhaseRule
 from llpf_plugin.llpf.pace import AdaptivePace
 from llpf_plugin.llpf.schedule import read_schedule
 from llpf_plugin.llpf.settle import SettleRule
-from llpf_plugin.order import LayerOrder, layer_order, named_phases
+from llpf_plugin.order import LayerOrder, layer_order
+from llpf_plugin.order import phases as cut_phases
 from llpf_plugin.search.settings import Settings
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Gradient
@@ -49,7 +50,7 @@ def cut_slices(settings: Settings, gradient: Gradient) -> Slices:
             raise
         warnings.warn(f"no layer order, so all layers move at once: {error}", stacklevel=2)
         return all_at_once(task)
-    phases = named_phases(order, "stage" if mode == "auto" else mode)
+    phases = cut_phases(order, "stage" if mode == "auto" else mode)
     moving = all_at_once(task)["all"]
     if settings.order == "reversed":
         phases = phases[::-1]

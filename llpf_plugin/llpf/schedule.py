@@ -28,7 +28,7 @@ from llpf_plugin.geometry.moves import StepRule
 from llpf_plugin.llpf.low_loss import PhaseRule
 from llpf_plugin.llpf.pace import FixedPace
 from llpf_plugin.llpf.settle import SettleRule
-from llpf_plugin.order import layer_order
+from llpf_plugin.order import cumulative, layer_order, phases
 from llpf_plugin.tasks.task import Task
 
 _STEPS = ("step_c", "step_a", "step_f")
@@ -73,11 +73,8 @@ def _cut(place: str, entry: Any, task: Task) -> list[dict[str, Any]]:
     if most is not None and (not isinstance(most, int) or most < 1):
         raise ScheduleError(f"{where}: max_phases = {most!r}; it must be a number of at least 1")
     order = layer_order(task.model, task.example_inputs())
-    entries, active = [], list[str]()
-    for phase in order.phases(mode, most):
-        active += [k for name in phase.layers for k in order[name].parameters]
-        entries.append({"name": phase.name, **rest, "layers": list(active)})
-    return entries
+    slices = cumulative(order, phases(order, mode, most))
+    return [{"name": name, **rest, "layers": sorted(active)} for name, active in slices.items()]
 
 
 def _load(place: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from llpf_plugin.errors import OrderError
+from llpf_plugin.order.phases import phases as cut
 from llpf_plugin.order.render import Level, human, label, phase_edges, summary
 from llpf_plugin.order.result import LayerOrder, Phase
 
@@ -80,7 +81,7 @@ class Drawing:
 
 def draw(order: LayerOrder, phases: Sequence[Phase] | None = None, level: Level = "layer") -> Drawing:
     """Lay a layer order out, one row per layer or per phase."""
-    phases = order.phases() if phases is None else phases
+    phases = cut(order) if phases is None else phases
     rows, edges = _phase_rows(order, phases) if level == "phase" else _layer_rows(order, phases)
     return Drawing(summary(order), tuple(rows), tuple(lanes(len(rows), edges)), tuple(edges))
 

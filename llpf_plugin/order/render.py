@@ -9,6 +9,7 @@ from typing import Literal
 
 import networkx as nx
 
+from llpf_plugin.order.phases import phases as cut
 from llpf_plugin.order.result import Layer, LayerOrder, Phase
 
 HEADER = ("#", "phase", "layer", "type", "parameters", "parallel", "after")
@@ -35,7 +36,7 @@ def rows(order: LayerOrder, phases: Sequence[Phase]) -> list[tuple[str, ...]]:
 
 def table(order: LayerOrder, phases: Sequence[Phase] | None = None) -> str:
     """Show one line per layer, a line for the whole, then the warnings."""
-    body = rows(order, order.phases() if phases is None else phases)
+    body = rows(order, cut(order) if phases is None else phases)
     widths = [max(len(row[i]) for row in [HEADER, *body]) for i in range(len(HEADER))]
     adjust = [str.rjust if i in (0, 1, 4) else str.ljust for i in range(len(HEADER))]
     lines = ["  ".join(f(c, w) for f, c, w in zip(adjust, row, widths, strict=True)) for row in [HEADER, *body]]
@@ -142,7 +143,7 @@ def _branches(node: _Module, indent: str, depth: int | None) -> Iterator[tuple[s
 
 def mermaid(order: LayerOrder, phases: Sequence[Phase] | None = None, level: Level = "phase") -> str:
     """Write a Mermaid flow chart of the phases, or of the layers within their phases."""
-    phases = order.phases() if phases is None else phases
+    phases = cut(order) if phases is None else phases
     number = {layer.name: i for i, layer in enumerate(order.layers, 1)}
     lines = ["flowchart TD"]
     for i, phase in enumerate(phases, 1):
@@ -159,7 +160,7 @@ def mermaid(order: LayerOrder, phases: Sequence[Phase] | None = None, level: Lev
 
 def dot(order: LayerOrder, phases: Sequence[Phase] | None = None, level: Level = "phase") -> str:
     """Write a Graphviz graph of the phases, or of the layers within their phases."""
-    phases = order.phases() if phases is None else phases
+    phases = cut(order) if phases is None else phases
     number = {layer.name: i for i, layer in enumerate(order.layers, 1)}
     lines = [f'digraph "{_quoted(order.model)}" {{', '  node [shape=box, fontname="monospace", fontsize=10];']
     for i, phase in enumerate(phases, 1):

@@ -8,7 +8,7 @@ from helpers.order_modules import Checkpointed, ForceField, Latents, Repeated, T
 from torch import Tensor, nn
 
 from llpf_plugin.errors import OrderError
-from llpf_plugin.order import LayerOrder, layer_order
+from llpf_plugin.order import LayerOrder, layer_order, phases
 
 
 def names(order: LayerOrder) -> list[str]:
@@ -52,7 +52,7 @@ def test_a_repeated_module_is_counted_and_stands_once() -> None:
     assert names(order) == ["first", "second", "unused"]
     assert [layer.calls for layer in order.layers] == [3, 3, 0]
     assert order.unused == ("unused.weight", "unused.bias") and "unused.weight" in order.warnings[-1]
-    assert order.phases("layer")[-1].layers == ("second", "unused")
+    assert phases(order, "layer")[-1].layers == ("second", "unused")
 
 
 def test_parametrizations_belong_to_their_host() -> None:
