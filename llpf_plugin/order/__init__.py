@@ -11,8 +11,10 @@ from llpf_plugin.order.patterns import matching, select
 from llpf_plugin.order.phases import cumulative, phases
 from llpf_plugin.order.result import Layer, LayerOrder, Phase
 from llpf_plugin.order.scaling import scale_free
+from llpf_plugin.order.trace.inputs import Inputs
 
 __all__ = [
+    "Inputs",
     "Layer",
     "LayerOrder",
     "Phase",

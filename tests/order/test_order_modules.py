@@ -117,7 +117,7 @@ def test_without_inputs_the_code_is_read_and_nothing_is_verified() -> None:
 
 def test_without_inputs_what_cannot_be_followed_is_named() -> None:
     order = layer_order(nn.Sequential(ValueDependent(), nn.Linear(4, 4)))
-    assert names(order) == ["0.b", "0.a", "1"] and "Inside ValueDependent" in order.warnings[1]
+    assert names(order) == ["0.b", "0.a", "1"] and "inside ValueDependent" in order.warnings[1]
     assert order["1"].after == ("0.a",)
     order = layer_order(ValueDependent())
     assert order.tracer == "registration" and names(order) == ["b", "a"] and "registration" in order.warnings[0]
@@ -136,7 +136,7 @@ class Numpy(nn.Module):
 def test_a_way_through_numpy_keeps_the_order_and_is_named() -> None:
     order = layer_order(Numpy(), torch.zeros(1, 4))
     assert names(order) == ["a", "b"]
-    assert "Values left the graph (as numbers, or for numpy) behind a:" in order.warnings[0]
+    assert "values left the graph (as numbers, or for numpy) behind a:" in order.warnings[0]
 
 
 class Conditional(nn.Module):
@@ -195,8 +195,8 @@ class Picky(nn.Module):
 def test_a_fallback_that_failed_is_named() -> None:
     warnings = layer_order(Picky(), torch.zeros(1, 4)).warnings
     assert [warning.partition(",")[0] for warning in warnings[:2]] == [
-        "A pass in training mode",
-        "A pass with gradients",
+        "a pass in training mode",
+        "a pass with gradients",
     ]
     assert all("RuntimeError: not here" in warning for warning in warnings[:2]) and "spare.weight" in warnings[2]
 
