@@ -78,7 +78,7 @@ def main(
     depth: Annotated[int | None, typer.Option(min=1, help="Levels of the tree.")] = None,
     output: Annotated[
         list[Path] | None,
-        typer.Option("--output", "-o", help="Write a file: .json .svg .png .mmd .dot .txt. Repeat for more."),
+        typer.Option("--output", "-o", help="Write a file: .json .svg .mmd .dot .txt. Repeat for more."),
     ] = None,
 ) -> None:
     """Show in which order data meet the layers of a model: layers, parallel branches, phases."""
@@ -166,25 +166,23 @@ def _rich_table(order: LayerOrder, phases: tuple[Phase, ...]) -> None:
 
 
 _KINDS = {".json": Format.json, ".mmd": Format.mermaid, ".dot": Format.dot, ".txt": Format.table}
-_PICTURES = (".svg", ".png")
 
 
 def _check_output(path: Path) -> None:
     """Refuse before any work what could not be written after it."""
-    if path.suffix not in (*_KINDS, *_PICTURES):
-        raise OrderError(f"{path}: unknown kind of file. Choose {', '.join([*_KINDS, *_PICTURES])}.")
+    if path.suffix == ".png":
+        raise OrderError(f"{path}: the picture of an order is an SVG file, so write {path.with_suffix('.svg')}")
+    if path.suffix not in (*_KINDS, ".svg"):
+        raise OrderError(f"{path}: unknown kind of file. Choose {', '.join([*_KINDS, '.svg'])}.")
     if not path.parent.is_dir():
         raise OrderError(f"{path}: there is no folder {path.parent}.")
 
 
 def _write(path: Path, order: LayerOrder, phases: tuple[Phase, ...], level: Level | None) -> None:
     with explained(f"Writing {path}"):
-        if path.suffix in _PICTURES:
+        if path.suffix == ".svg":
             drawing = picture.draw(order, phases, (level or Level.layer).value)
-            if path.suffix == ".png":
-                picture.png(drawing, path)
-            else:
-                path.write_text(picture.svg(drawing), encoding="utf-8")
+            path.write_text(picture.svg(drawing), encoding="utf-8")
         else:
             path.write_text(_text(order, phases, _KINDS[path.suffix], level, None) + "\n", encoding="utf-8")
 

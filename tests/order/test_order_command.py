@@ -165,6 +165,10 @@ def test_phases_by_number_and_by_file(
         ("some_models.py:pair --phases 0", "at least one"),
         ("some_models.py:pair --phases nowhere.yaml", "cannot read the phase file nowhere.yaml"),
         ("some_models.py:pair -o picture.gif", "picture.gif: unknown kind of file"),
+        (
+            "some_models.py:pair -o picture.png",
+            "picture.png: the picture of an order is an SVG file, so write picture.svg",
+        ),
         ("some_models.py:pair -o nowhere/order.svg", "there is no folder nowhere"),
         ("some_models.json", "Cannot read some_models.json"),
         ("torchvision:resnet81", "torchvision has no model 'resnet81'. The nearest are resnet18"),
