@@ -30,10 +30,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llpf_plugin.order import LayerOrder, layer_order
+from llpf_plugin.order import Inputs, LayerOrder, layer_order, phases
 from llpf_plugin.order.derive import unwrap
 from llpf_plugin.order.render import human
-from llpf_plugin.order.trace.forward import Call
 from llpf_plugin.order.trace.tensors import tensors_in
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -79,7 +78,7 @@ def examine(build: Build) -> dict[str, Any]:
         "tensors": len(names),
         "layers": len(order.layers),
         "regions": regions(order),
-        "phases": [len(order.phases(mode)) for mode in ("layer", "block", "stage")],
+        "phases": [len(phases(order, mode)) for mode in ("layer", "block", "stage")],
         "unused": list(order.unused),
         "tracer": order.tracer,
         "verified": order.verified,
@@ -114,7 +113,7 @@ def unused_matter(model: nn.Module, inputs: Any, order: LayerOrder) -> bool | No
     unused = [parameters[name] for name in order.unused]
     if not unused or unused[0].is_meta:
         return None
-    call = Call.of(inputs)
+    call = Inputs.of(inputs)
 
     def result() -> list[Tensor]:
         torch.manual_seed(0)
@@ -145,7 +144,7 @@ def export_check(model: nn.Module, inputs: Any, order: LayerOrder) -> str:
 def timing(build: Build, repeats: int = 5) -> tuple[float, float]:
     """Measure one eager forward pass and the layer order, medians in seconds."""
     model, inputs = build()
-    call = Call.of(inputs)
+    call = Inputs.of(inputs)
     model.eval()
     forward, order = [], []
     for _ in range(repeats):

@@ -120,7 +120,7 @@ def test_find_knows_neither_store_nor_report() -> None:
 def test_order_stands_on_torch_networkx_numpy_and_errors(name: str) -> None:
     allowed = {"torch", "networkx", "numpy", "llpf_plugin", *sys.stdlib_module_names}
     assert tops(name) <= allowed
-    assert tops(name, everywhere=True) <= allowed | {"yaml", "matplotlib"}
+    assert tops(name, everywhere=True) <= allowed | {"yaml"}
     own = {m for m, _ in imports(name, LIBRARY[name], everywhere=True) if m.startswith("llpf_plugin")}
     assert all(m == "llpf_plugin.errors" or m.startswith("llpf_plugin.order") for m in own)
 

@@ -16,7 +16,7 @@ from llpf_merge.main import app
 from llpf_merge.report import app as report_app
 from llpf_plugin import LoaderData, Task, load_task
 from llpf_plugin.checkpoint import read
-from llpf_plugin.order import layer_order, named_phases
+from llpf_plugin.order import layer_order, phases
 from llpf_plugin.training import train
 
 TASK = f"{Path(tiny.__file__)}:conv"
@@ -140,7 +140,7 @@ def test_a_dry_run_shows_the_phases_and_the_order_that_are_asked_for(pair: Seque
 
 def test_a_number_of_phases_means_the_same_everywhere() -> None:
     order = layer_order(tiny.conv().model, tiny.conv().example_inputs())
-    assert named_phases(order, 2) == named_phases(order, "2") == order.phases("block", 2)
+    assert phases(order, 2) == phases(order, "2") == phases(order, "block", 2)
 
 
 def test_a_task_in_a_module_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

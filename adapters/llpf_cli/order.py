@@ -138,7 +138,7 @@ def _text(order: Any, phases: Any, kind: Format, level: Level | None, depth: int
         text: str = order.to_json(phases)
         return text
     if kind in ("mermaid", "dot"):
-        return getattr(render, kind)(order, phases, level or "phase")  # type: ignore[no-any-return]
+        return getattr(render, kind)(order, phases, level or "phase")
     return render.table(order, phases)
 
 

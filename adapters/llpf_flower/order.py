@@ -9,7 +9,8 @@ from torch import nn
 
 from llpf_flower.arrays import is_buffer, view
 from llpf_plugin.errors import OrderError
-from llpf_plugin.order import LayerOrder, layer_order, named_phases
+from llpf_plugin.order import LayerOrder, cumulative, layer_order
+from llpf_plugin.order import phases as cut
 
 OrderSource = LayerOrder | str | Path | tuple[Callable[[], nn.Module], Any]
 """A layer order, a JSON file that ``llpf-order -o`` wrote, or a model factory with example inputs."""
@@ -39,12 +40,7 @@ def slices(order: LayerOrder, phases: int | str | Sequence[str | Sequence[str]])
         order: the layer order.
         phases: ``all``, ``layer``, ``block``, ``stage``, a number, a YAML file, or lists of patterns.
     """
-    active: frozenset[str] = frozenset()
-    result: dict[str, frozenset[str]] = {}
-    for phase in named_phases(order, phases):
-        active |= {name for layer in phase.layers for name in order[layer].parameters}
-        result[phase.name] = active
-    return result
+    return cumulative(order, cut(order, phases))
 
 
 def buffers(source: OrderSource | None) -> frozenset[str]:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from math import prod
 
 Axis = tuple[int, ...]
+Axes = list[Axis]
+"""The axes of one tensor."""
 
 
 class Labels:

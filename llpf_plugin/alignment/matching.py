@@ -1,7 +1,7 @@
 """Weight matching (Git Re-Basin, Ainsworth et al., 2023, algorithm 1): B's units in the order that is nearest to A.
 
-The aligned B computes the same as B; only its weights change places. Alone it makes averaging work where networks are
-wide; before any finder it shortens the way.
+The aligned B computes the same as B; only its weights change places. By itself it makes averaging work where networks
+are wide; before any method it shortens the way.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,25 +11,26 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from llpf_plugin.alignment.symmetry import Group, Symmetry, symmetry
+from llpf_plugin.alignment.groups import Group, Symmetry
+from llpf_plugin.alignment.symmetry import symmetry
 from llpf_plugin.geometry.weights import Weights, coordinates, distance, select, ties
 from llpf_plugin.tasks.data import generator
 from llpf_plugin.tasks.task import Task
 
 SWEEPS, GAIN = 100, 1e-12
-"""Most sweeps over all groups; a sweep that gains no more than this is the last."""
+"""The most sweeps over all groups, and the gain at or below which a sweep is the last."""
 
 
 @dataclass(frozen=True)
 class Matching:
-    """What matching came to.
+    """The result of matching.
 
     Attributes:
         weights: B with its units in A's order: the same function.
-        permutations: by group, for every unit of A the unit of B that takes its place.
+        permutations: by group name, for each unit of A the unit of B that takes its place; 1-d, ``int64``.
         symmetry: the groups, and what was left alone.
-        distance: from A to B over all coordinates, before and after.
-        sweeps: over all groups.
+        distance: Euclidean, from A to B over all coordinates, before and after.
+        sweeps: their number over all groups.
     """
 
     weights: Weights
@@ -77,9 +78,9 @@ def _sweeps(
 
 
 def _assign(a: Mapping[str, Tensor], b: Mapping[str, Tensor], group: Group) -> Tensor:
-    """The best permutation of one group, the others as they are.
+    """The best permutation of one group while the others stay as they are.
 
-    Of a tensor that has the group on two axes the other axis is taken as it is now; the caller looks at the true gain.
+    Where a tensor has the group on two axes, the second is taken as it is now; the caller looks at the true gain.
     """
     similar = torch.zeros(group.size, group.size, dtype=torch.float64)
     for place in group.places:
@@ -100,7 +101,7 @@ def align(a: Weights, b: Weights, task: Task, seed: int = 0) -> Matching:
     Args:
         a: complete state dict of A.
         b: complete state dict of B; not changed.
-        task: its model is traced for its symmetries.
+        task: whose model is traced for its symmetries.
         seed: of the order in which groups are visited.
 
     Raises:

@@ -1,7 +1,7 @@
 """How operations pass axis labels on; an operation without a rule fixes every label that it meets.
 
-A rule gets the axes of the positional arguments (None for what is no tensor), the arguments and the shape of the first
-result, and returns the result's axes. It unites the labels of axes that are summed over together, or added.
+A rule gets the axes of the positional arguments (None for what is not a tensor), the arguments and the shape of the
+first result, and returns the result's axes. It unites the labels of axes that are summed over together, or added.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llpf_plugin.alignment.axes import Axis, Labels
+from llpf_plugin.alignment import shape_rules as shapes
+from llpf_plugin.alignment.axes import Axes, Labels
 
-Axes = list[Axis]
 Rule = Callable[[Labels, Sequence[Any], Sequence[Any], Sequence[int]], "Axes | None"]
 """``(labels, axes of the arguments, the arguments, shape of the result)`` to the result's axes, None where it fails."""
 
@@ -38,11 +38,6 @@ def same(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequen
 def copied(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
     """``copy_``: the second argument, where the shapes agree."""
     return broadcast(labels, axes[1:2], args, shape)
-
-
-def viewed(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes | None:
-    """Another shape of the same elements."""
-    return labels.regroup(axes[0], shape)
 
 
 def matmul(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
@@ -95,7 +90,7 @@ def batch_norm(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: 
 
 
 def layer_norm(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
-    """Scale and shift go with their unit; the statistics do not mind the order."""
+    """Scale and shift go with their unit; the statistics are independent of the order."""
     for own in axes[2:4]:
         for mine, theirs in zip(reversed(axes[0]), reversed(own or []), strict=False):
             labels.unite(mine, theirs)
@@ -113,7 +108,7 @@ def group_norm(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: 
 
 
 def pooled(dimensions: int) -> Rule:
-    """Pooling or resizing over the last so many axes, whose places are fixed."""
+    """The rule of pooling or resizing over the last axes, as many as ``dimensions``, whose places are fixed."""
 
     def rule(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
         labels.fix(*axes[0][-dimensions:])
@@ -123,87 +118,12 @@ def pooled(dimensions: int) -> Rule:
 
 
 def reduced(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
-    """A mean or sum over some axes, which does not mind their order."""
+    """A mean or sum over some axes, which is independent of their order."""
     own = axes[0]
     given = args[1] if len(args) > 1 and args[1] is not None else []
     dims = {d % len(own) for d in ([given] if isinstance(given, int) else given)} or set(range(len(own)))
     keep = len(shape) == len(own)
     return [() if i in dims else axis for i, axis in enumerate(own) if keep or i not in dims]
-
-
-def permuted(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
-    """Axes in another order."""
-    return [axes[0][d] for d in args[1]]
-
-
-def transposed(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
-    """Two axes exchanged."""
-    result = list(axes[0])
-    if len(result) > 1:
-        i, j = args[1:3] if len(args) > 2 else (0, 1)
-        result[i], result[j] = result[j], result[i]
-    return result
-
-
-def unsqueezed(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
-    """One axis of length 1 more."""
-    result = list(axes[0])
-    result.insert(args[1] % len(shape), ())
-    return result
-
-
-def expanded(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
-    """Axes of length 1 repeated: what is repeated is one unit many times over, whose order must stay."""
-    own = [*[() for _ in range(len(shape) - len(axes[0]))], *axes[0]]
-    return [
-        axis if labels.length(axis) == n else labels.axis(n, fixed=True) for axis, n in zip(own, shape, strict=True)
-    ]
-
-
-def selected(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
-    """One place of an axis, or all of its places one by one: each has a role of its own."""
-    dim = (args[1] if len(args) > 1 else 0) % len(axes[0])
-    labels.fix(axes[0][dim])
-    return [axis for i, axis in enumerate(axes[0]) if i != dim]
-
-
-def sliced(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
-    """A part of an axis, or an axis that is padded: its order is fixed, that of the others is not."""
-    result = []
-    for axis, n in zip(axes[0], shape, strict=True):
-        if labels.length(axis) != n:
-            labels.fix(axis)
-        result.append(axis if labels.length(axis) == n else labels.axis(n, fixed=True))
-    return result
-
-
-def split(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
-    """An axis in parts: equal ones are permuted alike, of others the order is fixed."""
-    dim = (args[2] if len(args) > 2 else 0) % len(axes[0])
-    axis, part = axes[0][dim], shape[dim]
-    pieces = args[1] if isinstance(args[1], list | tuple) else [args[1]]
-    result = list(axes[0])
-    if labels.length(axis) % part or len(set(pieces)) > 1:
-        labels.fix(axis)
-        result[dim] = labels.axis(part, fixed=True)
-    else:
-        result[dim] = labels.axis(part)
-        labels.unite(axis, (*labels.axis(labels.length(axis) // part, fixed=True), *result[dim]))
-    return result
-
-
-def concatenated(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes | None:
-    """Several tensors one after the other: the order along that axis is fixed."""
-    parts = axes[0]
-    dim = (args[1] if len(args) > 1 else 0) % len(shape)
-    if not all(isinstance(part, list) and len(part) == len(shape) for part in parts):
-        return None
-    labels.fix(*(part[dim] for part in parts))
-    result = list(parts[0])
-    for part in parts[1:]:
-        result = [a if i == dim else labels.unite(a, b) for i, (a, b) in enumerate(zip(result, part, strict=True))]
-    result[dim] = labels.axis(shape[dim], fixed=True)
-    return result
 
 
 def embedding(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
@@ -225,18 +145,25 @@ def attention(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: S
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("clone", "detach", "alias", "_to_copy", "lift_fresh", "_softmax", "_log_softmax", "fill"), same),
-    **dict.fromkeys(("view", "_unsafe_view", "reshape", "_reshape_alias"), viewed),
     **dict.fromkeys(("mm", "bmm"), matmul),
     **dict.fromkeys(("addmm", "baddbmm"), biased_matmul),
     **dict.fromkeys(("mean", "sum", "amax", "amin", "logsumexp", "var"), reduced),
-    **dict.fromkeys(("transpose", "t"), transposed),
-    **dict.fromkeys(("select", "unbind"), selected),
-    **dict.fromkeys(("slice", "constant_pad_nd"), sliced),
-    **dict.fromkeys(("split", "split_with_sizes"), split),
     **dict.fromkeys(("native_layer_norm", "_fused_rms_norm"), layer_norm),
-    "copy": copied, "linear": linear, "convolution": convolution, "native_group_norm": group_norm, "cat": concatenated,
-    "permute": permuted, "unsqueeze": unsqueezed, "squeeze": viewed, "expand": expanded, "embedding": embedding,
-}  # fmt: skip
+    **dict.fromkeys(("view", "_unsafe_view", "reshape", "_reshape_alias", "squeeze"), shapes.viewed),
+    **dict.fromkeys(("transpose", "t"), shapes.transposed),
+    **dict.fromkeys(("select", "unbind"), shapes.selected),
+    **dict.fromkeys(("slice", "constant_pad_nd"), shapes.sliced),
+    **dict.fromkeys(("split", "split_with_sizes"), shapes.split),
+    "permute": shapes.permuted,
+    "unsqueeze": shapes.unsqueezed,
+    "expand": shapes.expanded,
+    "cat": shapes.concatenated,
+    "copy": copied,
+    "linear": linear,
+    "convolution": convolution,
+    "native_group_norm": group_norm,
+    "embedding": embedding,
+}
 """Rules by the name of the ATen operation, without its namespace and the underscore of in-place writes."""
 
 PATTERNS: tuple[tuple[re.Pattern[str], Rule], ...] = (

@@ -1,4 +1,4 @@
-"""What kind of file is it? By its content, since suffixes lie; what is no checkpoint is told by its name."""
+"""What kind of file a path leads to, by its content, since suffixes lie; files that are not checkpoints are named."""
 
 import codecs
 import json
@@ -8,7 +8,7 @@ from typing import Literal
 
 from llpf_plugin.errors import CheckpointError
 
-Kind = Literal["torch zip", "torch legacy", "safetensors"]
+FileKind = Literal["torch zip", "torch legacy", "safetensors"]
 INDEX = ".safetensors.index.json"
 
 _LONGEST_HEADER = 100_000_000  # bytes; the limit that safetensors sets
@@ -23,37 +23,37 @@ _KNOWN = {
 }
 
 
-def kind(path: Path) -> Kind:
+def file_kind(path: Path) -> FileKind:
     """The kind of the checkpoint file ``path``.
 
     Raises:
-        CheckpointError: it is missing, empty, truncated, or no checkpoint.
+        CheckpointError: it is missing, empty, truncated, or not a checkpoint; the message says what it is.
     """
     if not path.exists():
-        raise CheckpointError(f"{path} does not exist: check the path.")
+        raise CheckpointError(f"{path} does not exist: check the path")
     try:
         with path.open("rb") as file:
             head = file.read(512)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
     if not head:
-        raise CheckpointError(f"{path} is empty: the copy or the save was cut off; get it again.")
+        raise CheckpointError(f"{path} is empty: the copy or the save was cut off; get it again")
     # First, for the length of a header may look like any other format's mark.
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER:
         return "safetensors"
     for magic, what in _KNOWN.items():
         if head.startswith(magic):
-            raise CheckpointError(f"{path} is {what}.")
+            raise CheckpointError(f"{path} is {what}")
     if head.startswith(b"PK"):
         return _zip_kind(path)
     if head.startswith(b"\x80"):
         return "torch legacy"
-    raise CheckpointError(f"{path} is {_describe(head)}. A checkpoint is written by torch.save or by safetensors.")
+    raise CheckpointError(f"{path} is {_describe(head)}; a checkpoint is written by torch.save or safetensors")
 
 
 def truncated(path: Path) -> CheckpointError:
     """The error for a file whose end is missing."""
-    return CheckpointError(f"{path} is truncated or damaged: copy or download it again, or save it again.")
+    return CheckpointError(f"{path} is truncated or damaged: copy or download it again, or save it again")
 
 
 def weight_files(folder: Path) -> Path:
@@ -68,15 +68,15 @@ def weight_files(folder: Path) -> Path:
         return found[0]
     if found:
         listed = ", ".join(file.name for file in found[:5])
-        raise CheckpointError(f"{folder} holds several checkpoints ({listed}): name the file or the index you mean.")
+        raise CheckpointError(f"{folder} holds several checkpoints ({listed}): name the file or the index you mean")
     raise CheckpointError(
         f"{folder} is a folder without *.safetensors or *{INDEX}: name a checkpoint file, "
-        "or a folder of safetensors shards with their index."
+        "or a folder of safetensors shards with their index"
     )
 
 
 def weight_map(index: Path) -> dict[str, str]:
-    """Tensor name to shard file, from an index.
+    """Shard file by tensor name, from an index.
 
     Raises:
         CheckpointError: the index is malformed, or leads out of its folder.
@@ -85,28 +85,30 @@ def weight_map(index: Path) -> dict[str, str]:
         shards = json.loads(index.read_bytes())["weight_map"]
         names = {str(name): str(file) for name, file in shards.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{index} is no index of shards (a JSON object with a weight_map): {error}.") from error
+        raise CheckpointError(
+            f"{index} is not an index of shards (a JSON object with a weight_map): {error}"
+        ) from error
     if not names:
-        raise CheckpointError(f"{index} lists no tensors: save the model again.")
+        raise CheckpointError(f"{index} lists no tensors: save the model again")
     for file in sorted(set(names.values())):
         if Path(file).name != file:
-            raise CheckpointError(f"{index} leads out of its folder, to {file!r}: shards must lie beside their index.")
+            raise CheckpointError(f"{index} leads out of its folder, to {file!r}: shards must lie beside their index")
         if not (index.parent / file).exists():
-            raise CheckpointError(f"{index.parent / file} does not exist, but {index.name} lists it: get the shard.")
+            raise CheckpointError(f"{index.parent / file} does not exist, but {index.name} lists it: get the shard")
     return names
 
 
-def _zip_kind(path: Path) -> Kind:
-    """`kind` of a file that begins like a ZIP archive."""
+def _zip_kind(path: Path) -> FileKind:
+    """`file_kind` of a file that begins like a ZIP archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = {name.rpartition("/")[2] for name in archive.namelist()}
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:  # whatever the directory says
         raise truncated(path) from error
     if "constants.pkl" in members:
-        raise CheckpointError(f"{path} is a TorchScript archive: save the state_dict() of the model instead.")
+        raise CheckpointError(f"{path} is a TorchScript archive: save the state_dict() of the model instead")
     if "data.pkl" not in members:
-        raise CheckpointError(f"{path} is a ZIP archive that torch.save did not write: name a checkpoint.")
+        raise CheckpointError(f"{path} is a ZIP archive that torch.save did not write: name a checkpoint")
     return "torch zip"
 
 
@@ -120,10 +122,10 @@ def _is_text(head: bytes) -> bool:
 
 
 def _describe(head: bytes) -> str:
-    """A word for content that is no checkpoint."""
+    """What content that is not a checkpoint looks like, in words."""
     start = head.lstrip()[:15].lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "a web page (HTML), probably an error page that was saved instead of the download: download it again"
     if _is_text(head):
         return f"a text file (it begins {head[:40]!r})"
-    return f"no checkpoint that is known here (it begins {head[:8].hex(' ')})"
+    return f"not a known kind of checkpoint (it begins {head[:8].hex(' ')})"

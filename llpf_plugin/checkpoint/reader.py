@@ -1,6 +1,6 @@
 """Read a checkpoint into plain weights, and remember the form in which it came."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +8,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from llpf_plugin.checkpoint import safe_load as harmless
-from llpf_plugin.checkpoint import state_dict_in as nesting
-from llpf_plugin.checkpoint.file_kind import INDEX, Kind, kind, truncated, weight_files, weight_map
-from llpf_plugin.checkpoint.names import plain_names
+from llpf_plugin.checkpoint import state_dict_in
+from llpf_plugin.checkpoint.file_kind import INDEX, FileKind, file_kind, truncated, weight_files, weight_map
 from llpf_plugin.checkpoint.record import Checkpoint, view_key
+from llpf_plugin.checkpoint.safe_load import safe_load
 from llpf_plugin.errors import CheckpointError
 from llpf_plugin.geometry.weights import Weights
+
+_COMPILED = "_orig_mod"
+_PARALLEL = "module."
 
 
 def read(path: Path | str) -> Checkpoint:
@@ -28,31 +30,31 @@ def read(path: Path | str) -> Checkpoint:
         The weights under plain names, in memory of their own: the file may be replaced afterwards.
 
     Raises:
-        CheckpointError: the path leads to no checkpoint, or to one that is damaged or not known to be harmless.
+        CheckpointError: the path leads to no checkpoint, or to one that is damaged or not known to be safe.
     """
     path = Path(path)
     if path.is_dir():
         path = weight_files(path)
     if path.name.endswith(INDEX) and path.exists():
         return _read_shards(path)
-    what = kind(path)
-    return _read_safetensors(path) if what == "safetensors" else _read_torch(path, what)
+    kind = file_kind(path)
+    return _read_safetensors(path) if kind == "safetensors" else _read_torch(path, kind)
 
 
-def _read_torch(path: Path, what: Kind) -> Checkpoint:
+def _read_torch(path: Path, kind: FileKind) -> Checkpoint:
     """`read` of a file that ``torch.save`` wrote."""
-    tree = harmless.load(path, what)
+    tree = safe_load(path, kind)
     try:
-        keys = nesting.find(tree)
-    except nesting.AmbiguousError as error:
+        keys = state_dict_in.find(tree)
+    except state_dict_in.AmbiguousError as error:
         raise CheckpointError(
-            f"{path} holds several sets of weights: {error}. Save the state dict that you mean by itself."
+            f"{path} holds several sets of weights: {error}; save the state dict that you mean by itself"
         ) from error
     if keys is None:
-        raise CheckpointError(f"{path} holds no state dict ({_outline(tree)}): save model.state_dict().")
-    state = {name: value for name, value in nesting.at(tree, keys).items() if isinstance(value, Tensor)}
-    names = plain_names(state)
-    extras, left_out = nesting.strip(tree, keys)
+        raise CheckpointError(f"{path} holds no state dict ({_outline(tree)}): save model.state_dict()")
+    state = {name: value for name, value in state_dict_in.at(tree, keys).items() if isinstance(value, Tensor)}
+    names = _plain_names(state)
+    extras, left_out = state_dict_in.strip(tree, keys)
     return Checkpoint(
         path=path,
         format="torch",
@@ -68,8 +70,8 @@ def _read_safetensors(path: Path) -> Checkpoint:
     """`read` of a single safetensors file."""
     state, metadata = _load_safetensors(path)
     if not state:
-        raise CheckpointError(f"{path} holds no tensors: save the model again.")
-    names = plain_names(state)
+        raise CheckpointError(f"{path} holds no tensors: save the model again")
+    names = _plain_names(state)
     weights = _owned({plain: state[stored] for plain, stored in names.items()}, path)
     return Checkpoint(path, "safetensors", _with_ties(weights, names, metadata), names, metadata=metadata)
 
@@ -80,8 +82,8 @@ def _read_shards(index: Path) -> Checkpoint:
     shards = {file: _load_safetensors(index.parent / file) for file in sorted(set(files.values()))}
     for name, file in files.items():
         if name not in shards[file][0]:
-            raise CheckpointError(f"{index.parent / file} lacks {name!r}, which {index.name} lists: get both anew.")
-    names = plain_names(files)
+            raise CheckpointError(f"{index.parent / file} lacks {name!r}, which {index.name} lists: get both again")
+    names = _plain_names(files)
     weights = _owned({plain: shards[files[stored]][0][stored] for plain, stored in names.items()}, index)
     metadata = {key: value for _, own in shards.values() for key, value in (own or {}).items()} or None
     return Checkpoint(
@@ -96,8 +98,8 @@ def _read_shards(index: Path) -> Checkpoint:
 
 def _load_safetensors(path: Path) -> tuple[Weights, dict[str, str] | None]:
     """The tensors and the metadata of one safetensors file."""
-    if kind(path) != "safetensors":
-        raise CheckpointError(f"{path} is not in the safetensors format, which its index promises: get it again.")
+    if file_kind(path) != "safetensors":
+        raise CheckpointError(f"{path} is not in the safetensors format, which its index promises: get it again")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
@@ -109,7 +111,7 @@ def _with_ties(weights: Weights, names: Mapping[str, str], metadata: Mapping[str
     """The weights and the tied names that safetensors left out; its metadata maps such a name to the one kept."""
     plain = {stored: name for name, stored in names.items()}
     noted = {left: kept for left, kept in (metadata or {}).items() if kept in plain and left not in plain}
-    every = {stored: name for name, stored in plain_names([*plain, *noted]).items()}
+    every = {stored: name for name, stored in _plain_names([*plain, *noted]).items()}
     return {**weights, **{every[left]: weights[plain[kept]] for left, kept in noted.items()}}
 
 
@@ -119,7 +121,7 @@ def _owned(tensors: Mapping[str, Tensor], path: Path) -> Weights:
     weights: Weights = {}
     for name, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
-            raise CheckpointError(f"{path}: {name!r} is sparse, quantized or without data: save it as a dense tensor.")
+            raise CheckpointError(f"{path}: {name!r} is sparse, quantized or without data: save it as a dense tensor")
         key = view_key(tensor)
         if key not in copies:
             copies[key] = tensor.detach().clone()
@@ -132,3 +134,24 @@ def _outline(tree: Any) -> str:
     if isinstance(tree, Mapping):
         return f"it has the keys {', '.join(map(repr, list(tree)[:8]))}" if tree else "it is empty"
     return f"it is a {type(tree).__name__}"
+
+
+def _plain_names(stored: Iterable[str]) -> dict[str, str]:
+    """The stored name by plain name, in the same order: without what wrappers put before names.
+
+    The wrappers are DataParallel, DistributedDataParallel and torch.compile. ``_orig_mod.`` goes wherever it stands,
+    for a submodule can be compiled too; ``module.`` only at the beginning and only if every name begins with it, for it
+    may be the name of a real submodule. Both, in any order and nested. Names that would coincide without their prefixes
+    are left alone.
+    """
+    stored = list(stored)
+    plain = [_without_compiled(name) for name in stored]
+    while plain and all(name.startswith(_PARALLEL) and name != _PARALLEL for name in plain):
+        plain = [name.removeprefix(_PARALLEL) for name in plain]
+    if len(set(plain)) < len(plain):
+        plain = stored
+    return dict(zip(plain, stored, strict=True))
+
+
+def _without_compiled(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part != _COMPILED)

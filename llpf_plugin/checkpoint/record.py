@@ -1,4 +1,4 @@
-"""What is known of a checkpoint; and of any weights, which of them are tied and a hash of their bytes."""
+"""A checkpoint as a value; which weights of any set are tied, and a hash of their bytes."""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,42 +16,35 @@ Format = Literal["torch", "safetensors", "shards"]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint's weights under plain names, and all that is needed to write others in the same form."""
+    """A checkpoint's weights under plain names, and all that is needed to write others in the same form.
+
+    Attributes:
+        path: the file that was read; for shards, their index.
+        format: how the weights are stored.
+        weights: by plain name, on the CPU, in the dtypes of the file; tied tensors are one object under several names.
+        names: by plain name, the name in the file; a tied name that safetensors leaves out is missing.
+        nesting: the keys that lead to the state dict; empty if the file is one.
+        extras: the tree around the weights (epoch, arguments, …) without training state and with ``None`` for each
+            tensor; numpy's arrays and dtypes are stand-ins that are pickled as what they stand for.
+        left_out: what a written checkpoint does not carry (optimizer state, …), in words.
+        metadata: of the header of safetensors; of shards, all of theirs, which each written shard gets.
+        shards: shard file by plain name; their index is ``path``.
+    """
 
     path: Path
-    """The file that was read; for shards, their index."""
     format: Format
     weights: Weights
-    """By plain name, on the CPU, in the dtypes of the file; tied tensors are one object under several names."""
     names: dict[str, str]
-    """Plain name to the name in the file; a tied name that safetensors leaves out is not in it."""
     nesting: tuple[str, ...] = ()
-    """The keys that lead to the state dict; empty if the file is one."""
     extras: Any = None
-    """The tree around the weights (epoch, arguments, …), without training state, ``None`` in each tensor's place.
-
-    Numpy's arrays and dtypes are stand-ins that are pickled as what they stand for."""
     left_out: tuple[str, ...] = ()
-    """What a written checkpoint does not carry (optimizer state, …), in words."""
     metadata: dict[str, str] | None = None
-    """The metadata in the header of safetensors; for shards, of each shard under the same header."""
     shards: dict[str, str] = field(default_factory=dict)
-    """Plain name to shard file; the index is ``path``."""
-
-    @property
-    def dtypes(self) -> dict[str, torch.dtype]:
-        """The dtype of every tensor."""
-        return {name: tensor.dtype for name, tensor in self.weights.items()}
 
     @property
     def ties(self) -> list[tuple[str, ...]]:
         """The groups of names that share one tensor."""
         return tied_names(self.weights)
-
-    @property
-    def prefixes(self) -> tuple[str, ...]:
-        """What wrappers had put before the names, e.g. ``module.`` or ``_orig_mod.``."""
-        return tuple(sorted({s.removesuffix(p) for p, s in self.names.items() if s != p and s.endswith(p)}))
 
 
 def plain_form(weights: Mapping[str, Tensor]) -> Checkpoint:
@@ -62,7 +55,7 @@ def plain_form(weights: Mapping[str, Tensor]) -> Checkpoint:
 
 
 def tied_names(weights: Mapping[str, Tensor]) -> list[tuple[str, ...]]:
-    """The groups of two names or more that are the same view of the same memory."""
+    """Groups of two or more names for the same view of the same memory."""
     groups: dict[tuple[object, ...], list[str]] = {}
     for name, tensor in weights.items():
         if tensor.numel():

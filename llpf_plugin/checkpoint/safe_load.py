@@ -1,4 +1,4 @@
-"""``torch.load`` that never executes code, with an allow-list for the harmless extras of ordinary checkpoints."""
+"""``torch.load`` that never executes code, with an allow-list for the plain values in ordinary checkpoints."""
 
 import argparse
 import datetime
@@ -14,20 +14,20 @@ from typing import Any
 
 import torch
 
-from llpf_plugin.checkpoint import safe_numpy as harmless_numpy
-from llpf_plugin.checkpoint.file_kind import Kind, truncated
+from llpf_plugin.checkpoint import safe_numpy
+from llpf_plugin.checkpoint.file_kind import FileKind, truncated
 from llpf_plugin.errors import CheckpointError
 
-_REMEDY = "Where you trust the file, load it with the code that wrote it and save only model.state_dict()."
+_REMEDY = "where you trust the file, load it with the code that wrote it and save only model.state_dict()"
 
 
-def load(path: Path, kind: Kind) -> Any:
+def safe_load(path: Path, kind: FileKind) -> Any:
     """What ``torch.save`` wrote, on the CPU.
 
     A file in the current format is mapped, so that an optimizer's state that nobody uses is never read.
 
     Raises:
-        CheckpointError: the file is truncated, or holds what is not known to be harmless.
+        CheckpointError: the file is truncated, or holds what is not known to be safe.
     """
     try:
         with torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings():
@@ -58,10 +58,10 @@ def _allowed() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
         "collections.deque": _as_list,
         # Python 3.13 moved the paths, numpy 2 its functions.
         **{f"{module}.{name}": kind for name, kind in paths.items() for module in ("pathlib", "pathlib._local")},
-        **{f"numpy.{core}.multiarray.scalar": harmless_numpy.scalar for core in ("core", "_core")},
-        **{f"numpy.{core}.multiarray._reconstruct": harmless_numpy.reconstruct for core in ("core", "_core")},
-        "numpy.ndarray": harmless_numpy.Array,
-        "numpy.dtype": harmless_numpy.Dtype,
+        **{f"numpy.{core}.multiarray.scalar": safe_numpy.scalar for core in ("core", "_core")},
+        **{f"numpy.{core}.multiarray._reconstruct": safe_numpy.reconstruct for core in ("core", "_core")},
+        "numpy.ndarray": safe_numpy.Array,
+        "numpy.dtype": safe_numpy.Dtype,
     }
     values = [
         *(argparse.Namespace, types.SimpleNamespace, decimal.Decimal, fractions.Fraction),
@@ -74,23 +74,23 @@ def _allowed() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
 _ALLOWED = _allowed()
 
 
-def _explained(path: Path, kind: Kind, error: Exception) -> CheckpointError:
+def _explained(path: Path, kind: FileKind, error: Exception) -> CheckpointError:
     """What the user needs to know of an error of ``torch.load``."""
     unknown = _unknown_globals(path, kind, error)
     if any(name.startswith("torch.nn.modules.") for name in unknown):
-        return CheckpointError(f"{path} holds a whole pickled model, not only its weights. {_REMEDY}")
+        return CheckpointError(f"{path} holds a whole pickled model, not only its weights; {_REMEDY}")
     if unknown:
         return CheckpointError(
-            f"{path} refers to {', '.join(unknown)}: that is not known to be harmless and was not loaded. {_REMEDY}"
+            f"{path} refers to {', '.join(unknown)}: that is not known to be safe and was not loaded; {_REMEDY}"
         )
-    if isinstance(error, harmless_numpy.NotPlainError):
-        return CheckpointError(f"{path} holds {error}, which was not loaded. {_REMEDY}")
+    if isinstance(error, safe_numpy.NotPlainError):
+        return CheckpointError(f"{path} holds {error}, which was not loaded; {_REMEDY}")
     if kind == "torch legacy" and "Unsupported operand" in str(error):
-        return CheckpointError(f"{path} is a pickle that torch.save did not write, so it was not loaded. {_REMEDY}")
+        return CheckpointError(f"{path} is a pickle that torch.save did not write, so it was not loaded; {_REMEDY}")
     return truncated(path)
 
 
-def _unknown_globals(path: Path, kind: Kind, error: Exception) -> list[str]:
+def _unknown_globals(path: Path, kind: FileKind, error: Exception) -> list[str]:
     """The classes and functions in a pickle that are not on the allow-list."""
     if kind == "torch zip":
         with torch.serialization.safe_globals(_ALLOWED):

@@ -1,4 +1,4 @@
-"""Where in a checkpoint is the state dict? Decided by its structure; well-known keys only break ties."""
+"""Where in a checkpoint the state dict is, by structure; well-known keys only break ties. Take it out, put it back."""
 
 import copy
 import re
@@ -23,11 +23,11 @@ class AmbiguousError(ValueError):
 def find(tree: Any) -> Keys | None:
     """The keys that lead to the state dict in ``tree``, ``()`` if it is one itself, ``None`` if there is none.
 
-    A state dict is a mapping from names to nothing but tensors; where there is none, also other values may stand
+    A state dict is a mapping from names to nothing but tensors; where there is none, values of other types may stand
     between the tensors. Optimizer state is never looked at.
 
     Raises:
-        AmbiguousError: there are several, and no well-known key tells which one is the model.
+        AmbiguousError: there are several, and no well-known key tells which one is the model's.
     """
     mappings = dict(_mappings(tree, ()))
     candidates = [keys for keys, mapping in mappings.items() if _is_state_dict(mapping, mixed=False)]
@@ -82,7 +82,7 @@ def fill(shell: Any, keys: Keys, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def count_tensors(value: Any) -> int:
-    """How many tensors ``value`` holds at any depth."""
+    """The number of tensors in ``value``, at any depth."""
     if isinstance(value, Mapping):
         return sum(count_tensors(inner) for inner in value.values())
     if isinstance(value, (list, tuple)):
@@ -104,7 +104,7 @@ def _strip_state_dict(state: Any) -> tuple[Any, list[str]]:
 
 
 def _mappings(tree: Any, keys: Keys) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
-    """Every mapping in ``tree`` that can be reached by a few names and is no optimizer state, the outer ones first."""
+    """Every mapping in ``tree`` within `_DEPTH` keys that is not optimizer state, the outer ones first."""
     if not isinstance(tree, Mapping) or len(keys) > _DEPTH or (keys and _is_optimizer(keys[-1], tree)):
         return
     yield keys, tree

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from llpf_plugin.checkpoint import state_dict_in as nesting
+from llpf_plugin.checkpoint import state_dict_in
 from llpf_plugin.checkpoint.file_kind import INDEX
 from llpf_plugin.checkpoint.record import Checkpoint, view_key
 from llpf_plugin.errors import CheckpointError, MismatchError
@@ -34,7 +34,7 @@ def write(path: Path | str, weights: Mapping[str, Tensor], like: Checkpoint) -> 
         The file, or the folder of the shards, that was written.
 
     Raises:
-        CheckpointError: the suffix is that of another format, or a value does not fit the dtype.
+        CheckpointError: the suffix is that of a different format, or a value does not fit the dtype.
         MismatchError: weights are missing, or tied ones differ.
         RunError: the disk is full, or the place cannot be written; what was there is untouched.
     """
@@ -44,7 +44,7 @@ def write(path: Path | str, weights: Mapping[str, Tensor], like: Checkpoint) -> 
         return _write_shards(target, tensors, like)
     if like.format == "safetensors":
         return atomic_write(target, lambda temporary: save_file(tensors, temporary, metadata=like.metadata))
-    tree = nesting.fill(like.extras, like.nesting, tensors)
+    tree = state_dict_in.fill(like.extras, like.nesting, tensors)
 
     def save(temporary: Path) -> None:
         # Given an open file, torch lets the system's own error through.
@@ -78,7 +78,7 @@ def _target(path: Path, like: Checkpoint) -> Path:
         if path.name.endswith(INDEX):
             return path.parent
         if path.suffix in _KNOWN:
-            raise CheckpointError(f"{like.path} lists shards and the result is written alike: {path} must be a folder.")
+            raise CheckpointError(f"{like.path} lists shards, and so does what is written: {path} must be a folder")
         return path
     usual = _SUFFIXES[like.format]
     if path.suffix and path.suffix in (*usual, like.path.suffix):
@@ -86,8 +86,8 @@ def _target(path: Path, like: Checkpoint) -> Path:
     suffix = like.path.suffix or usual[0]
     if path.suffix in _KNOWN:
         raise CheckpointError(
-            f"{path} has the suffix of another format than {like.path}, and the result is written alike: "
-            f"name it {path.stem}{suffix}."
+            f"{path} has the suffix of a different format than {like.path}, and the result is written like that: "
+            f"name it {path.stem}{suffix}"
         )
     return path.with_name(path.name + suffix)
 
@@ -96,7 +96,7 @@ def _in_form(weights: Mapping[str, Tensor], like: Checkpoint) -> Weights:
     """The tensors to be stored, by stored name, in the dtypes of ``like``, each in memory of its own unless tied."""
     leader = _leaders(weights, like)
     if missing := [name for name in like.names if leader.get(name, name) not in weights]:
-        raise MismatchError(f"The weights to be written lack {', '.join(missing[:10])} ({len(missing)} in all).")
+        raise MismatchError(f"the weights to be written lack {', '.join(missing[:10])} ({len(missing)} in all)")
     seen: set[int] = set()
     made: Weights = {}
     for name in like.names:
@@ -115,7 +115,7 @@ def _leaders(weights: Mapping[str, Tensor], like: Checkpoint) -> dict[str, str]:
             one, other = weights[present[0]], weights[name]
             if view_key(one) != view_key(other) and not torch.equal(one, other.to(one)):
                 raise MismatchError(
-                    f"{present[0]} and {name} are tied in {like.path}, but not in the weights to write."
+                    f"{present[0]} and {name} are tied in {like.path}, but not in the weights to be written"
                 )
         leaders |= dict.fromkeys(group, present[0] if present else group[0])
     return leaders
@@ -127,7 +127,7 @@ def _cast(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
     if cast.dtype != tensor.dtype and cast.is_floating_point():
         overflow = int((tensor.detach().float().isfinite().cpu() & ~cast.float().isfinite()).sum())
         if overflow:
-            raise CheckpointError(f"{name}: {overflow} values are too large for {dtype}, the dtype of the source.")
+            raise CheckpointError(f"{name}: {overflow} values are too large for {dtype}, the dtype of the source")
     return cast
 
 

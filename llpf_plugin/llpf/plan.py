@@ -16,7 +16,8 @@ from llpf_plugin.llpf.settle import SettleRule
 from llpf_plugin.llpf.step_control import Backtracking
 from llpf_plugin.llpf.walk import Walk
 from llpf_plugin.methods.base import Plan, Solver, Stretch
-from llpf_plugin.order import LayerOrder, layer_order, named_phases
+from llpf_plugin.order import LayerOrder, layer_order
+from llpf_plugin.order import phases as cut_phases
 from llpf_plugin.records import DOWN, ORIGIN, UP
 from llpf_plugin.tasks.task import Task
 
@@ -123,7 +124,7 @@ def cut_slices(method: LLPF, task: Task) -> Slices:
             raise
         warnings.warn(f"layer order unavailable; moving all layers at once: {error}", stacklevel=2)
         return {"all": everything}
-    phases = named_phases(order, "stage" if method.phases == "auto" else str(method.phases))
+    phases = cut_phases(order, "stage" if method.phases == "auto" else method.phases)
     return {p.name: frozenset(k for n in p.layers for k in order[n].parameters) & everything for p in phases}
 
 

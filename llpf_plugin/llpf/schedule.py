@@ -29,7 +29,7 @@ from llpf_plugin.geometry.moves import StepRule
 from llpf_plugin.geometry.weights import coordinates
 from llpf_plugin.llpf.settle import SettleRule
 from llpf_plugin.llpf.step_control import Scheduled, StepControl
-from llpf_plugin.order import layer_order
+from llpf_plugin.order import cumulative, layer_order, matching, phases
 from llpf_plugin.tasks.task import Task
 
 _STEPS = ("step_c", "step_a", "step_f")
@@ -68,10 +68,10 @@ def read_schedule(place: str, task: Task, base: SettleRule) -> tuple[Phase, ...]
     _only(document, ("settle", "phases", "cut"), place)
     names = list(coordinates(task.model))
     settle = _settle(document.get("settle"), base, place)
-    phases = _cut(place, document["cut"], task) if "cut" in document else document.get("phases")
-    if not isinstance(phases, list) or not phases:
+    entries = _cut(place, document["cut"], task) if "cut" in document else document.get("phases")
+    if not isinstance(entries, list) or not entries:
         raise ScheduleError(f"{place}: it has no list 'phases'")
-    return tuple(_phase(place, i, entry, settle, names) for i, entry in enumerate(phases))
+    return tuple(_phase(place, i, entry, settle, names) for i, entry in enumerate(entries))
 
 
 def _cut(place: str, entry: Any, task: Task) -> list[dict[str, Any]]:
@@ -84,11 +84,8 @@ def _cut(place: str, entry: Any, task: Task) -> list[dict[str, Any]]:
     if most is not None and (not isinstance(most, int) or most < 1):
         raise ScheduleError(f"{where}: max_phases = {most!r}; it must be a number of at least 1")
     order = layer_order(task.model, task.example_inputs())
-    entries, active = [], list[str]()
-    for phase in order.phases(mode, most):
-        active += [k for name in phase.layers for k in order[name].parameters]
-        entries.append({"name": phase.name, **rest, "layers": list(active)})
-    return entries
+    slices = cumulative(order, phases(order, mode, most))
+    return [{"name": name, **rest, "layers": sorted(active)} for name, active in slices.items()]
 
 
 def _load(place: str) -> dict[str, Any]:
@@ -120,9 +117,11 @@ def _phase(place: str, index: int, entry: Any, settle: SettleRule, names: list[s
         raise ScheduleError(f"{where}: ticks = {ticks!r}; it must be a number of ticks of at least 1")
     rule = StepRule(**{k: _number(entry.get(k, 0.0), where, k) for k in _STEPS})
     layers = entry.get("layers", "all")
-    active = frozenset(names) if layers == "all" else matching(layers, names, where)
+    if not isinstance(layers, str | list) or not layers:
+        raise ScheduleError(f"{where}: layers = {layers!r}; it must be a list of layers, or all")
+    active = names if layers == "all" else matching(layers, names, where)
     name = str(entry.get("name", f"phase {index + 1}"))
-    return Phase(name, active, Scheduled(ticks=ticks, rule=rule), _settle(entry.get("settle"), settle, where))
+    return Phase(name, frozenset(active), Scheduled(ticks=ticks, rule=rule), _settle(entry.get("settle"), settle, where))
 
 
 def _settle(entry: Any, base: SettleRule, where: str) -> SettleRule:
@@ -158,29 +157,3 @@ def _number(value: Any, where: str, key: str) -> float:
     if not 0 <= number < math.inf:
         raise ScheduleError(f"{where}: {key} = {value!r} must be finite and not below 0")
     return number
-
-
-def matching(patterns: Any, names: list[str], where: str) -> frozenset[str]:
-    """The parameter names whose leading path components match one of the patterns.
-
-    Raises:
-        ScheduleError: no list of patterns, or one that matches nothing.
-    """
-    patterns = [patterns] if isinstance(patterns, str) else patterns
-    if not isinstance(patterns, list) or not patterns:
-        raise ScheduleError(f"{where}: layers = {patterns!r}; it must be a list of layers, or all")
-    found: set[str] = set()
-    for pattern in patterns:
-        parts = str(pattern).split(".")
-        hits = {n for n in names if _starts(n.split("."), parts)}
-        if not hits:
-            heads = ", ".join(dict.fromkeys(n.split(".")[0] for n in names))
-            raise ScheduleError(
-                f"{where}: the layer {pattern!r} matches no parameter; the model's top level has {heads}"
-            )
-        found |= hits
-    return frozenset(found)
-
-
-def _starts(name: list[str], pattern: list[str]) -> bool:
-    return len(pattern) <= len(name) and all(p in ("*", n) for p, n in zip(pattern, name, strict=False))

@@ -12,7 +12,12 @@ Group = list[str]
 
 
 def group_by_tree(order: LayerOrder, mode: str) -> list[Group]:
-    """Group the layers that are used by the module tree; unused ones end the last phase."""
+    """Group the layers in use by the module tree; unused ones end the last group.
+
+    Args:
+        order: the layer order.
+        mode: ``layer``, ``block`` or ``stage``, as in `phases`.
+    """
     used = [layer.name for layer in order.layers if layer.calls]
     unused = [layer.name for layer in order.layers if not layer.calls]
     groups = [[name] for name in used]
@@ -25,13 +30,13 @@ def group_by_tree(order: LayerOrder, mode: str) -> list[Group]:
 
 
 def prefixes(name: str) -> list[str]:
-    """List the paths from the outermost module down to `name` itself."""
+    """The paths from the outermost module down to ``name`` itself."""
     parts = name.split(".")
     return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
 def layers_below(names: Sequence[str]) -> dict[str, list[str]]:
-    """List the layers at and below each path."""
+    """The layers at and below each path."""
     below: dict[str, list[str]] = {}
     for name in names:
         for path in prefixes(name):
@@ -40,10 +45,10 @@ def layers_below(names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _blocks(order: LayerOrder, names: Sequence[str], *, outermost: bool) -> set[str]:
-    """Find the repeated blocks.
+    """The paths of the repeated blocks.
 
     A repeated block is one of at least two siblings of one class with at least two layers each, in sequence in the
-    layer graph: the heads of an attention stand side by side and are none.
+    layer graph: the heads of an attention stand side by side, so they are not blocks.
     """
     below, closure = layers_below(names), Closure(order.dag.subgraph(names), names)
     families: dict[tuple[str, str], list[str]] = {}
@@ -73,7 +78,7 @@ def _in_sequence(closure: Closure, first: Sequence[str], second: Sequence[str]) 
 
 
 def _group(names: Sequence[str], blocks: set[str]) -> list[Group]:
-    """Group runs of layers of one block, or of one module that holds no block and is no larger than the largest."""
+    """Group runs of layers of one block, or of one module without blocks that is not larger than the largest block."""
     below = layers_below(names)
     largest = max(len(below[block]) for block in blocks)
     above = {path for block in blocks for path in prefixes(block)[:-1]}
@@ -94,7 +99,7 @@ def _group(names: Sequence[str], blocks: set[str]) -> list[Group]:
 
 
 def _fold(order: LayerOrder, groups: list[Group], blocks: set[str]) -> list[Group]:
-    """Let phases that hold nothing but norms and bare parameters join a neighbour, rather one that is no block."""
+    """Let groups of nothing but norms and bare parameters join a neighbour, preferably one that is not a block."""
 
     def is_block(group: Group) -> bool:
         return any(path in blocks for path in prefixes(group[0]))
@@ -121,7 +126,7 @@ def _is_glue(layer: Layer) -> bool:
 
 
 def shared_modules(a: str, b: str) -> int:
-    """Count the modules that contain both layers."""
+    """The number of modules that contain both layers."""
     shared = 0
     for x, y in zip(a.split(".")[:-1], b.split(".")[:-1], strict=False):
         if x != y:

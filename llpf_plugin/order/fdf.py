@@ -16,6 +16,10 @@ def layer_graph(order: Sequence[str], edges: Iterable[tuple[str, str]]) -> tuple
     A module that is called again stands at its first use: an edge is kept if it points to a later first use. The others
     are the back edges.
 
+    Args:
+        order: layers in the order of first use.
+        edges: pairs of layers (a, b), where data flows from a to b.
+
     Returns:
         The graph, its nodes in the given order, and the back edges, sorted.
     """
@@ -62,7 +66,7 @@ def _beside(other: str, norm: str) -> bool:
 
 
 def contract(dag: nx.DiGraph, leader: Mapping[str, str]) -> nx.DiGraph:
-    """Contract every layer into its leader; nodes keep their order."""
+    """The graph with every layer contracted into its leader; nodes keep their order."""
     joined = nx.DiGraph()
     joined.add_nodes_from(name for name in dag if leader[name] == name)
     joined.add_edges_from((leader[a], leader[b]) for a, b in dag.edges if leader[a] != leader[b])
@@ -70,17 +74,17 @@ def contract(dag: nx.DiGraph, leader: Mapping[str, str]) -> nx.DiGraph:
 
 
 def fdf_order(dag: nx.DiGraph) -> list[str]:
-    """Order layers as the data meet them.
+    """Layers in the order in which data reaches them.
 
-    Nodes of `dag` stand in the order of first use. This satisfies both rules of Follow Data Flow: shallow to deep, and
-    of parallel layers one by one, all before anything downstream of them.
+    Nodes of ``dag`` stand in the order of first use. The result satisfies both rules of Follow Data Flow (FDF; the LLPF
+    paper, arXiv 2505.02604): shallow to deep, and parallel layers one by one, all before anything downstream of them.
     """
     position = {name: i for i, name in enumerate(dag)}
     return list(nx.lexicographical_topological_sort(dag, key=position.__getitem__))
 
 
 def levels_order(dag: nx.DiGraph) -> list[str]:
-    """Order layers by their distance from the input; side branches that no data feed come first."""
+    """Layers by their distance from the input; side branches that no data feeds come first."""
     position = {name: i for i, name in enumerate(dag)}
     return [name for level in nx.topological_generations(dag) for name in sorted(level, key=position.__getitem__)]
 
@@ -89,8 +93,8 @@ class Closure:
     """Ancestors and descendants of every node of an acyclic graph, as bit sets over positions.
 
     Args:
-        dag: The graph.
-        order: A topological order of it.
+        dag: the graph.
+        order: a topological order of it.
     """
 
     def __init__(self, dag: nx.DiGraph, order: Sequence[str]) -> None:
@@ -108,11 +112,11 @@ class Closure:
                 self.after[i] |= self.after[j] | 1 << j
 
     def precedes(self, a: str, b: str) -> bool:
-        """Whether data flow from layer a to layer b."""
+        """Whether data flows from layer a to layer b."""
         return bool(self.before[self.position[b]] >> self.position[a] & 1)
 
     def reduced_predecessors(self, dag: nx.DiGraph) -> dict[str, tuple[str, ...]]:
-        """Find the predecessors of each node in the transitive reduction, in order."""
+        """The predecessors of each node in the transitive reduction, in order."""
         reduced = {}
         for name in self.order:
             kept, covered = [], 0
@@ -124,14 +128,14 @@ class Closure:
         return reduced
 
     def parallel_labels(self) -> dict[str, str]:
-        """Label the layers of parallel regions by series-parallel decomposition.
+        """Labels for the layers of parallel regions, by series-parallel decomposition.
 
         Components of the comparability graph are parallel branches; components of its complement stand in series. A
         region that is neither falls back to generations within itself.
 
         Returns:
-            `"2.1"` is the first branch of region 2, `"2.1/3.2"` a region nested in it, `"4~0"` the first generation of
-            region 4, which is not series-parallel. Layers outside all regions are missing.
+            By layer: ``"2.1"`` is the first branch of region 2, ``"2.1/3.2"`` a region nested in it, ``"4~0"`` the
+            first generation of region 4, which is not series-parallel. Layers outside all regions are missing.
         """
         labels: dict[str, str] = {}
         numbers = count(1)
@@ -157,7 +161,7 @@ class Closure:
         return labels
 
     def _components(self, nodes: int, *, complement: bool) -> list[int]:
-        """Split `nodes` into the components of the comparability graph, or of its complement, by first member."""
+        """Split ``nodes`` into the components of the comparability graph, or of its complement, by first member."""
         components, unseen = [], nodes
         while unseen:
             frontier = component = unseen & -unseen

@@ -19,9 +19,9 @@ class Owner:
     """A layer as the module tree shows it.
 
     Attributes:
-        name: Path of the owning module, or of the parameter itself.
-        type: Class name of that module; `Parameter` for a parameter that a container holds directly.
-        parameters: Names of its parameters.
+        name: path of the owning module, or of the parameter itself.
+        type: class name of that module; ``Parameter`` for a parameter that a container holds directly.
+        parameters: names of its parameters.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Owner:
 
     @property
     def is_norm(self) -> bool:
-        """Whether this is a normalization: its class says so, and no parameter has a name of its own."""
+        """Whether this is a normalization: its class says so, and its parameters have a norm's usual names."""
         leaves = {name.rpartition(".")[2] for name in self.parameters}
         plain = {"weight", "bias", "gamma", "beta", "alpha", "g", "b", "scale", "original0", "original1"}
         return bool(_NORM.search(self.type)) and leaves <= plain
@@ -40,7 +40,7 @@ def owners(model: nn.Module) -> dict[str, Owner]:
     """Divide the parameters of a module among layers.
 
     A layer is a module that holds parameters and has no child with parameters. A recurrent module is one layer per
-    depth (`lstm.l0`), attention is `in_proj` and `out_proj`, a parametrization belongs to its host, and what a
+    depth (``lstm.l0``), attention is ``in_proj`` and ``out_proj``, a parametrization belongs to its host, and what a
     container holds directly (a class token, a list of weights) is one layer per parameter.
 
     Returns:
@@ -56,7 +56,7 @@ def owners(model: nn.Module) -> dict[str, Owner]:
 
 
 def _containers(names: Iterable[str]) -> Iterator[str]:
-    """Yield the path of every module that has a child with parameters."""
+    """The path of every module that has a child with parameters, some more than once."""
     for name in names:
         host, parametrized, _ = name.partition(_PARAMETRIZATIONS)
         path = host.rstrip(".") if parametrized else name.rpartition(".")[0]
@@ -95,7 +95,7 @@ def _type(owner: str, modules: Mapping[str, nn.Module]) -> str:
 
 
 def class_name(module: nn.Module) -> str:
-    """Name a module's class; a parametrized module has a generated class above its own."""
+    """The name of a module's class; a parametrized module has a generated class above its own."""
     kind = type(module)
     if isinstance(original := getattr(module, "original_name", None), str):  # of a scripted module
         return original

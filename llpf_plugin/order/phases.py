@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from llpf_plugin.errors import OrderError
 from llpf_plugin.order.blocks import Group, group_by_tree, layers_below, prefixes, shared_modules
@@ -12,106 +14,135 @@ from llpf_plugin.order.patterns import REST, select
 from llpf_plugin.order.result import LayerOrder, Phase
 
 MODES = ("all", "layer", "block", "stage")
+How = int | str | Path | Sequence[str | Sequence[str]]
 
 
-def cut_phases(
-    order: LayerOrder, mode: str | Sequence[str | Sequence[str]], max_phases: int | None = None
-) -> tuple[Phase, ...]:
-    """Cut the order into phases; see `LayerOrder.phases`."""
-    if max_phases is not None and max_phases < 1:
-        raise OrderError(f"max_phases is {max_phases}; a schedule needs at least one phase.")
-    if not isinstance(mode, str):
-        groups = _explicit(order, mode)
-    elif mode == "all":
-        groups = [[layer.name for layer in order.layers]]
-    elif mode in MODES:
-        groups = group_by_tree(order, mode)
-    else:
-        raise OrderError(f"Unknown phases {mode!r}. Choose {', '.join(MODES)}, or give patterns for each phase.")
-    if max_phases is not None and len(groups) > max_phases:
-        groups = _merge_neighbours(groups, max_phases)
-    return tuple(Phase(_title(order, group), tuple(group)) for group in groups)
-
-
-def named_phases(order: LayerOrder, phases: int | str | Sequence[str | Sequence[str]]) -> tuple[Phase, ...]:
-    """Phases as people ask for them.
+def phases(order: LayerOrder, how: How = "stage", most: int | None = None) -> tuple[Phase, ...]:
+    """Cut an order into phases, which a schedule moves one after another.
 
     Args:
         order: the layer order.
-        phases: a mode; a number: blocks, merged to at most that many; a YAML file; or lists of patterns.
+        how: ``all`` is one phase, ``layer`` one for each layer; ``block`` follows the innermost repeated blocks,
+            ``stage`` the outermost; a number (or its text) is blocks, merged to at most that many; the path of a YAML
+            file; or a list of patterns (see `select`) for each phase. Patterns must name each layer once; ``rest``
+            stands for all that no other phase names. A file holds such a list, alone or as ``phases``; its entries may
+            also be mappings with ``layers`` and an optional ``name``.
+        most: merge neighbours until there are at most that many.
 
     Raises:
-        OrderError: as `LayerOrder.phases` and `read_phases` do.
+        OrderError: ``how`` is unknown, the file cannot be read or has another form, or patterns match nothing, a layer
+            twice, or not every layer.
     """
-    if isinstance(phases, int) or (isinstance(phases, str) and phases.isdigit()):
-        return cut_phases(order, "block", int(phases))
-    if isinstance(phases, str) and (phases.endswith((".yaml", ".yml")) or Path(phases).is_file()):
-        return read_phases(order, phases)
-    return cut_phases(order, phases)
+    names: Sequence[str | None] = ()
+    if (file := _file(how)) is not None:
+        names, how = _read(file)
+    groups = _groups(order, how)
+    if most is not None:
+        groups = _at_most(groups, most)
+    if len(groups) != len(names):  # none were given, or some phases were merged
+        names = [None] * len(groups)
+    titles = [name or _title(order, group) for name, group in zip(names, groups, strict=True)]
+    if twice := [title for title, n in Counter(titles).items() if n > 1]:
+        raise OrderError(f"more than one phase is called {twice[0]!r}; give each its own name")
+    return tuple(Phase(title, tuple(group)) for title, group in zip(titles, groups, strict=True))
 
 
-def read_phases(order: LayerOrder, path: str | Path) -> tuple[Phase, ...]:
-    """Read phases from a YAML file.
+def cumulative(order: LayerOrder, phases: Iterable[Phase]) -> dict[str, frozenset[str]]:
+    """Parameter names by phase: phase k holds those of slices 1 to k.
 
-    The file holds a list, or a mapping whose `phases` is one; each entry is a list of patterns, or a mapping with
-    `layers` and, if wanted, `name`.
-
-    Raises:
-        OrderError: The file cannot be read, has another form, or its patterns do not fit the order.
+    Args:
+        order: the layer order.
+        phases: slices of it, as `phases` cuts them.
     """
+    active: frozenset[str] = frozenset()
+    result: dict[str, frozenset[str]] = {}
+    for phase in phases:
+        active |= {name for layer in phase.layers for name in order[layer].parameters}
+        result[phase.name] = active
+    return result
+
+
+def _file(how: How) -> Path | None:
+    """The file that ``how`` names, if it names one."""
+    if isinstance(how, str) and how not in MODES and not how.isdigit():
+        return Path(how) if how.endswith((".yaml", ".yml")) or Path(how).is_file() else None
+    return how if isinstance(how, Path) else None
+
+
+def _groups(order: LayerOrder, how: How) -> list[Group]:
+    if isinstance(how, int) or (isinstance(how, str) and how.isdigit()):
+        return _at_most(group_by_tree(order, "block"), int(how))
+    if how == "all":
+        return [[layer.name for layer in order.layers]]
+    if isinstance(how, str | Path):
+        if how not in MODES:
+            raise OrderError(f"unknown phases {how!r}; choose {', '.join(MODES)}, a number, a YAML file, or patterns")
+        return group_by_tree(order, str(how))
+    return _explicit(order, how)
+
+
+def _read(path: Path) -> tuple[list[str | None], list[list[str]]]:
+    """Names and patterns of the phases in a YAML file."""
     import yaml
 
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise OrderError(f"Cannot read the phase file {path}: {error}") from error
+        raise OrderError(f"cannot read the phase file {path}: {error}") from error
     entries = content.get("phases") if isinstance(content, dict) else content
     if not isinstance(entries, list) or not entries:
-        raise OrderError(f"{path} holds no list of phases. Write `phases:` and one list of patterns each.")
-    names, patterns = [], []
-    for i, entry in enumerate(entries, 1):
-        layers = entry.get("layers") if isinstance(entry, dict) else entry
-        layers = [layers] if isinstance(layers, str) else layers
-        if not isinstance(layers, list) or not layers or not all(isinstance(p, str) for p in layers):
-            raise OrderError(f"Phase {i} of {path} is no list of patterns (found {entry!r}).")
-        patterns.append(layers)
-        names.append(entry.get("name") if isinstance(entry, dict) else None)
-    phases = cut_phases(order, patterns)
-    return tuple(Phase(str(name), p.layers) if name else p for name, p in zip(names, phases, strict=True))
+        raise OrderError(f"{path} does not hold a list of phases; write phases: and a list of patterns for each")
+    read = [_entry(entry, f"{path}, phase {i}") for i, entry in enumerate(entries, 1)]
+    return [name for name, _ in read], [patterns for _, patterns in read]
 
 
-def _explicit(order: LayerOrder, phases: Sequence[str | Sequence[str]]) -> list[Group]:
+def _entry(entry: Any, where: str) -> tuple[str | None, list[str]]:
+    """Name and patterns of one phase."""
+    name, layers = (entry.get("name"), entry.get("layers")) if isinstance(entry, dict) else (None, entry)
+    layers = [layers] if isinstance(layers, str) else layers
+    if not isinstance(layers, list) or not layers or not all(isinstance(pattern, str) for pattern in layers):
+        raise OrderError(f"{where}: expected a list of patterns, got {entry!r}")
+    return str(name) if name else None, layers
+
+
+def _explicit(order: LayerOrder, how: Sequence[str | Sequence[str]]) -> list[Group]:
     """Resolve patterns; every layer must be named by exactly one phase."""
-    wanted = [[phase] if isinstance(phase, str) else list(phase) for phase in phases]
+    wanted = [[patterns] if isinstance(patterns, str) else list(patterns) for patterns in how]
     groups = [list(select(order, [p for p in patterns if p != REST])) for patterns in wanted]
     owner: dict[str, int] = {}
-    for i, group in enumerate(groups):
+    for i, group in enumerate(groups, 1):
         for name in group:
             if name in owner:
-                raise OrderError(f"Phases {owner[name] + 1} and {i + 1} both name the layer {name}. Name it once.")
+                raise OrderError(f"phases {owner[name]} and {i} both name the layer {name}; name it once")
             owner[name] = i
-    missing = [layer.name for layer in order.layers if layer.name not in owner]
+    left = [layer.name for layer in order.layers if layer.name not in owner]
     takers = [i for i, patterns in enumerate(wanted) if REST in patterns]
     if len(takers) > 1:
-        raise OrderError(f"The pattern {REST!r} stands in {len(takers)} phases. It can stand in one.")
-    if missing and not takers:
-        shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
-        raise OrderError(
-            f"No phase names {shown} ({len(missing)} of {len(order.layers)} layers). Add the pattern {REST!r}."
-        )
+        raise OrderError(f"the pattern {REST!r} stands in {len(takers)} phases; it can stand in one")
     if takers:
-        taken = {*groups[takers[0]], *missing}
+        taken = {*groups[takers[0]], *left}
         groups[takers[0]] = [layer.name for layer in order.layers if layer.name in taken]
+    elif left:
+        shown = ", ".join(left[:5]) + (", …" if len(left) > 5 else "")
+        raise OrderError(
+            f"no phase names {shown} ({len(left)} of {len(order.layers)} layers); add the pattern {REST!r}"
+        )
     if empty := [i for i, group in enumerate(groups, 1) if not group]:
-        raise OrderError(f"Phase {empty[0]} has no layers.")
+        raise OrderError(f"phase {empty[0]} has no layers")
     return groups
 
 
+def _at_most(groups: list[Group], most: int) -> list[Group]:
+    if most < 1:
+        raise OrderError(f"{most} phases were asked for; a schedule needs at least one")
+    return groups if len(groups) <= most else _merge_neighbours(groups, most)
+
+
 def _merge_neighbours(groups: list[Group], most: int) -> list[Group]:
-    """Merge neighbours into `most` phases of even size, cutting rather between modules than inside them.
+    """Merge into ``most`` phases of even size, cutting between modules rather than inside them.
 
     Dynamic programming over cut positions; the cost of a phase is the squared relative deviation from the mean number
-    of layers, and each cut costs 0.15 per module that it cuts through.
+    of layers, and each cut costs 0.15 for every module that it cuts through.
     """
     n = len(groups)
     sums = [0]

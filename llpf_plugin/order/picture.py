@@ -1,4 +1,4 @@
-"""Draw a layer order as a picture: one row per layer (or phase), the flow of data in lanes beside the text.
+"""A layer order as an SVG picture: a row for each layer or phase, and the flow of data in lanes beside the text.
 
 The rows follow the order, so a picture of five hundred layers is long but never tangled.
 """
@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 from xml.sax.saxutils import escape
 
-from llpf_plugin.errors import OrderError
+from llpf_plugin.order.phases import phases as cut
 from llpf_plugin.order.render import Level, human, label, phase_edges, summary
 from llpf_plugin.order.result import LayerOrder, Phase
 
@@ -26,8 +24,8 @@ class Row:
     """One row of the picture.
 
     Attributes:
-        cells: Its columns of text; all empty where branches only meet.
-        band: Number of the shaded or plain band that it belongs to.
+        cells: its columns of text; all empty where branches only meet.
+        band: number of the shaded or plain band that it belongs to.
     """
 
     cells: tuple[str, ...]
@@ -35,7 +33,7 @@ class Row:
 
     @property
     def radius(self) -> float:
-        """How large its dot is, in pixels."""
+        """Of its dot, in pixels."""
         return RADIUS if any(self.cells) else RADIUS / 2
 
 
@@ -44,10 +42,10 @@ class Drawing:
     """A picture before it is written: rows, the lane of each, and edges between row numbers.
 
     Attributes:
-        title: The line above the rows.
-        rows: From top to bottom.
-        lanes: For each row, where its dot stands.
-        edges: Pairs (from, to) of row numbers, from < to.
+        title: the line above the rows.
+        rows: from top to bottom.
+        lanes: for each row, the lane in which its dot stands.
+        edges: pairs (from, to) of row numbers, from < to.
     """
 
     title: str
@@ -57,7 +55,7 @@ class Drawing:
 
     @property
     def columns(self) -> list[float]:
-        """Place the left end of each column of text, and the right end of the last, in pixels."""
+        """The left end of each column of text, and the right end of the last, in pixels."""
         places = [2.0 * MARGIN + (max(self.lanes, default=0) + 1) * LANE]
         for i in range(len(self.rows[0].cells)):
             places.append(places[-1] + CHARACTER * (max(len(row.cells[i]) for row in self.rows) + 2))
@@ -69,18 +67,18 @@ class Drawing:
         return max(self.columns[-1], CHARACTER * len(self.title) + MARGIN) + MARGIN, ROW * (len(self.rows) + 2) + MARGIN
 
     def dot(self, row: int) -> tuple[float, float]:
-        """Place the dot of a row."""
+        """The centre of a row's dot, in pixels."""
         return MARGIN + LANE * (self.lanes[row] + 0.5), ROW * (row + 2)
 
     def path(self, start: int, end: int) -> list[tuple[float, float]]:
-        """Lead an edge down the lane of its start, then across to its end, in the last row."""
+        """The corners of an edge: down the lane of its start, then across to its end, in the last row."""
         (x0, y0), (x1, y1) = self.dot(start), self.dot(end)
         return [(x0, y0), (x0, y1 - ROW), (x1, y1)] if x0 != x1 else [(x0, y0), (x1, y1)]
 
 
 def draw(order: LayerOrder, phases: Sequence[Phase] | None = None, level: Level = "layer") -> Drawing:
-    """Lay a layer order out, one row per layer or per phase."""
-    phases = order.phases() if phases is None else phases
+    """Lay a layer order out, with a row for each layer or each phase; phases are its stages by default."""
+    phases = cut(order) if phases is None else phases
     rows, edges = _phase_rows(order, phases) if level == "phase" else _layer_rows(order, phases)
     return Drawing(summary(order), tuple(rows), tuple(lanes(len(rows), edges)), tuple(edges))
 
@@ -94,7 +92,7 @@ def _phase_rows(order: LayerOrder, phases: Sequence[Phase]) -> tuple[list[Row], 
 
 
 def _layer_rows(order: LayerOrder, phases: Sequence[Phase]) -> tuple[list[Row], list[tuple[int, int]]]:
-    """Make one row per layer, and one where several branches meet before several others begin."""
+    """One row for each layer, and one wherever several branches meet before several others begin."""
     band = {name: i for i, phase in enumerate(phases) for name in phase.layers}
     starts = {phase.layers[0]: f"phase {i}: {phase.name}" for i, phase in enumerate(phases, 1)}
     times = Counter(layer.after for layer in order.layers)
@@ -118,7 +116,7 @@ def _layer_rows(order: LayerOrder, phases: Sequence[Phase]) -> tuple[list[Row], 
 
 
 def lanes(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
-    """Give each row a lane, so that no edge runs through a dot.
+    """A lane for each row, so that no edge runs through a dot.
 
     A row keeps its lane until its last successor. The next row takes the lane of a predecessor that ends there, else
     the first that is free.
@@ -142,7 +140,7 @@ def lanes(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def svg(drawing: Drawing) -> str:
-    """Write a drawing as SVG text."""
+    """A drawing as SVG text."""
     width, height = drawing.size
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
@@ -166,37 +164,3 @@ def svg(drawing: Drawing) -> str:
 
 def _text(x: float, y: float, text: str, colour: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" xml:space="preserve">{escape(text)}</text>'
-
-
-def png(drawing: Drawing, path: str | Path, scale: float = 2.0) -> None:
-    """Write a drawing as PNG, with matplotlib.
-
-    Raises:
-        OrderError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise OrderError("A PNG needs matplotlib: pip install 'llpf-plugin[report]', or write an SVG.") from error
-    width, height = drawing.size
-    scale = min(scale, 60_000 / height)  # the rasterizer's limit is 2^16 pixels
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72 * scale)
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(height, 0))
-    axes.axis("off")
-    style: dict[str, Any] = {"family": "DejaVu Sans Mono", "fontsize": 12, "va": "center"}
-    axes.text(MARGIN, ROW - 4, drawing.title, color=FAINT, **style)
-    for i, row in enumerate(drawing.rows):
-        if row.band % 2 == 0:
-            axes.axhspan(ROW * (i + 1.5), ROW * (i + 2.5), color=BAND, lw=0)
-    for start, end in drawing.edges:
-        xs, ys = zip(*drawing.path(start, end), strict=True)
-        axes.plot(xs, ys, color=LINE, lw=1.5)
-    for i, row in enumerate(drawing.rows):
-        x, y = drawing.dot(i)
-        axes.plot([x], [y], "o", color=LINE, ms=2 * row.radius)
-        for j, (cell, left) in enumerate(zip(row.cells, drawing.columns, strict=False)):
-            axes.text(left, y, cell, color=INK if j == 1 else FAINT, **style)
-    figure.savefig(path, dpi=72 * scale)

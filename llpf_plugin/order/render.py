@@ -1,4 +1,4 @@
-"""Show a layer order as text: table, tree, Mermaid, DOT. Pictures are in `picture`; JSON is `LayerOrder.to_json`."""
+"""A layer order as text: table, tree, Mermaid, DOT. `picture` draws it; JSON is `LayerOrder.to_json`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal
 
 import networkx as nx
 
+from llpf_plugin.order.phases import phases as cut
 from llpf_plugin.order.result import Layer, LayerOrder, Phase
 
 HEADER = ("#", "phase", "layer", "type", "parameters", "parallel", "after")
@@ -16,7 +17,7 @@ Level = Literal["phase", "layer"]
 
 
 def rows(order: LayerOrder, phases: Sequence[Phase]) -> list[tuple[str, ...]]:
-    """Build one row per layer, with the columns of `HEADER`."""
+    """One row for each layer, with the columns of `HEADER`."""
     number = {layer.name: i for i, layer in enumerate(order.layers, 1)}
     phase = {name: i for i, p in enumerate(phases, 1) for name in p.layers}
     return [
@@ -34,8 +35,13 @@ def rows(order: LayerOrder, phases: Sequence[Phase]) -> list[tuple[str, ...]]:
 
 
 def table(order: LayerOrder, phases: Sequence[Phase] | None = None) -> str:
-    """Show one line per layer, a line for the whole, then the warnings."""
-    body = rows(order, order.phases() if phases is None else phases)
+    """One line for each layer, one for the whole, then the warnings.
+
+    Args:
+        order: the layer order.
+        phases: of it, as `phases` cuts them; by default its stages.
+    """
+    body = rows(order, cut(order) if phases is None else phases)
     widths = [max(len(row[i]) for row in [HEADER, *body]) for i in range(len(HEADER))]
     adjust = [str.rjust if i in (0, 1, 4) else str.ljust for i in range(len(HEADER))]
     lines = ["  ".join(f(c, w) for f, c, w in zip(adjust, row, widths, strict=True)) for row in [HEADER, *body]]
@@ -45,7 +51,7 @@ def table(order: LayerOrder, phases: Sequence[Phase] | None = None) -> str:
 
 
 def summary(order: LayerOrder) -> str:
-    """Say in one line what was ordered, and how it is known."""
+    """What was ordered, and how it is known, in one line."""
     numel = sum(layer.numel for layer in order.layers)
     known = "verified by a forward pass" if order.verified else "not verified"
     return (
@@ -55,13 +61,13 @@ def summary(order: LayerOrder) -> str:
 
 
 def label(layer: Layer) -> str:
-    """Name a layer with the norms joined to it and the number of its calls, if more than one."""
+    """A layer's name with the norms joined to it and the number of its calls, if more than one."""
     norms = ", ".join(_relative(norm, layer.name) for norm in layer.attached)
     return layer.name + (f" + {norms}" if norms else "") + (f" ×{layer.calls}" if layer.calls > 1 else "")
 
 
 def _relative(path: str, other: str) -> str:
-    """Cut the modules that a path shares with another one."""
+    """A path without the modules that it shares with another one."""
     parts = path.split(".")
     shared = 0
     for x, y in zip(parts[:-1], other.split("."), strict=False):
@@ -72,7 +78,7 @@ def _relative(path: str, other: str) -> str:
 
 
 def human(count: int) -> str:
-    """Write a count with three digits or so: 640, 9.4k, 11.2M."""
+    """A count with about three digits: 640, 9.4k, 11.2M."""
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if count >= size:
             return f"{count / size:.1f}{unit}"
@@ -81,7 +87,7 @@ def human(count: int) -> str:
 
 @dataclass
 class _Module:
-    """A node of the module tree, with the children in the order of the data."""
+    """A node of the module tree, with the children in the order in which data reaches them."""
 
     name: str
     type: str
@@ -94,22 +100,22 @@ class _Module:
         return own + sum(child.numel for child in self.children.values())
 
     def key(self) -> tuple[object, ...]:
-        """Tell apart what is shown apart: a layer with a name of its own is never a mere repetition."""
+        """What differs between siblings that are shown apart; a layer with a name of its own is never a repetition."""
         own_name = "" if self.children or self.name.isdigit() else self.name
         return own_name, self.structure()
 
     def structure(self) -> tuple[object, ...]:
-        """Describe what is repeated in a repeated block: classes and names, not sizes."""
+        """What is the same in every copy of a repeated block: classes and names, not sizes."""
         joined = label(self.layer).partition(" ")[2] if self.layer else ""
         return self.type, joined, tuple((name, child.structure()) for name, child in self.children.items())
 
 
 def tree(order: LayerOrder, depth: int | None = None) -> str:
-    """Show the module tree in the order of the data, each run of alike siblings once, with their number.
+    """The module tree in the order of the data, each run of alike siblings once, with their number.
 
     Args:
-        order: The layer order.
-        depth: Show that many levels below the model.
+        order: the layer order.
+        depth: levels that are shown below the model; all by default.
     """
     root = _Module("", order.model)
     for layer in order.layers:
@@ -141,8 +147,8 @@ def _branches(node: _Module, indent: str, depth: int | None) -> Iterator[tuple[s
 
 
 def mermaid(order: LayerOrder, phases: Sequence[Phase] | None = None, level: Level = "phase") -> str:
-    """Write a Mermaid flow chart of the phases, or of the layers within their phases."""
-    phases = order.phases() if phases is None else phases
+    """A Mermaid flow chart of the phases, or of the layers within their phases; by default of the stages."""
+    phases = cut(order) if phases is None else phases
     number = {layer.name: i for i, layer in enumerate(order.layers, 1)}
     lines = ["flowchart TD"]
     for i, phase in enumerate(phases, 1):
@@ -158,8 +164,8 @@ def mermaid(order: LayerOrder, phases: Sequence[Phase] | None = None, level: Lev
 
 
 def dot(order: LayerOrder, phases: Sequence[Phase] | None = None, level: Level = "phase") -> str:
-    """Write a Graphviz graph of the phases, or of the layers within their phases."""
-    phases = order.phases() if phases is None else phases
+    """A Graphviz graph of the phases, or of the layers within their phases; by default of the stages."""
+    phases = cut(order) if phases is None else phases
     number = {layer.name: i for i, layer in enumerate(order.layers, 1)}
     lines = [f'digraph "{_quoted(order.model)}" {{', '  node [shape=box, fontname="monospace", fontsize=10];']
     for i, phase in enumerate(phases, 1):
@@ -179,7 +185,7 @@ def dot(order: LayerOrder, phases: Sequence[Phase] | None = None, level: Level =
 
 
 def phase_edges(order: LayerOrder, phases: Sequence[Phase]) -> list[tuple[int, int]]:
-    """Find the edges between phases, numbered from 1, without those that others imply.
+    """The edges between phases, numbered from 1, without those that others imply.
 
     Phases given by hand may point backwards; only edges to a later phase are shown.
     """

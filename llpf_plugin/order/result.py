@@ -1,4 +1,4 @@
-"""The layer order as a value: layers, graph, phases, JSON."""
+"""The layer order as a value: layers, graph, JSON."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Layer:
     """One layer, in its place.
 
     Attributes:
-        name: Path in the module tree.
-        type: Class of the owning module; `Parameter` for one that a container holds directly.
-        parameters: Names as in `model.named_parameters()`; every parameter of the model is in exactly one layer.
-        attached: Normalizations joined to this layer; their parameters are among `parameters`.
-        numel: Number of elements of all its parameters.
-        calls: In how many module calls it took part; 0 if the forward pass never used it.
-        parallel: Region and branch where it stands beside other layers (`"1.2"`: second branch of region 1), or None.
-        after: The layers directly before it, without those that others already imply.
+        name: path in the module tree.
+        type: class of the owning module; ``Parameter`` for one that a container holds directly.
+        parameters: names as in ``model.named_parameters()``; every parameter of the model is in exactly one layer.
+        attached: normalizations joined to this layer; their parameters are among ``parameters``.
+        numel: number of elements of all its parameters.
+        calls: in how many module calls it took part; 0 if the forward pass never used it.
+        parallel: region and branch where it stands beside other layers (``"1.2"``: second branch of region 1), or None.
+        after: the layers directly before it, without those that others already imply.
     """
 
     name: str
@@ -44,7 +44,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class Phase:
-    """A slice of the layer order; in a schedule, phase k moves the layers of slices 1 to k."""
+    """A slice of the layer order; in a schedule, phase k moves the layers of slices 1 to k.
+
+    Attributes:
+        name: of the module that holds exactly these layers, else first and last layer, else from a phase file.
+        layers: names, in order.
+    """
 
     name: str
     layers: tuple[str, ...]
@@ -52,21 +57,21 @@ class Phase:
 
 @dataclass(frozen=True, eq=False)
 class LayerOrder:
-    """In which order data meet the layers of a model. Two orders are compared by their fingerprints.
+    """In what order data reaches the layers of a model. Two orders are compared by their fingerprints.
 
     Attributes:
-        model: Class name of the model.
-        layers: All layers, in order; those that the forward pass does not use stand last.
-        dag: Edges between layer names, with those that others imply.
-        graph: The traced operations; None after `from_json`.
-        unused: Parameters that no operation read.
-        back_edges: Pairs (a, b) where a's result reaches a later call of b, which was first called before a.
-        tracer: What gave the order: `dispatch`, with `+train` or `+autograd` where another trace added layers;
-            `symbolic` or `registration` without inputs.
-        verified: Whether every layer that is not unused was placed by a real forward pass.
-        warnings: What was not understood, by name, and what was done about it.
-        modules: Class of every module on the way to a layer, by path; phases are found with it.
-        order: `fdf` or `levels`.
+        model: class name of the model.
+        layers: all layers, in order; those that the forward pass does not use stand last.
+        dag: edges between layer names, including those that others imply.
+        graph: the traced operations; None after `from_json`, and where the code could not be followed.
+        unused: parameters that no operation read.
+        back_edges: pairs (a, b) where a's result reaches a later call of b, which was first called before a.
+        tracer: what gave the order: ``dispatch``, with ``+train`` or ``+autograd`` where another trace added layers;
+            ``symbolic`` or ``registration`` without inputs.
+        verified: whether every layer that is not unused was placed by a real forward pass.
+        warnings: what was not understood, by name, and what was done about it.
+        modules: class of every module on the way to a layer, by path; phases are found with it.
+        order: ``fdf`` or ``levels``.
     """
 
     model: str
@@ -82,7 +87,7 @@ class LayerOrder:
     order: str = "fdf"
 
     def __getitem__(self, name: str) -> Layer:
-        """Return a layer by name."""
+        """The layer of that name."""
         return self._by_name[name]
 
     @cached_property
@@ -95,26 +100,8 @@ class LayerOrder:
         content = [[layer.name, layer.parameters, layer.numel, layer.after] for layer in self.layers]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
-    def phases(
-        self, mode: str | Sequence[str | Sequence[str]] = "stage", max_phases: int | None = None
-    ) -> tuple[Phase, ...]:
-        """Cut the order into phases.
-
-        Args:
-            mode: `all` is one phase, `layer` one per layer, `block` follows the innermost repeated blocks, `stage` the
-                outermost. Or one list of patterns per phase (see `select`); together they must name each
-                layer once, where the pattern `rest` stands for what no other phase names.
-            max_phases: Merge neighbours until there are at most that many.
-
-        Raises:
-            OrderError: An unknown mode, or patterns that match nothing, twice, or not everything.
-        """
-        from llpf_plugin.order.phases import cut_phases
-
-        return cut_phases(self, mode, max_phases)
-
     def to_json(self, phases: Sequence[Phase] = ()) -> str:
-        """Write everything but the traced operations; phases are written along where given."""
+        """Everything but the traced operations as JSON, with the phases if any are given."""
         document = {
             "format": FORMAT,
             "version": VERSION,
@@ -139,43 +126,45 @@ class LayerOrder:
         """Read what `to_json` wrote.
 
         Raises:
-            OrderError: The text is not such a document, or its fingerprint does not fit its content.
+            OrderError: the text is not such a document, or its fingerprint does not fit its content.
         """
         try:
             document: dict[str, Any] = json.loads(text)
-            if document.get("format") != FORMAT or document.get("version") != VERSION:
-                found = f"{document.get('format')!r} version {document.get('version')!r}"
-                raise OrderError(
-                    f"Not a layer order: expected format {FORMAT!r} version {VERSION}, found {found}. "
-                    "Write the file again with to_json()."
-                )
-            layers = tuple(_layer(entry) for entry in document["layers"])
-            dag = nx.DiGraph()
-            dag.add_nodes_from(layer.name for layer in layers)
-            dag.add_edges_from((a, b) for a, b in document["edges"])
-            result = cls(
-                model=document["model"],
-                layers=layers,
-                dag=dag,
-                graph=None,
-                unused=tuple(document["unused"]),
-                back_edges=tuple((a, b) for a, b in document["back_edges"]),
-                tracer=document["tracer"],
-                verified=document["verified"],
-                warnings=tuple(document["warnings"]),
-                modules=document["modules"],
-                order=document["order"],
+            found = document.get("format"), document.get("version")
+            result = cls._from_document(document) if found == (FORMAT, VERSION) else None
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise OrderError(f"not a layer order: {type(error).__name__}: {error}; write it with to_json()") from error
+        if result is None:
+            raise OrderError(
+                f"not a layer order: expected format {FORMAT!r} version {VERSION}, found {found[0]!r} version "
+                f"{found[1]!r}; write the file again with to_json()"
             )
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, OrderError):
-                raise
-            raise OrderError(f"Not a layer order: {type(error).__name__}: {error}. Write it with to_json().") from error
         if result.fingerprint != document.get("fingerprint"):
             raise OrderError(
-                f"The layer order was changed by hand: its fingerprint is {result.fingerprint}, the file says "
-                f"{document.get('fingerprint')}. Derive it again; to choose phases, write a phase file instead."
+                f"the layer order was changed by hand: its fingerprint is {result.fingerprint}, the file says "
+                f"{document.get('fingerprint')}; derive it again, or write a phase file to choose phases"
             )
         return result
+
+    @classmethod
+    def _from_document(cls, document: dict[str, Any]) -> LayerOrder:
+        layers = tuple(_layer(entry) for entry in document["layers"])
+        dag = nx.DiGraph()
+        dag.add_nodes_from(layer.name for layer in layers)
+        dag.add_edges_from((a, b) for a, b in document["edges"])
+        return cls(
+            model=document["model"],
+            layers=layers,
+            dag=dag,
+            graph=None,
+            unused=tuple(document["unused"]),
+            back_edges=tuple((a, b) for a, b in document["back_edges"]),
+            tracer=document["tracer"],
+            verified=document["verified"],
+            warnings=tuple(document["warnings"]),
+            modules=document["modules"],
+            order=document["order"],
+        )
 
 
 def _layer(entry: dict[str, Any]) -> Layer:

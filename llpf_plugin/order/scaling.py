@@ -1,8 +1,9 @@
-"""Which weights may be scaled without changing what a model computes: degrees through the graph of operations.
+"""Which weights can be scaled without changing what a model computes: degrees through the graph of operations.
 
-Scale some weights by c > 0; every value in the graph then goes with some power of c, its *degree*, or with none. A
+Scale some weights by c > 0; every value in the graph then scales with some power of c, its *degree*, or with none. A
 normalization brings any degree back to 0. If all results have degree 0, the scaling changes nothing, up to the small
-constants that normalizations add. What the graph cannot tell counts as a change: it proposes and never promises.
+constants that normalizations add. What the graph cannot tell counts as a change, so that the answer is a proposal;
+`llpf_plugin.llpf.scale_invariance` checks it in numbers.
 """
 
 from __future__ import annotations
@@ -15,114 +16,42 @@ from torch import fx
 from llpf_plugin.order.trace.flow import operation
 
 Degree = float | None
-"""The power of c that a value goes with, or None where it goes with none."""
+"""The power of c with which a value scales, or None if there is none."""
 
 EPS = 1e-3
 """Constants up to this size are taken for those that keep a normalization from dividing by 0."""
 
-_KEEPS = frozenset(
+_VIEWS = frozenset(
     [
-        "view",
-        "reshape",
-        "_unsafe_view",
-        "_reshape_alias",
-        "t",
-        "transpose",
-        "permute",
-        "expand",
-        "expand_as",
-        "slice",
-        "select",
-        "split",
-        "split_with_sizes",
-        "unbind",
-        "chunk",
-        "getitem",
-        "clone",
-        "contiguous",
-        "detach",
-        "alias",
-        "to",
-        "_to_copy",
-        "lift_fresh",
-        "unsqueeze",
-        "squeeze",
-        "flatten",
-        "unflatten",
-        "as_strided",
-        "repeat",
-        "roll",
-        "flip",
-        "index",
-        "index_select",
-        "gather",
-        "embedding",
-        "narrow",
-        "diagonal",
-        "im2col",
-        "unfold",
-        "pixel_shuffle",
-        "relu",
-        "leaky_relu",
-        "abs",
-        "neg",
-        "sum",
-        "mean",
-        "amax",
-        "amin",
-        "max",
-        "min",
-        "topk",
-        "sort",
-        "cumsum",
-        "constant_pad_nd",
-        "reflection_pad1d",
-        "reflection_pad2d",
-        "replication_pad2d",
-        "max_pool1d",
-        "max_pool2d",
-        "max_pool2d_with_indices",
-        "avg_pool1d",
-        "avg_pool2d",
-        "avg_pool3d",
-        "adaptive_avg_pool1d",
-        "adaptive_avg_pool2d",
-        "_adaptive_avg_pool2d",
-        "adaptive_max_pool2d",
-        "adaptive_max_pool1d",
-        "upsample_nearest2d",
-        "upsample_bilinear2d",
-        "upsample_bicubic2d",
-        "dropout",
-        "native_dropout",
-        "norm",
-        "linalg_vector_norm",
-        "std",
-        "std_mean",
-        "cat",
-        "stack",
-        "copy",
+        *("view", "reshape", "_unsafe_view", "_reshape_alias", "flatten", "unflatten", "as_strided", "alias", "detach"),
+        *("t", "transpose", "permute", "squeeze", "unsqueeze", "expand", "expand_as", "diagonal", "unfold", "im2col"),
+        *("slice", "select", "narrow", "split", "split_with_sizes", "unbind", "chunk", "getitem", "pixel_shuffle"),
+        *("clone", "contiguous", "copy", "to", "_to_copy", "lift_fresh", "cat", "stack", "repeat", "roll", "flip"),
+        *("index", "index_select", "gather", "embedding", "topk", "sort", "dropout", "native_dropout"),
+        *("constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad2d"),
     ]
 )
+"""Operations that move values or leave them out."""
+_HOMOGENEOUS = frozenset(
+    [
+        *("relu", "leaky_relu", "abs", "neg", "sum", "mean", "cumsum", "max", "min", "amax", "amin"),
+        *("norm", "linalg_vector_norm", "std", "std_mean"),
+        *("max_pool1d", "max_pool2d", "max_pool2d_with_indices", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
+        *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d"),
+        *("adaptive_max_pool1d", "adaptive_max_pool2d"),
+        *("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"),
+    ]
+)
+"""Functions with ``f(c·x) = c·f(x)`` for c > 0."""
 _PRODUCTS = frozenset(
     ["mul", "mm", "bmm", "mv", "dot", "vdot", "vecdot", "matmul", "convolution", "conv2d", "einsum", "linear"]
 )
 _SUMS = frozenset(["add", "sub", "rsub", "maximum", "minimum", "where"])
 _NORMS = frozenset(
     [
-        "native_batch_norm",
-        "_native_batch_norm_legit",
-        "_native_batch_norm_legit_no_training",
-        "batch_norm",
-        "cudnn_batch_norm",
-        "miopen_batch_norm",
-        "instance_norm",
-        "native_layer_norm",
-        "layer_norm",
-        "native_group_norm",
-        "group_norm",
-        "rms_norm",
-        "_fused_rms_norm",
+        *("batch_norm", "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"),
+        *("cudnn_batch_norm", "miopen_batch_norm", "instance_norm", "layer_norm", "native_layer_norm"),
+        *("group_norm", "native_group_norm", "rms_norm", "_fused_rms_norm"),
     ]
 )
 _POWERS = {"square": 2.0, "sqrt": 0.5, "rsqrt": -0.5, "reciprocal": -1.0}
@@ -153,8 +82,7 @@ def scale_free(graph: fx.Graph, scaled: Collection[str]) -> bool:
 
 def _degree(node: fx.Node, degrees: Mapping[fx.Node, Degree]) -> Degree:
     """The degree of an operation's result, of which some arguments have degrees other than 0 and all have one."""
-    name = operation(node)
-    name = name.removesuffix("_") if name.endswith("_") else name
+    name = operation(node).removesuffix("_")
 
     def of(value: Any) -> float:
         found = degrees[value] if isinstance(value, fx.Node) else 0.0
@@ -180,13 +108,13 @@ def _degree(node: fx.Node, degrees: Mapping[fx.Node, Degree]) -> Degree:
         return _product(name, arguments, of)
     if name in _SUMS:
         return _sum(name, arguments, of)
-    if name in _KEEPS:
+    if name in _VIEWS or name in _HOMOGENEOUS:
         return _agree([of(source) for source in node.all_input_nodes if _carries(name, node, source)])
     return None
 
 
 def _norm(node: fx.Node, of: Callable[[Any], float]) -> Degree:
-    """What is normalized loses its degree; a scaled affine pair gives it its own."""
+    """What is normalized has degree 0, unless the affine pair is scaled."""
     affine = [of(source) for source in node.all_input_nodes if source is not node.args[0]]
     return None if any(affine) else 0.0
 
@@ -200,7 +128,7 @@ def _product(name: str, arguments: list[Any], of: Callable[[Any], float]) -> Deg
 
 
 def _sum(name: str, arguments: list[Any], of: Callable[[Any], float]) -> Degree:
-    """The common degree of the terms; a number may join if it is as small as those that keep from dividing by 0."""
+    """The common degree of the terms; constants are ignored if they are as small as `EPS`."""
     terms = arguments[1:3] if name == "where" else arguments[:2]
     if any(not isinstance(term, fx.Node) and abs(term) > EPS for term in terms):
         return None

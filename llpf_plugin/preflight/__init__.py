@@ -3,10 +3,8 @@
 Pure functions on weights. What is found is a value with a level, so that a caller can show all of it at once.
 """
 
-from llpf_plugin.preflight.both import check_pair, look
-from llpf_plugin.preflight.finding import Finding, raise_errors
-from llpf_plugin.preflight.fit import complete, fits
-from llpf_plugin.preflight.pair import NEARLY_SAME, compare
+from llpf_plugin.preflight.checks import Finding, raise_errors
+from llpf_plugin.preflight.pair import NEARLY_SAME, check_pair, compare, complete, fits, look
 from llpf_plugin.preflight.statistics import SPHERE_RATIO, LayerStatistics, apart, layer_statistics, off_sphere
 
 __all__ = [

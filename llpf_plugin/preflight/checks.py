@@ -1,16 +1,64 @@
-"""The checks that a pair of models and a model with its weights have in common."""
+"""Checks of weights, one by one; what they find is a value with a level, and errors become one exception."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from llpf_plugin.preflight.finding import Finding, finding
+from llpf_plugin.checkpoint import tied_names
+from llpf_plugin.errors import MismatchError
+
+Level = Literal["error", "warning", "note"]
+Named = Mapping[str, Tensor]
+"""Tensors by plain name."""
+
+_LISTED = 10
 
 
-def names_of_one(
-    a: Mapping[str, Tensor], b: Mapping[str, Tensor], names: tuple[str, str], remedy: str
-) -> list[Finding]:
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        level: only an ``error`` stands in the way.
+        what: the fact.
+        where: the tensors that it is true of.
+        remedy: a sentence.
+    """
+
+    level: Level
+    what: str
+    where: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.where}. {self.remedy}"
+
+
+def finding(level: Level, what: str, where: Sequence[str], remedy: str) -> list[Finding]:
+    """One finding if ``where`` lists anything, with a count if it lists more than `_LISTED` things."""
+    if not where:
+        return []
+    more = f" and {len(where) - _LISTED} more ({len(where)} in all)" if len(where) > _LISTED else ""
+    return [Finding(level, what, ", ".join(where[:_LISTED]) + more, remedy)]
+
+
+def raise_errors(findings: Iterable[Finding]) -> None:
+    """Raise all findings of level ``error`` as one.
+
+    Raises:
+        MismatchError: there is at least one; the message lists them all.
+    """
+    errors = [found for found in findings if found.level == "error"]
+    if len(errors) == 1:
+        raise MismatchError(str(errors[0]))
+    if errors:
+        raise MismatchError(f"{len(errors)} errors:\n" + "\n".join(f"- {error}" for error in errors))
+
+
+def names_of_one(a: Named, b: Named, names: tuple[str, str], remedy: str) -> list[Finding]:
     """Names that only one of the two has."""
     only_a, only_b = [k for k in a if k not in b], [k for k in b if k not in a]
     hint = _prefix_hint(only_a, only_b, *names) or _prefix_hint(only_b, only_a, *reversed(names))
@@ -31,18 +79,18 @@ def _prefix_hint(short: Sequence[str], long: Sequence[str], short_owner: str, lo
     return ""
 
 
-def shapes(a: Mapping[str, Tensor], b: Mapping[str, Tensor], names: tuple[str, str]) -> list[Finding]:
+def shapes(a: Named, b: Named, names: tuple[str, str]) -> list[Finding]:
     """Tensors of one name and two shapes."""
     where = [
         f"{k} ({names[0]} {tuple(t.shape)}, {names[1]} {tuple(b[k].shape)})"
         for k, t in a.items()
         if k in b and t.shape != b[k].shape
     ]
-    remedy = "Both must be of one architecture and width: check the files and the task's arguments."
+    remedy = "Both must have one architecture and width: check the files and the task's arguments."
     return finding("error", f"{len(where)} tensors differ in shape", where, remedy)
 
 
-def dtypes(a: Mapping[str, Tensor], b: Mapping[str, Tensor], names: tuple[str, str]) -> list[Finding]:
+def dtypes(a: Named, b: Named, names: tuple[str, str]) -> list[Finding]:
     """Tensors of one name and two dtypes."""
     differ = [k for k in a if a[k].dtype != b[k].dtype]
     mixed = [k for k in differ if a[k].is_floating_point() != b[k].is_floating_point()]
@@ -67,21 +115,50 @@ def dtypes(a: Mapping[str, Tensor], b: Mapping[str, Tensor], names: tuple[str, s
     ]
 
 
-def untied(weights: Mapping[str, Tensor], ties: Iterable[Sequence[str]], what: str) -> list[Finding]:
-    """Groups of ``ties`` whose tensors in ``weights`` are not equal."""
+def _short(dtype: torch.dtype) -> str:
+    """``float32`` for ``torch.float32``."""
+    return str(dtype).removeprefix("torch.")
+
+
+def finite(weights: Named, name: str) -> list[Finding]:
+    """Tensors with NaN or infinity, and how many."""
     where = []
-    for group in ties:
+    for key, tensor in weights.items():
+        if not tensor.is_floating_point():
+            continue
+        wide = tensor.float() if tensor.itemsize == 1 else tensor  # float8 has no isfinite
+        if not wide.isfinite().all():
+            where.append(f"{key} ({int(wide.isnan().sum())} NaN, {int(wide.isinf().sum())} Inf of {wide.numel()})")
+    return finding("error", f"{name} holds NaN or infinity", where, "Training diverged: use an earlier checkpoint.")
+
+
+def integers(weights: Named, name: str) -> list[Finding]:
+    """Tensors that no path moves."""
+    where = [k for k, t in weights.items() if not t.is_floating_point()]
+    return finding("note", f"{len(where)} tensors are not floating point", where, f"They are kept from {name}.")
+
+
+def ties(a: Named, b: Named, names: tuple[str, str]) -> list[Finding]:
+    """Tensors under several names: in both, or in one while the other's differ."""
+    ties_a, ties_b = tied_names(a), tied_names(b)
+    shared = [" = ".join(group) for group in ties_a]
+    return [
+        *finding("note", f"tied weights in {names[0]}", shared, "They are walked as one and stay tied."),
+        *untied(b, ties_a, f"tied in {names[0]}, but different in {names[1]}"),
+        *untied(a, ties_b, f"tied in {names[1]}, but different in {names[0]}"),
+    ]
+
+
+def untied(weights: Named, groups: Iterable[Sequence[str]], what: str) -> list[Finding]:
+    """Groups of tied names whose tensors in ``weights`` are not equal."""
+    where = []
+    for group in groups:
         present = [weights[k] for k in group if k in weights]
-        if any(not _equal(present[0], other) for other in present[1:]):
+        if any(not _equal(present[0], tensor) for tensor in present[1:]):
             where.append(" = ".join(group))
-    return finding("error", what, where, "Both must be of one architecture: train both tied, or both untied.")
+    return finding("error", what, where, "Both must have one architecture: train both tied, or both untied.")
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors are one object, or equal in dtype, shape and values."""
     return a is b or (a.dtype == b.dtype and torch.equal(a, b))
-
-
-def _short(dtype: torch.dtype) -> str:
-    """``float32`` for ``torch.float32``."""
-    return str(dtype).removeprefix("torch.")

@@ -1,15 +1,26 @@
-"""Do two models fit each other, and are they worth connecting?"""
+"""All that must hold of a pair and its model before any work: do they fit, and are they worth connecting?"""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
 from llpf_plugin.checkpoint import tied_names
-from llpf_plugin.geometry.weights import distance, norm
-from llpf_plugin.preflight.checks import dtypes, names_of_one, shapes, untied
-from llpf_plugin.preflight.finding import Finding, finding
+from llpf_plugin.geometry.weights import Weights, distance, norm
+from llpf_plugin.preflight.checks import (
+    Finding,
+    Named,
+    dtypes,
+    finding,
+    finite,
+    integers,
+    names_of_one,
+    raise_errors,
+    shapes,
+    ties,
+    untied,
+)
 
 NEARLY_SAME = 0.01
 """Relative distance under which two models are nearly the same; a walk counts as arrived at the same distance."""
@@ -17,18 +28,80 @@ NEARLY_SAME = 0.01
 _RUNNING = ("running_mean", "running_var")
 
 
-def compare(
-    a: Mapping[str, Tensor],
-    b: Mapping[str, Tensor],
-    names: tuple[str, str] = ("A", "B"),
-    model: nn.Module | None = None,
-) -> list[Finding]:
+def check_pair(a: Named, b: Named, model: nn.Module, names: tuple[str, str] = ("A", "B")) -> tuple[Weights, Weights]:
+    """Both state dicts with every name that the model has.
+
+    Args:
+        a: weights by plain name.
+        b: those of the second model.
+        model: that both are to be loaded into.
+        names: what to call the two, such as their file names.
+
+    Raises:
+        MismatchError: all errors at once, each with its place and its remedy.
+    """
+    raise_errors(look(a, b, model, names))
+    own = _state(model)
+    return complete(a, own), complete(b, own)
+
+
+def look(a: Named, b: Named, model: nn.Module, names: tuple[str, str] = ("A", "B")) -> list[Finding]:
+    """Everything that `fits` finds of each and `compare` finds of both; arguments as of `check_pair`."""
+    own = _state(model)
+    each = [found for weights, name in zip((a, b), names, strict=True) for found in fits(weights, model, name)]
+    return each + compare(complete(a, own), complete(b, own), names, model)
+
+
+def fits(weights: Named, model: nn.Module, name: str) -> list[Finding]:
+    """What stands against loading ``weights``, which are called ``name``, into ``model``.
+
+    Names that `complete` can add are a note, not an error.
+    """
+    own = _state(model)
+    full = complete(weights, own)
+    added = [k for k in full if k not in weights]
+    whose = (name, "the model")
+    common = [k for k in own if k in weights and own[k].shape == weights[k].shape]
+    return [
+        *finding("note", f"{name} lacks names that the model ties or counts by itself", added, "They are added."),
+        *names_of_one(full, own, whose, "Check the file and the task's arguments."),
+        *shapes(weights, own, whose),
+        *dtypes({k: weights[k] for k in common}, {k: own[k] for k in common}, whose),
+        *untied(weights, tied_names(own), f"the model ties weights that differ in {name}"),
+    ]
+
+
+def complete(weights: Named, reference: Named) -> Weights:
+    """The weights and what files leave out: tied names, and the batch counters that old BatchNorm did not have.
+
+    Args:
+        weights: by plain name.
+        reference: has all names, such as the state dict of the model; its ties tell which tensor a name stands for.
+    """
+    full = dict(weights)
+    for group in tied_names(reference):
+        present = next((k for k in group if k in weights), None)
+        if present is not None:
+            full |= {k: weights[present] for k in group if k not in weights}
+    for mean in [k for k in weights if k.endswith("running_mean")]:
+        counter = mean.removesuffix("running_mean") + "num_batches_tracked"
+        if counter in reference and counter not in weights:
+            full[counter] = reference[counter].clone()
+    return full
+
+
+def _state(model: nn.Module) -> Weights:
+    """The state dict without extra state that is not a tensor."""
+    return {k: t for k, t in model.state_dict().items() if isinstance(t, Tensor)}
+
+
+def compare(a: Named, b: Named, names: tuple[str, str] = ("A", "B"), model: nn.Module | None = None) -> list[Finding]:
     """What stands against connecting ``a`` with ``b``, or is worth knowing about the pair.
 
     Args:
         a: weights by plain name, made whole by `complete`.
-        b: the same of the other model.
-        names: what to call the two, e.g. their file names.
+        b: those of the second model, likewise.
+        names: what to call the two, such as their file names.
         model: tells parameters from buffers; without it float buffers are not looked at.
 
     Returns:
@@ -37,31 +110,19 @@ def compare(
     common = [k for k in a if k in b and a[k].shape == b[k].shape]
     one, other = {k: a[k] for k in common}, {k: b[k] for k in common}
     return [
-        *names_of_one(a, b, names, "Both must be of one architecture: check that these are the files you mean."),
+        *names_of_one(a, b, names, "Both must have one architecture: check that these are the files you mean."),
         *shapes(a, b, names),
         *dtypes(one, other, names),
-        *_finite(a, names[0]),
-        *_finite(b, names[1]),
+        *finite(a, names[0]),
+        *finite(b, names[1]),
         *_sameness(one, other, names),
-        *_integers(one, names[0]),
+        *integers(one, names[0]),
         *(_float_buffers(one, other, names, model) if model else []),
-        *_ties(a, b, names),
+        *ties(a, b, names),
     ]
 
 
-def _finite(weights: Mapping[str, Tensor], name: str) -> list[Finding]:
-    """Tensors with NaN or infinity, and how many."""
-    where = []
-    for key, tensor in weights.items():
-        if not tensor.is_floating_point():
-            continue
-        wide = tensor.float() if tensor.itemsize == 1 else tensor  # float8 has no isfinite
-        if not wide.isfinite().all():
-            where.append(f"{key} ({int(wide.isnan().sum())} NaN, {int(wide.isinf().sum())} Inf of {wide.numel()})")
-    return finding("error", f"{name} holds NaN or infinity", where, "Training diverged: use an earlier checkpoint.")
-
-
-def _sameness(a: Mapping[str, Tensor], b: Mapping[str, Tensor], names: tuple[str, str]) -> list[Finding]:
+def _sameness(a: Named, b: Named, names: tuple[str, str]) -> list[Finding]:
     """The same model twice, bit by bit or nearly."""
     learned = [k for k in a if a[k].is_floating_point() and b[k].is_floating_point() and not k.endswith(_RUNNING)]
     if not learned:
@@ -82,31 +143,12 @@ def _total(part: Callable[[str], float], names: Iterable[str]) -> float:
     return float(sum(part(k) ** 2 for k in names) ** 0.5)
 
 
-def _integers(weights: Mapping[str, Tensor], name: str) -> list[Finding]:
-    """Tensors that no path moves."""
-    where = [k for k, t in weights.items() if not t.is_floating_point()]
-    return finding("note", f"{len(where)} tensors are not floating point", where, f"They are kept from {name}.")
-
-
-def _float_buffers(
-    a: Mapping[str, Tensor], b: Mapping[str, Tensor], names: tuple[str, str], model: nn.Module
-) -> list[Finding]:
-    """Float buffers that differ, other than running statistics, which are estimated anew."""
+def _float_buffers(a: Named, b: Named, names: tuple[str, str], model: nn.Module) -> list[Finding]:
+    """Float buffers that differ, except running statistics, which are estimated again."""
     where = [
         k
         for k, t in model.named_buffers()
         if k in a and t.is_floating_point() and not k.endswith(_RUNNING) and distance({k: a[k]}, {k: b[k]}) > 0
     ]
     remedy = "A buffer is not walked: check that the model works with those of either."
-    return finding("warning", f"Float buffers of {names[0]} and {names[1]} differ", where, remedy)
-
-
-def _ties(a: Mapping[str, Tensor], b: Mapping[str, Tensor], names: tuple[str, str]) -> list[Finding]:
-    """Tensors under several names: in both, or in one while the other's differ."""
-    ties_a, ties_b = tied_names(a), tied_names(b)
-    shared = [" = ".join(group) for group in ties_a]
-    return [
-        *finding("note", f"Tied weights in {names[0]}", shared, "They are walked as one and stay tied."),
-        *untied(b, ties_a, f"Tied in {names[0]}, but different in {names[1]}"),
-        *untied(a, ties_b, f"Tied in {names[1]}, but different in {names[0]}"),
-    ]
+    return finding("warning", f"float buffers of {names[0]} and {names[1]} differ", where, remedy)

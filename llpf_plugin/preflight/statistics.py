@@ -13,13 +13,13 @@ SPHERE_RATIO = 1.25
 """Two variances lie on one sphere for practical purposes if their ratio is at most this, either way round."""
 
 CHANCE = 3.0
-"""Standard deviations that the ratio of two small tensors' variances may lie off by chance."""
+"""Standard deviations by which the log ratio of two small tensors' variances may differ from 0 by chance."""
 
 
 def apart(ratio: float, count: int) -> bool:
     """Whether tensors of ``count`` elements whose variances have this ratio lie on different spheres.
 
-    They do if the ratio is over `SPHERE_RATIO`, either way round, by more than chance makes of so few elements: the
+    They do if the ratio is over `SPHERE_RATIO`, either way round, by more than sampling noise for so few elements: the
     logarithm of the ratio of two sample variances has a standard deviation of ``sqrt(4/count)``.
     """
     return ratio <= 0 or abs(math.log(ratio)) > math.log(SPHERE_RATIO) + CHANCE * (4 / count) ** 0.5
@@ -27,14 +27,25 @@ def apart(ratio: float, count: int) -> bool:
 
 @dataclass(frozen=True)
 class LayerStatistics:
-    """How one tensor of A compares with B's, computed in float32 or better."""
+    """How one tensor of A compares with B's, computed in float32 or better.
+
+    Attributes:
+        name: plain name of the tensor.
+        shape: of both.
+        variance_a: over all elements, about the mean.
+        variance_b: likewise.
+        ratio: B's variance over A's; infinite if only A's is 0, and 1 if both are.
+        cosine: of the angle between them, seen from the origin.
+        distance: Euclidean.
+        mean_a: over all elements.
+        mean_b: likewise.
+    """
 
     name: str
     shape: tuple[int, ...]
     variance_a: float
     variance_b: float
     ratio: float
-    """B's variance over A's; infinite if only A's is 0, and 1 if both are."""
     cosine: float
     distance: float
     mean_a: float
@@ -48,7 +59,7 @@ class LayerStatistics:
 
     @property
     def same_sphere(self) -> bool:
-        """Whether the two tensors do not lie `apart`; constant ones have no sphere."""
+        """Whether the two tensors do not lie `apart`; constant ones have no sphere, so they count as the same."""
         constant = self.variance_a == 0 or self.variance_b == 0
         return constant or not apart(self.ratio, math.prod(self.shape))
 
@@ -64,7 +75,7 @@ def layer_statistics(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> list[L
 
 
 def off_sphere(rows: Iterable[LayerStatistics]) -> list[LayerStatistics]:
-    """The rows whose tensors lie on different variance spheres; any of them calls for a walk across spheres."""
+    """The rows whose tensors lie on different variance spheres; a single one calls for a walk across spheres."""
     return [row for row in rows if not row.same_sphere]
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from llpf_plugin.errors import TaskError
-from llpf_plugin.order.trace.inputs import map_tensors, tensors_in
+from llpf_plugin.order.trace.inputs import Inputs
 
 Batch = Any
 """What one call of the objective takes: ``(inputs, targets)`` for the built-in classification."""
@@ -144,7 +144,7 @@ class LoaderData:
 
 def move_batch(batch: Batch, device: torch.device) -> Batch:
     """Every tensor of a nested batch, moved to ``device``."""
-    return map_tensors(lambda tensor: tensor.to(device, non_blocking=True), batch)
+    return Inputs((batch,)).map(lambda tensor: tensor.to(device, non_blocking=True)).args[0]
 
 
 def batch_size(batch: Batch) -> int:
@@ -153,7 +153,7 @@ def batch_size(batch: Batch) -> int:
     Raises:
         TaskError: it holds no tensor with a dimension.
     """
-    size = next((len(tensor) for tensor in tensors_in(batch) if tensor.dim() > 0), None)
+    size = next((len(tensor) for tensor in Inputs((batch,)).tensors() if tensor.dim() > 0), None)
     if size is None:
         raise TaskError(f"a batch holds no tensor that tells its number of examples: it is a {type(batch).__name__}")
     return size

@@ -6,17 +6,16 @@ import networkx as nx
 import torch
 from torch import fx, nn
 
-from llpf_plugin.order import LayerOrder
+from llpf_plugin.order import Inputs, LayerOrder
 from llpf_plugin.order.derive import unwrap
 from llpf_plugin.order.fdf import layer_graph
 from llpf_plugin.order.layers import owners
 from llpf_plugin.order.trace.flow import flow
-from llpf_plugin.order.trace.forward import Call
 
 
 def export_graph(model: nn.Module, inputs: Any) -> nx.DiGraph:
     """Export a module, without running it under our recorder, and reduce the exported program to layers."""
-    model, call = unwrap(model), Call.of(inputs)
+    model, call = unwrap(model), Inputs.of(inputs)
     program = torch.export.export(model.eval(), call.args, dict(call.kwargs), strict=False)
     canonical = {id(parameter): name for name, parameter in model.named_parameters()}
     every = dict(model.named_parameters(remove_duplicate=False))

@@ -1,1 +1,1 @@
-"""From a module to the graph of what its tensors went through: a recorded forward pass, and fallbacks."""
+"""From a module to a graph of the operations on its tensors: a recorded forward pass, and fallbacks."""

@@ -1,4 +1,4 @@
-"""Read the data flow backwards, from the autograd graph of a result.
+"""The data flow read backwards, from the autograd graph of a result.
 
 It shows less than the recorder (nothing that ran without gradients), but it also shows what other threads computed.
 """
@@ -14,13 +14,17 @@ from torch import Tensor, fx, nn
 
 
 def seen_backwards(*inputs: Any) -> None:
-    """Stand for an operation of which only the backward function is known (`meta["operation"]` names it)."""
+    """Stands for an operation of which only the backward function is known (``meta["operation"]`` names it)."""
 
 
 def backward_graph(model: nn.Module, results: Iterable[Tensor]) -> fx.Graph:
-    """Turn the autograd graph of a model's results into a graph of operations.
+    """The autograd graph of a model's results as a graph of operations.
 
     Sequence numbers count per thread, so they only break ties between functions that do not depend on each other.
+
+    Args:
+        model: tells parameters from inputs.
+        results: tensors with a ``grad_fn``; others are ignored.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     tensors = list(results)
@@ -46,7 +50,7 @@ def backward_graph(model: nn.Module, results: Iterable[Tensor]) -> fx.Graph:
 
 
 def _functions(roots: Iterable[Any]) -> dict[Any, int]:
-    """Number all backward functions behind the roots."""
+    """All backward functions behind the roots, numbered."""
     found: dict[Any, int] = {}
     stack = [root for root in roots if root is not None]
     while stack:
@@ -62,6 +66,6 @@ def _sources(function: Any) -> list[Any]:
 
 
 def _snake(name: str) -> str:
-    """Name the operation of a backward function: `NativeLayerNormBackward0` is `native_layer_norm`."""
+    """The operation of a backward function: ``NativeLayerNormBackward0`` is ``native_layer_norm``."""
     plain = re.sub(r"Backward\d*$", "", name.rpartition("::")[2])
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain).lower()

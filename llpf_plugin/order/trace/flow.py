@@ -10,7 +10,7 @@ from torch import fx
 
 from llpf_plugin.order.layers import Owner
 
-# Operations that turn weights into activations even where no data reach them: an embedding of constant positions,
+# Operations that turn weights into activations even where no data reaches them: an embedding of constant positions,
 # a small network on constant coordinates. Every other operation on weights alone only prepares a weight.
 _COMPUTES = re.compile(
     r"(embedding|linear|addmm|^mm|bmm|matmul|conv|layer_norm|group_norm|batch_norm|instance_norm|rms_norm"
@@ -25,12 +25,12 @@ class Flow:
     """What one trace says about layers.
 
     Attributes:
-        order: Layers in the order in which data first met them.
-        edges: Pairs of layers (a, b): what a gave reached a use of b.
-        calls: In how many module calls each layer took part.
-        used: Parameters that an operation read.
-        left: Layers whose values left the graph, as Python numbers or as arrays of numpy.
-        foreign: Modules that read a tensor which no recorded operation made.
+        order: layers in the order in which data first reached them.
+        edges: pairs of layers (a, b): what a computed reached a use of b.
+        calls: in how many module calls each layer took part.
+        used: parameters that an operation read.
+        left: layers whose values left the graph, as Python numbers or as arrays of numpy.
+        foreign: modules that read a tensor which no recorded operation made.
     """
 
     order: list[str] = field(default_factory=list)
@@ -48,9 +48,9 @@ def flow(graph: fx.Graph, layers: Mapping[str, Owner], opaque: Mapping[str, list
     weights alone carries the layers of these weights, and meets data where an operation has both.
 
     Args:
-        graph: Operations in execution order; `meta["parameter"]` marks the nodes of parameters.
-        layers: The layers by name.
-        opaque: For `call_module` nodes, the parameters below the module, in order of registration.
+        graph: operations in execution order; ``meta["parameter"]`` marks the nodes of parameters.
+        layers: the layers by name.
+        opaque: for ``call_module`` nodes, the parameters below the module, in order of registration.
     """
     reduction = _Reduction(layers, opaque or {})
     for step, node in enumerate(graph.nodes):
@@ -105,7 +105,7 @@ class _Reduction:
         self.fronts[node] = front
 
     def _own(self, node: fx.Node) -> tuple[str, ...]:
-        """Find the layers whose weights an operation uses."""
+        """The layers whose weights an operation uses."""
         sources = node.all_input_nodes
         inside = self.opaque.get(str(node.target), []) if node.op == "call_module" else []
         self.flow.used.update(source.meta["parameter"] for source in sources if "parameter" in source.meta)
@@ -114,7 +114,7 @@ class _Reduction:
         return _unique([*names, *(self.owner[parameter] for parameter in inside)])
 
     def _meet(self, names: tuple[str, ...], front: frozenset[str]) -> frozenset[str]:
-        """Let data from `front` meet the weights of `names` in one operation; return the new front."""
+        """Let data from ``front`` meet the weights of ``names`` in one operation; return the new front."""
         first = self.first
         self.flow.edges.update((a, b) for a in front for b in names if a != b)
         self.flow.edges.update((a, b) for a in names for b in names if first[a][0] < first[b][0])
@@ -135,7 +135,7 @@ class _Reduction:
 
 
 def operation(node: fx.Node) -> str:
-    """Name the operation of a node, whatever tracer made it."""
+    """The name of a node's operation, whatever tracer made it."""
     if node.op == "call_module":
         return "call_module"
     name = node.meta.get("operation") or getattr(node.target, "__name__", str(node.target))
@@ -143,7 +143,7 @@ def operation(node: fx.Node) -> str:
 
 
 def _call(node: fx.Node, layer: str) -> object:
-    """Identify the module call that an operation belongs to: its layer's own, else the innermost around it."""
+    """The module call that an operation belongs to: its layer's own, else the innermost around it."""
     calls = node.meta.get("calls") or ((None, node),)
     return next((call for call in calls if call[0] == layer), calls[-1])
 
@@ -153,7 +153,7 @@ def _unique(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def merge(base: Flow, extra: Flow) -> list[str]:
-    """Add to `base` the layers that only `extra` saw, each behind the layer that it followed there.
+    """Add to ``base`` the layers that only ``extra`` saw, each behind the layer that it followed there.
 
     Returns:
         The layers that were added.

@@ -1,4 +1,4 @@
-"""Record one real forward pass as a `torch.fx.Graph`.
+"""Record one real forward pass as a ``torch.fx.Graph``.
 
 The recorder sits at the dispatcher, below every Python construct: whatever the module's code looks like, each tensor
 operation passes through it. Data flow is followed by *storage*, so views and in-place writes are right.
@@ -7,7 +7,7 @@ operation passes through it. Data flow is followed by *storage*, so views and in
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -40,27 +40,27 @@ class Recorder(TorchDispatchMode):
 
     Nodes of the graph:
 
-    - `placeholder`: a tensor of the example inputs;
-    - `get_attr`: a parameter (`meta["parameter"]` is its name), a buffer, or a constant (`meta["foreign"]` if it is no
-      attribute of a module: what another thread computed looks like that);
-    - `call_function`: an ATen operation, views included. An operation with several results is one node.
+    - ``placeholder``: a tensor of the example inputs;
+    - ``get_attr``: a parameter (``meta["parameter"]`` is its name), a buffer, or a constant (``meta["foreign"]`` unless
+      a module has it as an attribute: what another thread computed looks like that);
+    - ``call_function``: an ATen operation, views included. An operation with several results is one node.
 
-    `meta["calls"]` of an operation holds the module calls around it, outermost first, as `(name, number)`.
-    `meta["shapes"]` holds the shapes of a node's results, `meta["seen"]` an operation's positional arguments with the
-    shapes that it met in place of tensors.
+    ``meta["calls"]`` of an operation holds the module calls around it, outermost first, as ``(name, number)``.
+    ``meta["shapes"]`` holds the shapes of a node's results, ``meta["seen"]`` an operation's positional arguments with
+    the shapes that it met in place of tensors.
     The graph shows how data flows. It is not meant to be run again.
 
-    A tensor on `meta` has no value. Where the model asks for one it gets 1, and `guessed` says that this happened.
+    A tensor on ``meta`` has no value. Where the model asks for one it gets 1, and ``guessed`` says that this happened.
 
     Args:
-        model: The module whose parameters and buffers are known by name.
-        inputs: The example inputs, any nesting of tensors.
-        before_write: Called with each tensor that an operation is about to write to.
+        model: whose parameters and buffers are known by name.
+        inputs: the tensors of the example inputs.
+        before_write: called with each tensor that an operation is about to write to.
     """
 
     supports_higher_order_operators = True
 
-    def __init__(self, model: nn.Module, inputs: Any, before_write: Callable[[Tensor], None]) -> None:
+    def __init__(self, model: nn.Module, inputs: Iterable[Tensor], before_write: Callable[[Tensor], None]) -> None:
         super().__init__()
         self.graph = fx.Graph()
         self.guessed = False
@@ -73,8 +73,8 @@ class Recorder(TorchDispatchMode):
         self._names = {id(module): name for name, module in model.named_modules()}
         for name, parameter in model.named_parameters():
             self._cell(parameter).parameters.append((name, parameter))
-        for tensor in pytree.tree_leaves(inputs):
-            if isinstance(tensor, Tensor) and self._is_new(tensor):
+        for tensor in inputs:
+            if self._is_new(tensor):
                 node = self.graph.placeholder(f"input_{len(self.graph.nodes)}")
                 node.meta["shapes"] = [tuple(tensor.shape)]
                 self._cell(tensor).writer = node
@@ -137,7 +137,7 @@ class Recorder(TorchDispatchMode):
             after.remove()
 
     def _leave(self, function: Callable[..., Any], tensor: Tensor) -> None:
-        """Note that a tensor leaves for numpy or for Python."""
+        """Note that a tensor leaves for numpy or Python."""
         node = self.graph.call_function(function, (self._read(tensor),))
         node.meta.update(calls=self._calls, operation="leave")
 
@@ -195,7 +195,7 @@ class Recorder(TorchDispatchMode):
 
 
 class _Exits(TorchFunctionMode):
-    """Watches the ways out of PyTorch that are no operations, and so pass the recorder unseen."""
+    """Watches the ways out of PyTorch that are not operations, and so pass the recorder unseen."""
 
     names = frozenset({"numpy", "__array__", "tolist"})
 

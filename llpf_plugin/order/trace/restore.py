@@ -39,16 +39,16 @@ class Guard:
 
 
 @contextmanager
-def pristine(model: nn.Module, inputs: list[Tensor], *, whole: bool = False) -> Iterator[Guard]:
+def restored(model: nn.Module, inputs: list[Tensor], *, whole: bool = False) -> Iterator[Guard]:
     """Restore parameters, buffers, inputs, attributes, hooks, training flags and random states on leaving.
 
     Buffers are copied at once. Parameters and inputs are copied when the guard is told that they are about to be
     written, since a large model should not be copied for a write that never comes.
 
     Args:
-        model: The module that may be changed within the context.
-        inputs: Tensors that the module may write to.
-        whole: Copy parameters and inputs at once, for runs whose writes nobody watches.
+        model: the module that may be changed within the context.
+        inputs: tensors that the module may write to.
+        whole: copy parameters and inputs at once, for runs whose writes nobody watches.
     """
     parameters, buffers = list(model.parameters()), list(model.buffers())
     guard = Guard([*parameters, *buffers, *inputs])

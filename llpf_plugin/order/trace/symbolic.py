@@ -1,4 +1,4 @@
-"""Read a module without running it: a symbolic trace for the case that no inputs are at hand.
+"""Read a module without running it: a symbolic trace, for when there are no example inputs.
 
 The code of each module is followed with stand-ins for tensors. A class whose code cannot be followed (control flow on
 values, foreign functions) becomes opaque: its layers are taken in the order of registration.
@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 
 from llpf_plugin.order.layers import Owner
 from llpf_plugin.order.trace.flow import Flow, flow
-from llpf_plugin.order.trace.restore import pristine
+from llpf_plugin.order.trace.restore import restored
 
 
 class _Tracer(fx.Tracer):
@@ -45,14 +45,14 @@ def symbolic_flow(model: nn.Module, layers: Mapping[str, Owner]) -> tuple[Flow, 
         The flow, its graph, and the names of the classes that stayed opaque.
 
     Raises:
-        Exception: Whatever the model's own forward raised on stand-ins.
+        Exception: whatever the model's own forward raised on stand-ins.
     """
     opaque: set[type[nn.Module]] = {nn.MultiheadAttention, nn.RNN, nn.LSTM, nn.GRU, *_timm("get_notrace_modules")}
     foreign: list[str] = []
     # What has a default keeps it: as a stand-in, an optional argument would look as if it had been given.
     signature = inspect.signature(model.forward).parameters.values()
     given = {p.name: p.default for p in signature if p.default is not p.empty}
-    with pristine(model, []):
+    with restored(model, []):
         model.eval()
         while True:
             tracer = _Tracer(opaque)
@@ -68,7 +68,7 @@ def symbolic_flow(model: nn.Module, layers: Mapping[str, Owner]) -> tuple[Flow, 
 
 
 def registration_flow(layers: Mapping[str, Owner]) -> Flow:
-    """Take the layers one after the other, in the order of registration."""
+    """The layers one after the other, in the order of registration."""
     names = list(layers)
     used = {parameter for layer in layers.values() for parameter in layer.parameters}
     return Flow(names, set(pairwise(names)), dict.fromkeys(names, 1), used)
@@ -89,6 +89,6 @@ def _mark(graph: fx.Graph, model: nn.Module) -> dict[str, list[str]]:
 
 
 def _timm(function: str) -> tuple[Any, ...]:
-    """Ask timm, if it is in use, what of it cannot be traced."""
+    """What cannot be traced in timm, if it is in use."""
     found = getattr(sys.modules.get("timm.layers"), function, None)
     return tuple(found()) if found else ()

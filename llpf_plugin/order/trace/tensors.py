@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 
 def attributes(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Name the tensors that modules hold as plain attributes, alone or in a container."""
+    """The tensors that modules hold as plain attributes, alone or in a container, each with its path."""
     for path, module in model.named_modules():
         for name, value in vars(module).items():
             values = (
@@ -22,14 +23,14 @@ def attributes(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def geometry(tensor: Tensor) -> tuple[Any, ...]:
-    """Tell the views of one storage apart."""
+    """What tells the views of one storage apart."""
     if tensor.layout != torch.strided:
         return ()
     return tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
 
 
 def _span(tensor: Tensor) -> tuple[int, int]:
-    """Return the first byte and the byte after the last one that a strided tensor covers in its storage."""
+    """The first byte and the byte after the last one that a strided tensor covers in its storage."""
     start, extent = int(tensor.storage_offset()), 0
     if tensor.numel():
         extent = 1 + sum((int(n) - 1) * int(step) for n, step in zip(tensor.shape, tensor.stride(), strict=True))
@@ -37,7 +38,7 @@ def _span(tensor: Tensor) -> tuple[int, int]:
 
 
 def overlapping(parameters: list[tuple[str, Tensor]], tensor: Tensor) -> list[str]:
-    """Name the parameters that `tensor` shows; flattened recurrent and sharded weights share one storage."""
+    """Names of the parameters that ``tensor`` shows; flattened recurrent and sharded weights share one storage."""
     if len(parameters) > 1:
         if exact := [name for name, parameter in parameters if parameter is tensor]:
             return exact
@@ -50,27 +51,42 @@ def overlapping(parameters: list[tuple[str, Tensor]], tensor: Tensor) -> list[st
 
 @functools.cache
 def _written_arguments(func: Any) -> tuple[tuple[int, str], ...]:
-    """Find position and name of the arguments that an operation writes to, by its schema."""
+    """Position and name of the arguments that an operation writes to, by its schema."""
     schema = getattr(func, "_schema", None)
     arguments = schema.arguments if schema is not None else ()
     return tuple((i, a.name) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write)
 
 
 def written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
-    """List the tensors that a call of an operation writes to."""
+    """The tensors that a call of an operation writes to."""
     values = [args[i] if i < len(args) else kwargs.get(name) for i, name in _written_arguments(func)]
     return flat(values)
 
 
 def flat(value: Any) -> list[Tensor]:
-    """List the tensors of an argument or result of an operation."""
+    """The tensors of an argument or result of an operation."""
     if isinstance(value, Tensor):
         return [value]
     return [tensor for item in value for tensor in flat(item)] if isinstance(value, list | tuple) else []
 
 
+def inside(value: Any) -> dict[Any, Any] | None:
+    """What a container holds, by key, position or name of a field; None for anything else.
+
+    Containers are mappings, lists, tuples and instances of dataclasses, with all that they carry as attributes.
+    """
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, list | tuple):
+        return dict(enumerate(value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, Tensor | nn.Module | type):
+        names = dict.fromkeys([*(field.name for field in dataclasses.fields(value)), *getattr(value, "__dict__", ())])
+        return {name: getattr(value, name) for name in names if hasattr(value, name)}
+    return None
+
+
 def tensors_in(result: Any) -> Iterator[Tensor]:
-    """Walk through containers, dataclasses and plain objects to the tensors of a model's result."""
+    """Walk through containers and plain objects to the tensors of a model's result."""
     seen: set[int] = set()
     stack = [result]
     while stack:
@@ -81,9 +97,9 @@ def tensors_in(result: Any) -> Iterator[Tensor]:
         if id(value) in seen or isinstance(value, nn.Module | type):
             continue
         seen.add(id(value))
-        if isinstance(value, dict):
-            stack.extend(reversed(list(value.values())))
-        elif isinstance(value, list | tuple | set):
+        if (parts := inside(value)) is not None:
+            stack.extend(reversed(list(parts.values())))
+        elif isinstance(value, set):
             stack.extend(reversed(list(value)))
         elif hasattr(value, "__dict__"):
             stack.extend(reversed(list(vars(value).values())))

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from llpf_plugin.order import LayerOrder, layer_order
+from llpf_plugin.order import LayerOrder, layer_order, phases
 
 SIZE = 4
 STEPS = ("new", "new", "norm", "again", "tied", "add", "concat", "view", "write", "inplace", "bare", "dict", "constant")
@@ -133,7 +133,7 @@ def test_the_order_is_topological_and_complete(steps: list[tuple[str, int, int]]
     reduced = nx.transitive_reduction(order.dag)
     assert all(set(layer.after) == set(reduced.predecessors(layer.name)) for layer in order.layers)
     for mode in ("layer", "block", "stage", "all"):
-        assert [name for phase in order.phases(mode) for name in phase.layers] == list(place)
+        assert [name for phase in phases(order, mode) for name in phase.layers] == list(place)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

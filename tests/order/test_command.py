@@ -161,10 +161,14 @@ def test_phases_by_number_and_by_file(
         ("some_models.py:model -i 1xx3", "'1xx3' is no shape"),
         ("some_models.py:model -i 1x3:floaty", "'floaty' is no dtype"),
         ("some_models.py:model width -i 1x3", "'width' is no argument of the form key=value"),
-        ("some_models.py:pair --phases stages", "Unknown phases 'stages'"),
-        ("some_models.py:pair --phases 0", "at least one phase"),
-        ("some_models.py:pair --phases nowhere.yaml", "Cannot read the phase file nowhere.yaml"),
+        ("some_models.py:pair --phases stages", "unknown phases 'stages'"),
+        ("some_models.py:pair --phases 0", "at least one"),
+        ("some_models.py:pair --phases nowhere.yaml", "cannot read the phase file nowhere.yaml"),
         ("some_models.py:pair -o picture.gif", "picture.gif: unknown kind of file"),
+        (
+            "some_models.py:pair -o picture.png",
+            "picture.png: the picture of an order is an SVG file, so write picture.svg",
+        ),
         ("some_models.py:pair -o nowhere/order.svg", "there is no folder nowhere"),
         ("some_models.json", "Cannot read some_models.json"),
         ("torchvision:resnet81", "torchvision has no model 'resnet81'. The nearest are resnet18"),
@@ -186,7 +190,7 @@ def test_a_file_that_is_no_order_is_refused(
 ) -> None:
     (folder / "order.json").write_text(wrong)
     assert llpf_order(monkeypatch, "order.json") == command.FAILED
-    assert "Not a layer order" in capsys.readouterr().err
+    assert "not a layer order" in capsys.readouterr().err
 
 
 def test_the_default_dtype_of_inputs_holds_for_all_without_one() -> None:

@@ -1,4 +1,4 @@
-"""Which weights may be scaled for nothing: the graph's proposal for every kind of normalization, and the numbers."""
+"""Which weights can be scaled at no cost: the graph's proposal for every kind of normalization, and the numbers."""
 
 import pytest
 import torch

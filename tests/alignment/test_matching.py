@@ -4,8 +4,7 @@ import torch
 from helpers import tiny
 
 from llpf_plugin import Task
-from llpf_plugin.alignment.matching import align, match
-from llpf_plugin.alignment.symmetry import symmetry
+from llpf_plugin.alignment import align, match, symmetry
 from llpf_plugin.evaluation.point import evaluate
 from llpf_plugin.geometry.weights import clone, coordinates, distance, select
 from llpf_plugin.tasks.models import SmallResNet

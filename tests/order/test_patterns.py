@@ -1,0 +1,52 @@
+"""One pattern language for layers and parameters."""
+
+import pytest
+from helpers.orders import resnet18
+
+from llpf_plugin.errors import OrderError
+from llpf_plugin.order import matching, select
+
+
+def test_patterns_match_whole_components() -> None:
+    order = resnet18()[1]
+    assert select(order, ["bn1"]) == ("conv1",)
+    assert len(select(order, ["layer1"])) == 4
+    assert select(order, ["layer*.0.downsample"]) == tuple(f"layer{i}.0.downsample.0" for i in (2, 3, 4))
+    with pytest.raises(OrderError, match="did you mean layer"):
+        select(order, ["layer"])
+
+
+NAMES = ("layer1.0.weight", "layer1.0.bias", "layer1.1.weight", "layer10.0.weight", "head.weight")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "matched"),
+    [
+        (["layer1"], NAMES[:3]),
+        ("layer1", NAMES[:3]),
+        (["layer*"], NAMES[:4]),
+        (["layer1.*.weight"], (NAMES[0], NAMES[2])),
+        (["*.0"], (*NAMES[:2], NAMES[3])),
+        (["head.weight", "layer1.0.bias"], (NAMES[1], NAMES[4])),
+        (["layer?.[01].w*"], (NAMES[0], NAMES[2])),
+        ([], ()),
+    ],
+)
+def test_parameters_are_matched_by_the_same_patterns(patterns: list[str], matched: tuple[str, ...]) -> None:
+    assert matching(patterns, NAMES, "here") == matched
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        (
+            "head.weights",
+            r"my.yaml, phase 2: the pattern 'head.weights' names nothing; did you mean head.weight",
+        ),
+        ("ayer1", "did you mean layer1"),
+        ("*", "the pattern"),
+    ],
+)
+def test_a_pattern_that_matches_nothing_is_named_with_the_nearest_paths(pattern: str, message: str) -> None:
+    with pytest.raises(OrderError, match=message):
+        matching([pattern], NAMES if pattern != "*" else (), "my.yaml, phase 2")
