@@ -28,7 +28,7 @@ ARGUMENTS = Parameter(name="key=value …", help="Given to the function.")
 def order(
     model: Annotated[str, MODEL],
     *arguments: Annotated[str, ARGUMENTS],
-    input: Annotated[  # noqa: A002 - the option's name
+    input: Annotated[
         list[str],
         option(
             "Shape: 1x3x224x224, 1x8:int64, name=1x8:int64; repeat for more.",
@@ -56,7 +56,7 @@ def order(
     ] = "stage",
     format: Annotated[
         Format, option("table, tree, json, mermaid, dot [table].", "-f", "--format", group=SHOWN)
-    ] = "table",  # noqa: A002
+    ] = "table",
     level: Annotated[Level | None, option("Nodes of graphs and rows of pictures: phase, layer.", group=SHOWN)] = None,
     depth: Annotated[int | None, option("Levels of the tree [all].", group=SHOWN)] = None,
     output: Annotated[

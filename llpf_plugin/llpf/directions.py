@@ -1,8 +1,8 @@
 """Directions: where a walk goes, which spheres hold on the way, and whether it has arrived.
 
 A direction works on the coordinates that walk, in place. It knows each one's ``destination``, the variance of every
-tensor that is held now (``spheres``), the distances with which a phase began (``start_gaps``), and, where they differ,
-the factors on the learning rate of each coordinate (``rates``).
+tensor that is held now (``spheres``), the distances with which a phase began (``start_gaps``), where they differ the
+factors on the learning rate of each coordinate (``rates``), and the groups that may be scaled at no cost (``exact``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from llpf_plugin.geometry import moves, sphere
-from llpf_plugin.geometry.scale_groups import ScaleGroup, rescale_, variances
+from llpf_plugin.geometry.scale_groups import ScaleGroup, variances
 from llpf_plugin.geometry.weights import NEAR, Weights, layers_of, relative_distance, select
 from llpf_plugin.llpf.step_control import StepControl
 from llpf_plugin.methods.base import Outcome
@@ -22,21 +23,22 @@ ON_SPHERE = 1 + 1e-4
 
 
 class Move(NamedTuple):
-    """What a tick moves: tensors, the fraction of its way of each, whether that is all of it, the distance left before."""
+    """What a tick moves: tensors, fractions of their ways, whether these are all; distances before it, and at first."""
 
     names: Sequence[str]
     fractions: Tensor
     whole: bool
     gap: float
+    start_gap: float
 
 
 class ToModel:
     """Algorithm 1 (M2M): towards ``end``, every corrected tensor on the variance sphere that it has at the start."""
 
-    lost, endless, rates = Outcome.COLLAPSED, False, None
+    lost, endless, rates, exact = Outcome.COLLAPSED, False, None, ()
 
     def __init__(self, weights: Weights, end: Weights, correct: sphere.Correct) -> None:
-        self.weights, self.spheres = weights, sphere.spheres(weights, correct)
+        self.weights, self.spheres, self.wanted = weights, sphere.spheres(weights, correct), dict[str, float]()
         self.destination = {k: end[k].to(p.device, p.dtype, copy=True) for k, p in weights.items()}
         sphere.project_([self.destination[k] for k in self.spheres], self.spheres.values())
         self.start_gaps = torch.zeros(0)
@@ -50,8 +52,8 @@ class ToModel:
         """The next move of the active tensors; a share of 0 moves nothing."""
         gaps = self.gaps(active)
         fractions = control.fractions(gaps, self.start_gaps, share)
-        whole, gap = bool((fractions >= 1).all()), float(torch.linalg.vector_norm(gaps))
-        return Move([k for k in self.weights if k in active], fractions, whole, gap)
+        names, whole = [k for k in self.weights if k in active], bool((fractions >= 1).all())
+        return Move(names, fractions, whole, float(vector_norm(gaps)), float(vector_norm(self.start_gaps)))
 
     def moving(self) -> bool:
         """Whether anything is left to be moved, in any phase: settling may always have left the destination again."""
@@ -62,20 +64,12 @@ class ToModel:
         layers = layers_of(list(self.weights)).values()
         return all(relative_distance(select(self.weights, own), self.destination) <= NEAR for own in layers)
 
-    def rescale(self) -> tuple[str, ...]:
-        """Nothing can be had at once."""
-        return ()
-
-    def closing(self, end: Weights) -> list[Weights]:
-        """The knots that follow the last settled one: the end on the start's spheres, then the end itself."""
-        return [{k: d.to("cpu", copy=True) for k, d in self.destination.items()}, end]
-
 
 class ToOrigin:
     """Algorithm 2 (M2O): towards 0, from larger spheres to smaller ones; the reverse explodes.
 
-    ``groups`` move, until each matrix has its target variance (0 for the origin itself) and is held there; the ``exact``
-    ones may be scaled at no cost, and are, in the first step.
+    ``groups`` move, until each matrix has its target variance (0 for the origin itself) and is held there; the
+    ``exact`` ones are scaled in the first step.
     """
 
     lost = Outcome.EDGE
@@ -84,16 +78,17 @@ class ToOrigin:
         self, weights: Weights, groups: Sequence[ScaleGroup], targets: Mapping[str, float],
         exact: Sequence[ScaleGroup] = (), angle_conformal: bool = True,
     ) -> None:  # fmt: skip
-        self.weights, self.groups, self.exact, self.conformal = weights, groups, exact, angle_conformal
+        self.weights, self.groups, self.conformal = weights, groups, angle_conformal
+        self.exact, self.wanted, self.endless = exact, targets, not any(targets.values())
         self.destination = {k: torch.zeros((), dtype=p.dtype, device=p.device).expand_as(p) for k, p in weights.items()}
         self.spheres, self.rates, self.start_gaps = dict[str, float](), [1.0] * len(weights), torch.zeros(0)
         self.group_of = {name: i for i, g in enumerate(groups) for name in g.names}
         self.targets = torch.tensor([targets[g.matrix] for g in groups], dtype=torch.float64)
-        self.start, self.endless = variances(weights, groups), not any(targets.values())
+        self.start = variances(weights, groups)
 
     def _ways(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of every group: variance, distance to 0, and the part of that at which its sphere lies, 0 once it is there."""
-        norms = torch.stack([torch.linalg.vector_norm(self.weights[g.matrix]) for g in self.groups]).cpu()
+        """Of every group: variance, distance to 0, the part of that up to its sphere (0 once it is there)."""
+        norms = torch.stack([vector_norm(self.weights[g.matrix]) for g in self.groups]).cpu()
         now = variances(self.weights, self.groups)
         return now, norms, (1 - (self.targets / now).sqrt()).where(now > self.targets * ON_SPHERE, 0.0)
 
@@ -114,7 +109,7 @@ class ToOrigin:
             self.rates = [ratios[self.group_of[k]] if k in self.group_of else 1.0 for k in self.weights]
         names = [k for k in self.weights if k in self.group_of and chosen[self.group_of[k]]]
         own = fractions[[self.group_of[k] for k in names]].float()
-        return Move(names, own, False, float(torch.linalg.vector_norm(norms * parts)))
+        return Move(names, own, False, float(vector_norm(norms * parts)), float(vector_norm(self.start_gaps)))
 
     def moving(self) -> bool:
         """Whether a group has not arrived."""
@@ -123,15 +118,6 @@ class ToOrigin:
     def near(self) -> bool:
         """Whether all groups have arrived; at the origin itself none can."""
         return self.endless or not self.moving()
-
-    def rescale(self) -> tuple[str, ...]:
-        """Put the exact groups on their spheres; their names."""
-        rescale_(self.weights, self.exact, {g.matrix: float(self.targets[i]) for i, g in enumerate(self.groups)})
-        return tuple(group.matrix for group in self.exact)
-
-    def closing(self, end: Weights) -> list[Weights]:
-        """Nothing: the leg ends at its last knot."""
-        return []
 
 
 Direction = ToModel | ToOrigin

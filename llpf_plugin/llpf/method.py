@@ -71,6 +71,6 @@ class Descent(Method):
     name: ClassVar[str] = "llpf"
     source: ClassVar[str] = LLPF.source
     binds_with: ClassVar[str] = "llpf_plugin.llpf.origin:plan"
-    llpf: LLPF = LLPF()  # noqa: RUF009 - frozen
+    llpf: LLPF = LLPF()
     to: float | Weights | None = setting(None, within="[0, 1)")
     ticks: int | None = setting(None, within="[1, inf)")

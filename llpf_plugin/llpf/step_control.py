@@ -1,14 +1,12 @@
-"""Step control: how far a tick moves, and what it makes of how the last tick went.
+"""Step control: the share of the way that a tick moves, and the factor on the learning rate.
 
-A control decides over the *share* of a move and over a factor on the learning rate. It knows the ``share`` of the first
-tick, the ``min_share`` below which the walk settles on the spot, the mini-batch loss to ``reject_above``, and ``min_lr``.
-A phase makes room for the next one, whose layers move beside its own, at the part ``hand_over`` of its way; one whose
-share falls below ``gives_way`` hands the walk over, and ends it where it arrives.
+The first tick moves ``share``; below ``min_share`` the walk settles on the spot. At the part ``hand_over`` of its way a
+phase makes room for the next, whose layers move beside its own; one whose share falls below ``gives_way`` does so too,
+and ends the walk where it arrives.
 """
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,12 +21,9 @@ class Scheduled:
 
     ticks: int
     rule: StepRule
-    share: ClassVar[float] = 1.0
-    min_share: ClassVar[float] = 1.0
-    reject_above: ClassVar[float] = math.inf
-    min_lr: ClassVar[float] = 0.0
-    hand_over: ClassVar[float] = 0.0
-    gives_way: ClassVar[float] = 0.0
+    share = min_share = 1.0
+    min_lr = hand_over = gives_way = 0.0
+    reject_above = math.inf
 
     def fractions(self, gaps: Tensor, start_gaps: Tensor | None, share: float) -> Tensor:
         """By the step rule."""
@@ -70,10 +65,7 @@ class Backtracking:
     ticks: int | None = None
 
     def fractions(self, gaps: Tensor, start_gaps: Tensor | None, share: float) -> Tensor:
-        """The part of its way that each tensor moves which is ``gaps`` away and began ``start_gaps`` away, in [0, 1].
-
-        ``min(1, share·gap₀/gap)``, the gaps taken over all of them; without ``start_gaps`` a share is one of what is left.
-        """
+        """``min(1, share·gap₀/gap)``, taken over all tensors; without ``start_gaps``, the share of what is left."""
         if start_gaps is None:
             return torch.full_like(gaps, share)
         gap, start = torch.linalg.vector_norm(gaps), torch.linalg.vector_norm(start_gaps)
@@ -82,7 +74,7 @@ class Backtracking:
     def after(self, share: float, lr: float, settled: Settled, strayed: bool, gained: bool) -> tuple[float, float]:
         """The next tick's share and factor on the learning rate, by whether the walk strayed or is closer than ever."""
         if not settled.accepted:
-            share = share / 2
+            share /= 2
         elif settled.easy:
             share = min(self.max_share, share * self.increase)
         elif settled.effort > self.long:

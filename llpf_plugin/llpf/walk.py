@@ -1,14 +1,14 @@
-"""The walk: one tick is move → project → settle → project (paper, Algorithms 1 and 2); `reference` has them literally."""
+"""The walk: one tick is move → project → settle → project (paper, Algorithms 1 and 2; literally in `reference`)."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from llpf_plugin.geometry import moves, sphere
+from llpf_plugin.geometry.scale_groups import rescale_
 from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates
 from llpf_plugin.llpf.directions import Direction, Move
 from llpf_plugin.llpf.schedule import Phase
@@ -19,11 +19,9 @@ from llpf_plugin.methods.trained import OnModel
 from llpf_plugin.records import Tick
 from llpf_plugin.workspace import Workspace
 
-STALL = 40
-"""Ticks that bring the walk no closer, after which it settles more gently, since its steps undo its moves."""
-
-PATIENCE = 5
-"""Settlings on the spot in a row, or times `STALL` ticks at the smallest learning rate, after which a phase collapses."""
+STALL, PATIENCE = 40, 5
+"""Ticks that bring the walk no closer, after which it settles more gently, since its steps undo its moves; and the
+settlings on the spot in a row, or times as many ticks at the smallest learning rate, after which a phase collapses."""
 
 SWEEP_LR = 0.2
 """The factor on the learning rate with every further sweep through the phases, which begins ten times nearer."""
@@ -33,9 +31,9 @@ SWEEP_LR = 0.2
 class WalkState:
     """Where a walk stands, besides its tensors.
 
-    ``phase`` counts those entered before, all sweeps together, and ``tick`` the ticks done in it; ``share`` is that of
-    the next move, ``lr`` the factor on the learning rate. ``stalled`` ticks have passed since the ``closest`` distance
-    was reached, and the walk has settled on the spot ``stuck`` times since a move was accepted.
+    ``phase`` and ``tick`` count from 0, phases over all sweeps; ``share`` is that of the next move, ``lr`` the factor
+    on the learning rate. Since the ``closest`` distance, ``stalled`` ticks have passed; since the last accepted move,
+    the walk has settled on the spot ``stuck`` times.
     """
 
     phase: int
@@ -50,8 +48,8 @@ class WalkState:
 class Walk(OnModel):
     """A walk as a solver: a direction and, phase by phase, a step control.
 
-    Each phase names everything that moves in it, so that cumulative ones repeat earlier layers. If the last one came near
-    its destination without arriving, they are swept again, without a first one that gives way.
+    Each phase names everything that moves in it, so that cumulative ones repeat earlier layers. If the last one came
+    near its destination without arriving, they are swept again, without a first one that gives way.
 
     Args:
         workspace: whose model walks.
@@ -60,7 +58,6 @@ class Walk(OnModel):
         keep_below: rolling mini-batch loss above which a point is not a knot of the path.
     """
 
-    closes_with: ClassVar[str] = "closing"
     settle = staticmethod(settle)
 
     def __init__(
@@ -73,7 +70,7 @@ class Walk(OnModel):
         """Place the model at the start."""
         assign(self.workspace.model, start)
         self.weights = coordinates(self.workspace.model)
-        self.before, self.end, self.direction = clone(self.weights), end, self.toward(self.weights, end)
+        self.before, self.direction = clone(self.weights), self.toward(self.weights, end)
         named = self.workspace.model.named_parameters()
         own = [[p] for name, p in named if name in self.weights] if self.direction.rates else [[p for _, p in named]]
         self.optimizer = torch.optim.SGD([{"params": group} for group in own], self.phases[0].settle.lr)
@@ -85,11 +82,13 @@ class Walk(OnModel):
         resting = state.share < phase.control.min_share
         if not (resting or direction.moving()):
             return Step(state, outcome=Outcome.ARRIVED)
-        if state.phase == state.tick == 0 and (scaled := direction.rescale()):
+        if state.phase == state.tick == 0 and direction.exact:
+            rescale_(self.weights, direction.exact, direction.wanted)
+            scaled = tuple(group.matrix for group in direction.exact)
             tick = Tick(phase.name, 0, state.closest, math.nan, math.nan, 0, low=True, share=1.0, scaled=scaled)
             return Step(replace(state, tick=1), knot=True, tick=tick)
         move = direction.propose(phase.active, phase.control, 0.0 if resting else state.share)
-        lr = phase.settle.lr * state.lr * phase.control.anneal(move.gap, self.start_gap) * SWEEP_LR**sweep
+        lr = phase.settle.lr * state.lr * phase.control.anneal(move.gap, move.start_gap) * SWEEP_LR**sweep
         settled = self._tick(phase, move, lr, resting)
         tick = Tick(
             phase.name, state.tick, move.gap, settled.first, settled.mean, settled.steps, settled.accepted,
@@ -122,10 +121,8 @@ class Walk(OnModel):
         """The state after a tick, and how the walk ends if it does."""
         control, direction, final = phase.control, self.direction, phase is self.phases[-1]
         good = settled.accepted and settled.mean <= self.keep_below
-        whole, close = good and move.whole, good and move.gap <= control.hand_over * self.start_gap
-        there = whole or close
-        if there and (final or control.gives_way > 0):
-            there = direction.near()
+        whole, close = good and move.whole, good and move.gap <= control.hand_over * move.start_gap
+        there = (whole or close) and (not (final or control.gives_way > 0) or direction.near())
         strayed = whole and not there  # settling left the destination again: the last tick is repeated more gently
         arrived = there or (strayed and state.lr <= control.min_lr)
         after = self._after(state, phase, move, settled, strayed)
@@ -167,16 +164,11 @@ class Walk(OnModel):
     def _enter(self, number: int, lr: float) -> WalkState:
         phase, _ = self._phase(number)
         self.direction.start_gaps = self.direction.gaps(phase.active)
-        return WalkState(number, 0, phase.control.share, lr, self.start_gap)
-
-    @property
-    def start_gap(self) -> float:
-        """The distance with which the phase began."""
-        return float(torch.linalg.vector_norm(self.direction.start_gaps))
+        return WalkState(number, 0, phase.control.share, lr, float(torch.linalg.vector_norm(self.direction.start_gaps)))
 
     def closing(self) -> list[Weights]:
-        """What leads from the last settled knot to the stretch's end."""
-        return self.direction.closing(self.end)
+        """The end on the start's spheres."""
+        return [clone(self.direction.destination, "cpu")]
 
     def save(self) -> dict[str, Tensor]:
         """The weights, the optimizer's momentum, and the distances with which the phase began."""

@@ -68,7 +68,6 @@ class Band:
         self.start, self.end = (
             {k: w[k].to(p.device, p.dtype, copy=True) for k, p in own.items()} for w in (start, end)
         )
-        self.exact_end = end
         with borrowed(self.workspace):
             self.losses = tuple(losses_on_line(self.workspace, self.start, self.end, 1, SAMPLE))
         self._place([lerp(self.start, self.end, i / (FIRST + 1)) for i in range(1, FIRST + 1)])
@@ -144,8 +143,8 @@ class Band:
         return clone(self.start, "cpu")
 
     def closing(self) -> list[Weights]:
-        """The pivots, then the end."""
-        return [*(clone(p, "cpu") for p in self.chain()[1:-1]), self.exact_end]
+        """The pivots."""
+        return [clone(p, "cpu") for p in self.chain()[1:-1]]
 
     def save(self) -> dict[str, Tensor]:
         """The pivots and the optimizer's momentum."""

@@ -99,7 +99,7 @@ class Solver(Protocol):
         """A copy, on the CPU, of the point that the search stands on."""
 
     def closing(self) -> list[Weights]:
-        """The knots that follow the last settled one; the last is exactly the stretch's end."""
+        """The knots between the last settled one and the end of the stretch; not asked for where that is open."""
 
     def save(self) -> dict[str, Tensor]:
         """Every tensor that, with the state, lets a resumed search continue bit by bit the same."""
@@ -168,7 +168,7 @@ class Method:
             _check(f"{self.name}: {f.name}", getattr(self, f.name), str(f.type), f.metadata)
 
 
-def setting(default: Any, help: str = "", *, within: str = "", choices: Sequence[str] = ()) -> Any:  # noqa: A002
+def setting(default: Any, help: str = "", *, within: str = "", choices: Sequence[str] = ()) -> Any:
     """A field of a method.
 
     Args:

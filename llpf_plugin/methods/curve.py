@@ -61,7 +61,6 @@ class CurveTraining:
         held = [sphere.spheres(w, "matrices" if self.curve.on_sphere else "none") for w in (self.start, self.end)]
         self.spheres = {k: (v, held[1][k]) for k, v in held[0].items() if k in held[1]}
         self.optimizer = torch.optim.SGD(self.point.values(), self.lr, self.momentum)
-        self.exact_end = end
         return TrainState()
 
     def step(self, state: TrainState) -> Step:
@@ -103,9 +102,8 @@ class CurveTraining:
 
     @torch.no_grad()
     def closing(self) -> list[Weights]:
-        """Points of the curve, evenly spaced in t, then the end."""
-        pieces = self.curve.pieces
-        return [*(clone(self.at(i / pieces), "cpu") for i in range(1, pieces)), self.exact_end]
+        """Points of the curve, evenly spaced in t."""
+        return [clone(self.at(i / self.curve.pieces), "cpu") for i in range(1, self.curve.pieces)]
 
     def save(self) -> dict[str, Tensor]:
         """The trained point and the optimizer's momentum."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -83,6 +84,7 @@ class OnModel:
         optimizer: of its parameters.
     """
 
+    closes_with: ClassVar[str] = "closing"
     workspace: Workspace
     optimizer: torch.optim.Optimizer
 

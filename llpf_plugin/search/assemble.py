@@ -108,12 +108,14 @@ class PathAssembler:
 
     def _close(self, stretch: Stretch, solver: Solver) -> list[int]:
         """The knots that follow the last settled one: the closing ones of the walk itself, or those of a curve."""
+        if stretch.open:
+            return []
         label = replace(self._label(stretch, None), phase="closing")
         if solver.closes_with == "curve":
             label = Knot("curve", "curve")
         elif stretch.end == self.plan.stretches[-1].end:
             label = replace(label, kind="closing")
-        return [self._add(weights, label) for weights in solver.closing()[:-1]]
+        return [self._add(weights, label) for weights in solver.closing()]
 
     def _reach(self, stretch: Stretch) -> None:
         """The last knot of an open stretch becomes its end; one that reached nothing ends where it began."""
