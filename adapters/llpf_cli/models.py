@@ -1,4 +1,4 @@
-"""Models by specification: ``module:function``, ``file.py:function``, ``torchvision:NAME``, ``timm:NAME``, ``hf:CONFIG``."""
+"""Models by specification: ``module:function``, ``file.py:function``, ``torchvision:``, ``timm:``, ``hf:``."""
 
 import re
 from collections.abc import Mapping, Sequence

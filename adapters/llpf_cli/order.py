@@ -116,8 +116,8 @@ def _model(
         return network, parse_inputs(shapes, dtype)
     if known is None:
         raise OrderError(
-            f"no inputs are known for {spec}: give --input 1x3x224x224, --inputs file.py:function, return (model, inputs) "
-            "from the function, or read the code without running it with --no-inputs"
+            f"no inputs are known for {spec}: give --input 1x3x224x224, --inputs file.py:function, return (model, "
+            "inputs) from the function, or read the code without running it with --no-inputs"
         )
     return network, known
 

@@ -47,11 +47,14 @@ def origin(
     from llpf_cli.progress_bar import LiveView, StopOnCtrlC
     from llpf_cli.watch import KeepConfig, picture_of, write_page
     from llpf_plugin import load_task
+    from llpf_plugin.llpf import LLPF
     from llpf_plugin.merging import Finished, open_descent
     from llpf_plugin.methods import make_method
     from llpf_plugin.report import TensorBoard
     from llpf_plugin.search import SearchOptions, descend
 
+    walk = make_method("llpf", method_args)
+    assert isinstance(walk, LLPF)
     out, console = output.out or RUN, Console()
     view, stopper = LiveView(console), StopOnCtrlC()
     said = config_text(
@@ -61,10 +64,11 @@ def origin(
     watching = [view, stopper, KeepConfig(out / "config.yaml", said)]
     watching += [TensorBoard(out / "tensorboard")] if output.tensorboard else []
     descent = open_descent(
-        model, load_task(task_name, task_args), make_method("llpf", method_args),
+        model, load_task(task_name, task_args), walk,
         SearchOptions(**asdict(goal), **asdict(measure)), compute.made(), _destination(to), ticks, pick,
         out=None if dry_run else out, resume=output.resume, callbacks=watching,
-        named={"task": task_name, "task_arguments": task_args}, info={"a": model, "b": "origin", "command": command_line()},
+        named={"task": task_name, "task_arguments": task_args},
+        info={"a": model, "b": "origin", "command": command_line()},
     )  # fmt: skip
     terminal.descent(console, descent)
     if dry_run:

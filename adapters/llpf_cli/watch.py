@@ -18,7 +18,10 @@ from llpf_plugin.report import Measured, TensorBoard, draw_path, measure_stored,
 from llpf_plugin.runs import Join, open_run
 from llpf_plugin.search import Callback, Searching
 
-NOT_REPEATABLE = "the task's data loader does not repeat its batches: the run continues, but not bit by bit as if it had never stopped"
+NOT_REPEATABLE = (
+    "the task's data loader does not repeat its batches: the run continues, but not bit by bit as if it had never "
+    "stopped"
+)
 
 
 class KeepConfig(Callback):

@@ -121,9 +121,7 @@ def _phase(place: str, index: int, entry: Any, settle: SettleRule, names: list[s
         raise ScheduleError(f"{where}: layers = {layers!r}; it must be a list of layers, or all")
     active = names if layers == "all" else matching(layers, names, where)
     name = str(entry.get("name", f"phase {index + 1}"))
-    return Phase(
-        name, frozenset(active), Scheduled(ticks, rule), _settle(entry.get("settle"), settle, where)
-    )
+    return Phase(name, frozenset(active), Scheduled(ticks, rule), _settle(entry.get("settle"), settle, where))
 
 
 def _settle(entry: Any, base: SettleRule, where: str) -> SettleRule:

@@ -26,7 +26,7 @@ from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute, Workspace
 
 Advance = Literal["connected", "best"]
-"""What goes on from a pair: the merged model where the pair is connected, or in any case the best of it and its ends."""
+"""What goes on from a pair: the merged model where the pair is connected, or always the best of it and its ends."""
 
 
 class Watch:
@@ -52,7 +52,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Finished:
-    """A pair whose path has been found: its folder (None in memory), the path's quality, and the point picked from it."""
+    """A pair whose path has been found: folder (None in memory), quality of the path, and the point picked from it."""
 
     folder: Path | None
     quality: Quality
@@ -179,7 +179,7 @@ def _with_share(request: Request, left: int, pairs: int) -> Request:
 def advancing(
     node: Node, pair: Pair, quality: Quality, picked: Picked, merged: Path | None, best: bool
 ) -> tuple[Source, Join]:
-    """The model that advances from a pair, the merged one or the ``best`` of it and its ends, and what became of all."""
+    """The model that advances: the merged one, or the ``best`` of it and its ends; and what became of the pair."""
     a, b = pair.ends
     like = replace(a.like, path=merged) if a.like and merged else None
     point = Source.of(merged) if merged and node.height > 0 and pair.run else Source(node.name, picked.weights, like)

@@ -115,7 +115,7 @@ class Pair:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Write what a run's folder holds from the start; leave nothing of one that is refused before its first state."""
+        """Write what a run's folder holds from the start; leave nothing of one refused before its first state."""
         if self.run is not None and not self.run.exists:
             moving = set(coordinates(self.search.workspace.model))
             start, end = ({k: t for k, t in w.items() if k not in moving} for w in (self.search.start, self.search.end))

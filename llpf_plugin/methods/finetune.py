@@ -1,6 +1,5 @@
 """A trained on for the same budget: what one does instead of merging."""
 
-
 import torch
 
 from llpf_plugin.evaluation.goal import Problem
