@@ -19,6 +19,8 @@ from statistics import median
 from unittest.mock import patch
 
 import torch
+from llpf_plugin.llpf.low_loss import LowLoss, PhaseRule
+from llpf_plugin.llpf.pace import FixedPace
 from shared import machine, random_resnet18, table
 from torch import Tensor, nn
 
@@ -26,8 +28,6 @@ from llpf_plugin import Compute, LLPFError, Task, load_task
 from llpf_plugin.geometry.moves import StepRule
 from llpf_plugin.geometry.weights import Weights, clone, coordinates
 from llpf_plugin.llpf import low_loss
-from llpf_plugin.llpf.low_loss import LowLoss, PhaseRule
-from llpf_plugin.llpf.pace import FixedPace
 from llpf_plugin.llpf.settle import Settled, SettleRule
 from llpf_plugin.llpf.walk import Walk, WalkState
 from llpf_plugin.methods.base import Leg

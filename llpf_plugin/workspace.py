@@ -139,7 +139,7 @@ class Workspace:
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
 
     def peak_memory(self) -> int | None:
-        """Bytes at most so far: allocated on a CUDA device, else by the whole process; None where they are not counted."""
+        """Bytes at most so far, allocated on a CUDA device or by the whole process; None where they are not counted."""
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.device))
         try:

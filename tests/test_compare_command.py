@@ -7,11 +7,11 @@ from typing import get_args
 import pytest
 import torch
 from helpers import tiny
+from llpf_merge.main import app
+from llpf_plugin.search.settings import Method
 from typer.testing import CliRunner, Result
 
-from llpf_merge.main import app
 from llpf_plugin.checkpoint import read
-from llpf_plugin.search.settings import Method
 
 TASK = f"{Path(tiny.__file__)}:conv"
 

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 import torch
 from helpers import tiny
+from llpf_plugin.llpf.low_loss import LowLoss, PhaseRule
+from llpf_plugin.llpf.pace import AdaptivePace, FixedPace
+from llpf_plugin.methods.linear import Linear
 
 from llpf_plugin.geometry.moves import StepRule
 from llpf_plugin.geometry.weights import Weights, clone, coordinates, select
-from llpf_plugin.llpf.low_loss import LowLoss, PhaseRule
-from llpf_plugin.llpf.pace import AdaptivePace, FixedPace
 from llpf_plugin.llpf.settle import SettleRule
 from llpf_plugin.methods.autoneb import AutoNEB
 from llpf_plugin.methods.base import Finder, Leg, Outcome
 from llpf_plugin.methods.curve import Curve
 from llpf_plugin.methods.finetune import Finetune
-from llpf_plugin.methods.linear import Linear
 from llpf_plugin.workspace import Gradient
 
 SETTLE = SettleRule(0.15, min_steps=2, max_steps=6, lr=0.05)

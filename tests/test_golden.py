@@ -16,9 +16,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from llpf_plugin import LLPF, AutoNEB, Bezier, Compute, Finetune, Linear, Method, SphereCurve
+from llpf_plugin import (
+    LLPF,
+    AutoNEB,
+    Bezier,
+    Compute,
+    Finetune,
+    Linear,
+    Method,
+    SphereCurve,
+    find_path,
+    load_task,
+    walk_to_origin,
+)
 from llpf_plugin import Path as LossPath
-from llpf_plugin import find_path, load_task, walk_to_origin
 from llpf_plugin.geometry.weights import Weights
 
 GOLDEN = Path(__file__).parent / "golden"

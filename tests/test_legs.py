@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 from helpers import tiny
+from llpf_merge.main import app
+from llpf_plugin.search.settings import Settings
 from typer.testing import CliRunner, Result
 
-from llpf_merge.main import app
 from llpf_plugin import LLPFError, Path, find_path, measure
 from llpf_plugin.checkpoint import read
 from llpf_plugin.errors import InterruptedRun
@@ -20,7 +21,6 @@ from llpf_plugin.llpf import common_spheres as legs
 from llpf_plugin.methods.base import Outcome
 from llpf_plugin.search.find import Search
 from llpf_plugin.search.progress import Callback, Stretch
-from llpf_plugin.search.settings import Settings
 from llpf_plugin.workspace import Gradient
 
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import tiny
+from llpf_plugin.llpf.low_loss import LowLoss, PhaseRule
+from llpf_plugin.llpf.pace import AdaptivePace, FixedPace
 from torch import Tensor, nn
 
 from llpf_plugin import Task
 from llpf_plugin.geometry import sphere
 from llpf_plugin.geometry.moves import StepRule
 from llpf_plugin.geometry.weights import Weights, clone, coordinates, distance, select
-from llpf_plugin.llpf.low_loss import LowLoss, PhaseRule
-from llpf_plugin.llpf.pace import AdaptivePace, FixedPace
 from llpf_plugin.llpf.settle import Settled, SettleRule
 from llpf_plugin.llpf.walk import Walk, WalkState
 from llpf_plugin.methods.base import Leg, Outcome

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 from helpers import tiny
-from torch import nn
-from typer.testing import CliRunner, Result
-
 from llpf_merge import job
 from llpf_merge.main import app
 from llpf_merge.report import app as report_app
+from torch import nn
+from typer.testing import CliRunner, Result
+
 from llpf_plugin import LoaderData, Task, load_task
 from llpf_plugin.checkpoint import read
 from llpf_plugin.order import layer_order, phases

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import tiny
+from llpf_merge.main import app
 from typer.testing import CliRunner, Result
 
-from llpf_merge.main import app
 from llpf_plugin import files
 from llpf_plugin.checkpoint import read
 from llpf_plugin.geometry.weights import Weights

@@ -6,6 +6,8 @@ import math
 import pytest
 import torch
 from helpers import tiny
+from llpf_plugin.llpf.low_loss import PhaseRule
+from llpf_plugin.llpf.pace import FixedPace
 from torch import Tensor
 
 from llpf_plugin import LLPFError, walk_to_origin
@@ -13,9 +15,7 @@ from llpf_plugin.geometry import sphere
 from llpf_plugin.geometry.moves import StepRule
 from llpf_plugin.geometry.scale_groups import units
 from llpf_plugin.geometry.weights import Weights
-from llpf_plugin.llpf.low_loss import PhaseRule
 from llpf_plugin.llpf.origin import Origin
-from llpf_plugin.llpf.pace import FixedPace
 from llpf_plugin.llpf.settle import SettleRule
 from llpf_plugin.methods.base import Leg, Outcome
 from llpf_plugin.tasks.task import Task

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from llpf_merge.main import app
 from typer.testing import CliRunner
 
-from llpf_merge.main import app
 from llpf_plugin import Compute, find_path, load_task
 from llpf_plugin.errors import TaskError
 from llpf_plugin.evaluation.along_path import linear_losses

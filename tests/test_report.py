@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from helpers import tiny
+from llpf_merge.main import app as merge_app
+from llpf_merge.report import app
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
-from llpf_merge.main import app as merge_app
-from llpf_merge.report import app
 from llpf_plugin.errors import RunError
 from llpf_plugin.files import plain
 from llpf_plugin.report.extra_figures import walk_figure

@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.order_networks import CCT, DLA
+from llpf_plugin.llpf.low_loss import PhaseRule
+from llpf_plugin.llpf.pace import FixedPace
 from torch import nn
 
 from llpf_plugin import Task, TensorData
 from llpf_plugin.errors import ScheduleError
 from llpf_plugin.geometry.moves import StepRule
-from llpf_plugin.llpf.low_loss import PhaseRule
-from llpf_plugin.llpf.pace import FixedPace
 from llpf_plugin.llpf.schedule import matching, read_schedule, shipped
 from llpf_plugin.llpf.settle import SettleRule
 from llpf_plugin.tasks.models import LeNet5, SmallResNet

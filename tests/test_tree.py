@@ -9,13 +9,13 @@ import torch
 from helpers import tiny
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner, Result
-
 from llpf_merge.main import app
 from llpf_merge.report import app as report_app
+from llpf_plugin.merging.tree import Node, balanced, best
+from typer.testing import CliRunner, Result
+
 from llpf_plugin.checkpoint import read
 from llpf_plugin.errors import LLPFError, RunError
-from llpf_plugin.merging.tree import Node, balanced, best
 from llpf_plugin.report.tree_figure import Join, open_tree, save_tree
 
 TASK = f"{Path(tiny.__file__)}:conv"

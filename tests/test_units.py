@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers import tiny
+from llpf_plugin.llpf.scale_invariance import confirmed, proposed, scaled
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -10,7 +11,6 @@ from llpf_plugin import Task
 from llpf_plugin.geometry import sphere
 from llpf_plugin.geometry.scale_groups import Unit, units
 from llpf_plugin.geometry.weights import clone, coordinates
-from llpf_plugin.llpf.scale_invariance import confirmed, proposed, scaled
 from llpf_plugin.workspace import Gradient
 
 

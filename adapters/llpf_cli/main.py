@@ -15,7 +15,7 @@ from llpf_cli.texts import EXIT_CODES, HELP, epilogue
 from llpf_plugin.errors import InterruptedRun, LLPFError, UsageError
 
 DONE, ERROR, USAGE, NOT_REACHED, INTERRUPTED = 0, 1, 2, 3, 130
-"""Exit codes of all commands: done or connected, an error, wrong usage, goal not reached or the answer is no, Ctrl-C."""
+"""Exit codes of all commands: done or connected, error, wrong usage, goal not reached or the answer is no, Ctrl-C."""
 
 app = App(
     name="llpf",

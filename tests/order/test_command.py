@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from llpf_merge import order as command
+
 from llpf_plugin.order import LayerOrder
 
 MODELS = """
