@@ -1,0 +1,1 @@
+"""What tests share: the console commands, tasks as files, and files that no program wrote."""
