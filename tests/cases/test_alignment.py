@@ -78,7 +78,9 @@ def test_a_shuffled_copy_is_brought_back() -> None:
     assert after < 1e-6 < before
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="symmetries are confirmed in float64, which the cast undoes")
+@pytest.mark.xfail(
+    strict=True, raises=RuntimeError, reason="symmetries are confirmed in float64, which the cast undoes"
+)
 def test_a_model_that_casts_its_input_is_aligned() -> None:
     a, b = shuffled_pair(Casting())
     assert align(a, b, regression(Casting())).distance[1] < 1e-6

@@ -50,7 +50,9 @@ def qwen3_moe_task() -> Task:
     return language_task(qwen3_moe())
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="RMSNorm in float32 agrees to 1e-7, and 1e-9 is asked for")
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="RMSNorm in float32 agrees to 1e-7, and 1e-9 is asked for"
+)
 def test_the_residual_stream_of_a_llama_is_aligned() -> None:
     torch.manual_seed(0)
     a = {name: torch.randn_like(tensor) for name, tensor in llama().state_dict().items()}
