@@ -1,4 +1,4 @@
-"""Whatever a DataLoader gives and an objective takes apart: the inputs of the model are known from it, never guessed."""
+"""Whatever a DataLoader gives and an objective takes apart: the inputs of the model are known from it, not guessed."""
 
 from collections import UserDict
 from collections.abc import Callable, Sequence

@@ -36,9 +36,9 @@ def test_the_result_of_finetuning_is_the_finetuned_model(tmp_path: Path) -> None
     merged = read(tmp_path / "run" / "merged.pt").weights
     way, gone = (torch.cat([(w[k] - a[k]).flatten() for k in a]) for w in (b, merged))
     share = float(gone @ way / way.square().sum())
-    assert 0 < float(gone.norm()) and abs(share) < 0.05, f"{share:.0%} of the way to B"
+    assert float(gone.norm()) > 0 and abs(share) < 0.05, f"{share:.0%} of the way to B"
     scores = json.loads((tmp_path / "run" / "quality.json").read_text())["merged"]["scores"]
-    assert scores["train"]["loss"] < 0.05
+    assert scores["train"]["loss"] < 0.02
 
 
 class TwoHeads(nn.Module):
