@@ -87,7 +87,9 @@ def test_a_run_killed_at_its_first_file_is_resumed(asked: list[object], tmp_path
     assert killed.code == -9 and not (tmp_path / "run" / "run.json").exists(), killed.text
     result = merge(*words, "--resume")
     assert result.code == 0 and (tmp_path / "run" / "merged.pt").is_file(), result.text
-    assert not list((tmp_path / "run").rglob(".*")), "nothing is left of what was killed"
+    assert merge(*asked, "-o", tmp_path / "whole").code == 0
+    whole, resumed = (sorted(p.relative_to(f) for p in f.rglob("*")) for f in (tmp_path / "whole", tmp_path / "run"))
+    assert resumed == whole, "nothing is left of what was killed"
 
 
 # ---- two at once
