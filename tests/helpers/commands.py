@@ -130,7 +130,7 @@ def ended(begun: "subprocess.Popen[bytes]", timeout: float = 60) -> Result:
 
 
 def _script(command: str | Path) -> list[Any]:
-    """The words that run a console script, which lies beside the interpreter, or a Python file."""
+    """The words that run a console script or a Python file."""
     if str(command).endswith(".py"):
         return [sys.executable, command]
-    return [Path(sys.executable).with_name(str(command))]
+    return [sys.executable, Path(__file__).with_name("scripts.py"), command]

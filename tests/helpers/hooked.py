@@ -6,12 +6,13 @@ once it has; ``hold:mkdir:1:PLACE`` writes ``PLACE-<process id>`` before it firs
 """
 
 import os
-import runpy
 import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from scripts import run
 
 HELD = 20.0
 """Seconds after which a held process goes on all the same."""
@@ -39,7 +40,7 @@ def main() -> None:
 
     setattr(os, operation, hooked)
     sys.argv = [command, *words]
-    runpy.run_path(str(Path(sys.executable).with_name(command)), run_name="__main__")
+    sys.exit(run(command))  # type: ignore[arg-type]
 
 
 def hold(place: Path) -> None:
