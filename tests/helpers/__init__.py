@@ -1,1 +1,1 @@
-"""What the tests share."""
+"""What tests share: the console commands, tasks as files, and files that no program wrote."""
