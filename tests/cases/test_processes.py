@@ -143,7 +143,6 @@ def test_a_run_that_is_going_on_is_not_resumed(asked: list[object], tmp_path: Pa
 # ---- imports and arguments
 
 
-@fails("neighbours are found while the task's file is imported, not when its factory runs")
 def test_a_factory_may_import_a_neighbour_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "mydata.py").write_text("CLASSES = 3\n")
     (tmp_path / "mine.py").write_text(

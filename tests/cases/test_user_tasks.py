@@ -34,8 +34,7 @@ FAULTS = {
         "loss_is_an_integer loss_is_complex count_is_a_vector"
     ),
     "whether a loss has a gradient is left to backward()": (
-        "loss_is_a_constant loss_is_detached loss_is_taken_without_gradients turns_gradients_off all_frozen "
-        "runs_backward_itself"
+        "loss_is_detached loss_is_taken_without_gradients turns_gradients_off all_frozen runs_backward_itself"
     ),
     "an empty split is divided by its size": (
         "no_training_examples no_validation_examples no_test_examples the_only_batch_is_dropped "
@@ -45,7 +44,7 @@ FAULTS = {
         "one_example_and_batch_norm batches_of_one_and_batch_norm a_last_batch_of_one_and_batch_norm"
     ),
     "what a task is made of is not looked at": (
-        "a_plain_data_loader a_plain_tuple no_data a_loader_of_strings model_is_none model_is_a_function "
+        "a_plain_data_loader a_plain_tuple no_data model_is_none model_is_a_function "
         "model_is_a_class an_uninitialized_layer has_no_objective batch_size_is_zero defaults_are_negative"
     ),
     "that model, data and objective do not go together is said by torch alone": (
