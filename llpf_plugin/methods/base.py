@@ -7,14 +7,13 @@ The loop that runs the plan is `llpf_plugin.search`; it knows no method. Nothing
 
 from __future__ import annotations
 
-import enum
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.records import Record, Tick
+from llpf_plugin.records import Outcome, Record, Tick
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,19 +21,6 @@ if TYPE_CHECKING:
     from llpf_plugin.evaluation.goal import Goal
     from llpf_plugin.geometry.weights import Weights
     from llpf_plugin.workspace import Workspace
-
-
-class Outcome(enum.Enum):
-    """How a search ended, with a sentence for the user."""
-
-    ARRIVED = "the walk arrived at its destination"
-    SHORT = "the walk went through all of its phases and ended short of its destination"
-    BUDGET = "the budget of gradient steps was spent before the walk arrived"
-    COLLAPSED = "the walk collapsed: no move, however small, was accepted"
-    EDGE = "the walk towards the origin ended at the last knot whose loss could be held, short of its target"
-    DIVERGED = "the loss stopped being a number, even with the smallest moves"
-    STRAIGHT = "the straight line; nothing was trained"
-    TRAINED = "the path was trained for all of its gradient steps"
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from llpf_plugin.geometry.weights import Weights, assign, clone
-from llpf_plugin.methods.base import Outcome, Plan, Problem, Step, TrainState
+from llpf_plugin.methods.base import Plan, Problem, Step, TrainState
 from llpf_plugin.methods.baselines import Linear
+from llpf_plugin.records import Outcome
 from llpf_plugin.workspace import Workspace
 
 

@@ -17,11 +17,11 @@ from llpf_plugin.evaluation.goal import Goal, goal_of
 from llpf_plugin.geometry.knots import Chain, Knots, MemoryKnots
 from llpf_plugin.geometry.path import Path
 from llpf_plugin.geometry.weights import Weights, clone, coordinates, select, ties
-from llpf_plugin.methods.base import Method, Outcome, Plan, Problem, Solver, Stretch
+from llpf_plugin.methods.base import Method, Plan, Problem, Solver, Stretch
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.measuring import judge
 from llpf_plugin.quality.verdict import Quality
-from llpf_plugin.records import Cost, Row, Tick, leg_of
+from llpf_plugin.records import Cost, Outcome, Row, Tick, leg_of
 from llpf_plugin.search.assemble import ENDED, PathAssembler
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback, Progress
