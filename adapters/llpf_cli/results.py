@@ -92,10 +92,10 @@ def _cell(loss: float, accuracy: float | None) -> str:
 
 def tree(console: Console, joins: Sequence[Join], merged: Path | None) -> None:
     """What became of the pairs of a tree, one line a pair."""
-    table = _table("models", "connected", "max loss", "steps", "time", "A", "B", "merged", "advances")
+    table = _table("  models", "max loss", "steps", "time", "A", "B", "merged", "advances")
     for j in joins:
         table.add_row(
-            j.node.name, _mark(j.connected), f"{j.maximum:.4f}", str(j.steps), duration(j.seconds), j.scores["A"],
+            f"{_mark(j.connected)} {j.node.name}", f"{j.maximum:.4f}", str(j.steps), duration(j.seconds), j.scores["A"],
             j.scores["B"], j.scores["merged"], j.goes_on,
         )  # fmt: skip
     console.print(table)
@@ -103,14 +103,14 @@ def tree(console: Console, joins: Sequence[Join], merged: Path | None) -> None:
 
 
 def comparison(console: Console, rows: Mapping[str, Finished]) -> None:
-    """One line a method; the lowest maximum is bold."""
-    table = _table("method", "connected", "max loss", "mean loss", "length ratio", "steps", "time", "merged, test")
+    """One line a method, with the length of its path over the straight line's; the lowest maximum is bold."""
+    table = _table("  method", "max loss", "mean loss", "length", "steps", "time", "merged")
     lowest = min(row.quality.maximum for row in rows.values())
     for name, row in rows.items():
         quality, cost, scores = row.quality, row.quality.path.cost, row.picked.scores
         score = scores.get("test") or scores.get("validation")
         table.add_row(
-            name, _mark(quality.connected), f"{quality.maximum:.4f}", f"{quality.mean:.4f}",
+            f"{_mark(quality.connected)} {name}", f"{quality.maximum:.4f}", f"{quality.mean:.4f}",
             f"{quality.path.length_ratio:.2f}", str(cost.gradient_steps), duration(cost.seconds or 0.0),
             "–" if score is None else f"{score.loss:.4f}" if score.accuracy is None else f"{score.accuracy:.2%}",
             style="bold" if quality.maximum == lowest else None,
