@@ -5,12 +5,14 @@ imported when they are called, and torch only when they do their work, so that `
 """
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
 from llpf_cli.config import with_config
 from llpf_cli.earlier import rewritten
+from llpf_cli.parsing import Options
 from llpf_cli.texts import EXIT_CODES, HELP, epilogue, said
 from llpf_plugin.errors import InterruptedRun, LLPFError, UsageError
 
@@ -21,12 +23,18 @@ app = App(
     name="llpf",
     help="Connect independently trained networks by paths of low training loss, and merge them along these paths.",
     help_epilogue=EXIT_CODES,
-    help_format="markdown", suppress_keyboard_interrupt=False, result_action="return_value",
+    help_format="markdown", version=lambda: f"llpf-plugin {version('llpf-plugin')}",
+    suppress_keyboard_interrupt=False, result_action="return_value",
 )  # fmt: skip
 for _place, _name in enumerate(HELP):
     app.command(
         f"llpf_cli.{_name}:{_name}", name=_name, help=HELP[_name], help_epilogue=epilogue(_name), sort_key=_place
     )
+
+
+def options_of(command: str) -> Options:
+    """The options of a command; none where there is no such command."""
+    return Options.of(app, command) if command in HELP else Options()
 
 
 def run() -> None:
@@ -35,7 +43,7 @@ def run() -> None:
     tokens = [script, *sys.argv[1:]] if script in HELP else sys.argv[1:]
     code, message = DONE, ""
     try:
-        tokens = rewritten(with_config(tokens))
+        tokens = rewritten(with_config(tokens, options_of), options_of)
         code = app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         code, message = USAGE, f"{said(str(error))} (--help shows what there is)"

@@ -28,6 +28,7 @@ TASK_ARGS = option("The same, as other commands have it.", "-t", "--task-arg", n
 
 def order(
     model: Annotated[str, MODEL],
+    /,
     *arguments: Annotated[str, ARGUMENTS],
     task_args: Annotated[list[str], TASK_ARGS] = [],  # noqa: B006 - read only
     input: Annotated[
