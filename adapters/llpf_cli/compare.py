@@ -71,7 +71,7 @@ def compare(
                 resume=output.resume, compute=compute.made(), **search,
                 watch=TerminalWatch(console, out, said, output.tensorboard, brief=bool(found)),
                 named={"task": task_name, "task_arguments": task_args, "method": name},
-                info={"a": models[0], "b": models[1], "command": command_line()},
+                info={"command": command_line()},
             )  # fmt: skip
             found[name] = merged.pairs[0]
         results.comparison(console, found)

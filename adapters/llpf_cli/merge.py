@@ -78,7 +78,7 @@ def merge(
             models, loaded, made, pick=pick, out=out, resume=output.resume, **options,
             watch=TerminalWatch(console, out, said, output.tensorboard),
             named={"task": task_name, "task_arguments": task_args, "method": method.method},
-            info={"a": models[0], "b": models[1], "command": command_line()},
+            info={"command": command_line()},
         )  # fmt: skip
         if len(models) > 2:
             results.tree(console, merged.joins, merged.file)

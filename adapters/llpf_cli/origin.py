@@ -73,7 +73,7 @@ def origin(
         search, compute.made(), _destination(to), ticks, pick,
         out=None if dry_run else out, resume=output.resume, callbacks=watching,
         named={"task": task_name, "task_arguments": task_args},
-        info={"a": model, "b": "origin", "command": command_line()},
+        info={"command": command_line()},
     )  # fmt: skip
     preview.descent(console, descent)
     if dry_run:
