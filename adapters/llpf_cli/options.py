@@ -37,14 +37,14 @@ def checked() -> Iterator[None]:
         raise UsageError(str(error)) from error
 
 
-def arguments(pairs: Sequence[str]) -> dict[str, Any]:
+def pairs(words: Sequence[str]) -> dict[str, Any]:
     """``key=value`` words as a mapping.
 
     Raises:
         UsageError: a word has another form.
     """
     try:
-        return parse_arguments(pairs)
+        return parse_arguments(words)
     except SpecificationError as error:
         raise UsageError(str(error)) from error
 
@@ -91,7 +91,7 @@ class TaskOptions:
         """
         if self.task is None:
             raise UsageError("--task is needed: a checkpoint contains neither the architecture nor the data")
-        return self.task, arguments(self.task_args)
+        return self.task, pairs(self.task_args)
 
 
 @Parameter(name="*", group=PATH)
@@ -108,7 +108,7 @@ class MethodArguments:
             UsageError: there is no such setting, or it does not take the value.
         """
         with checked():
-            return make_method("llpf", arguments(self.method_args))
+            return make_method("llpf", pairs(self.method_args))
 
 
 @Parameter(name="*", group=PATH)
@@ -127,7 +127,7 @@ class MethodOptions:
             SpecificationError: the method's file is missing, or its code fails.
         """
         with checked():
-            return make_method(self.method, arguments(self.method_args))
+            return make_method(self.method, pairs(self.method_args))
 
 
 @Parameter(name="*", group=PATH)

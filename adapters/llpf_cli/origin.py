@@ -20,6 +20,7 @@ from llpf_cli.options import (
     option,
     search_options,
 )
+from llpf_plugin.errors import UsageError
 
 
 def origin(
@@ -61,6 +62,9 @@ def origin(
     out, console, search = output.out or RUN, Console(), SearchOptions(**search_options(goal, measure))
     with checked():
         check_pick(pick)
+    destination = _destination(to)
+    if ticks is not None and ticks < 1:
+        raise UsageError(f"--ticks {ticks}: it must be at least 1")
     view, stopper = LiveView(console), StopOnCtrlC()
     said = config_text(
         "origin", models=(model,), task=task, method=method, goal=goal, to=to, ticks=ticks, measure=measure,
@@ -70,7 +74,7 @@ def origin(
     watching += [TensorBoard(out / "tensorboard")] if output.tensorboard else []
     descent = open_descent(
         model, load_task(task_name, task_args), walk,
-        search, compute.made(), _destination(to), ticks, pick,
+        search, compute.made(), destination, ticks, pick,
         out=None if dry_run else out, resume=output.resume, callbacks=watching,
         named={"task": task_name, "task_arguments": task_args},
         info={"command": command_line()},
@@ -91,8 +95,15 @@ def origin(
 
 
 def _destination(to: str | None) -> float | str | None:
-    """A part of the variance where it reads as a number, else a checkpoint."""
+    """A part of the variance where it reads as a number, else a checkpoint.
+
+    Raises:
+        UsageError: a number that is no part.
+    """
     try:
-        return None if to is None else float(to)
+        part = None if to is None else float(to)
     except ValueError:
         return to
+    if part is not None and not 0 <= part < 1:
+        raise UsageError(f"--to {to}: it must be in [0, 1), or a checkpoint")
+    return part
