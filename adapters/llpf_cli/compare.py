@@ -63,9 +63,8 @@ def compare(
     with resumable(out):
         for name, one in made.items():
             console.print(f"\n[bold]{name}[/]", highlight=False)
-            if found and goal.budget == GoalOptions().budget:
-                first = next(iter(found.values()))
-                search["budget"] = max(1, first.quality.path.cost.gradient_steps)
+            if "llpf" in found and goal.budget == GoalOptions().budget:
+                search["budget"] = max(1, found["llpf"].quality.path.cost.gradient_steps)
             merged = merge(
                 models, load_task(task_name, task_args), one, pick=pick, align=align, out=out / folders[name],
                 resume=output.resume, compute=compute.made(), **search,
@@ -92,6 +91,7 @@ def _made(names: str | None, llpf: MethodArguments) -> dict[str, Method]:
         raise UsageError(f"--methods {names}: name every method once")
     if llpf.method_args and "llpf" not in listed:
         raise UsageError(f"-m sets llpf, which --methods {names} leaves out")
+    listed.sort(key=lambda name: name != "llpf")  # it goes first, since the others get the steps that it took
     with checked():
         return {name: llpf.made() if name == "llpf" else make_method(name) for name in listed}
 

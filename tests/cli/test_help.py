@@ -117,7 +117,9 @@ def test_help_needs_neither_torch_nor_numpy_nor_scipy() -> None:
         "    except SystemExit as stop:\n        assert not stop.code, words\n"
         "print('loaded:', sorted({'torch', 'numpy', 'scipy', 'matplotlib', 'sklearn'} & set(sys.modules)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(scripts.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(scripts.__file__).parents[1]
+    )
     assert done.returncode == 0 and done.stdout.endswith("loaded: []\n"), done.stdout[-500:] + done.stderr[-500:]
 
 

@@ -279,9 +279,7 @@ def test_a_refused_run_leaves_a_linked_folder_alone(asked: list[object], tmp_pat
     assert (tmp_path / "link").is_symlink() and not list((tmp_path / "real").iterdir())
 
 
-def test_words_in_brackets_are_words(
-    asked: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_words_in_brackets_are_words(asked: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*_: Any, **__: Any) -> None:
         raise LLPFError("pictures need matplotlib: pip install 'llpf-plugin[report]'")
 
@@ -295,9 +293,7 @@ def test_words_in_brackets_are_words(
     assert "no picture: pictures need matplotlib: pip install 'llpf-plugin[report]'" in result.out
 
 
-def test_without_jinja_the_merge_succeeds(
-    asked: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_jinja_the_merge_succeeds(asked: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
     asked.remove("--no-report")
     result = merge(*asked, "-o", tmp_path / "run")
