@@ -45,11 +45,13 @@ def rewritten(tokens: Sequence[str], options_of: Callable[[str], Options]) -> li
             raise UsageError(f"{option} is gone: {GONE[option]}")
     if words[:1] != ["merge"]:
         return words
+    origin = [i for i in options_of("merge").positions(words) if words[i] == "origin" and not Path("origin").exists()]
     if "--demo" in words:
         return ["demo", *(word for word in words[1:] if word != "--demo")]
+    if "--compare" in words and origin:
+        raise UsageError("a comparison is about two checkpoints, not the origin")
     if "--compare" in words:
         return ["compare", *(word for word in words[1:] if word != "--compare")]
-    places = [i for i in options_of("merge").positions(words) if words[i] == "origin"]
-    if places and not Path("origin").exists():
-        return ["origin", *(word for i, word in enumerate(words[1:], start=1) if i != places[0])]
+    if origin:
+        return ["origin", *(word for i, word in enumerate(words[1:], start=1) if i != origin[0])]
     return words
