@@ -108,9 +108,8 @@ def test_every_option_can_stand_in_the_file(command: str, name: str) -> None:
     file = written(command=command, **{key: values()[key]})
     tokens = with_config(["--config", file], options_of)
     assert tokens[0] == command and len(tokens) > 1
-    app[command].parse_args(
-        [*["x"] * (command in ("origin", "order")), *tokens[1:]], exit_on_error=False, print_error=False
-    )
+    needed = ["x"] * (command in ("origin", "order"))
+    app[command].parse_args([*needed, *tokens[1:]], exit_on_error=False, print_error=False)
     long = "--" + name.replace("_", "-")
     spelled = {
         "--task-arg": ["-t", "width=2"], "--method-arg": ["-m", "steps=3"], "--report": ["--no-report"],
@@ -127,9 +126,8 @@ def test_the_command_may_be_said_on_either_side(asked: list[object]) -> None:
 
 
 def test_names_may_have_hyphens_and_text_stays_text() -> None:
-    file = written(
-        **{"max-loss": "1e-3", "method-args": {"correct": "none", "thin": None, "phases": "2", "share": 0.5}}
-    )
+    settings = {"correct": "none", "thin": None, "phases": "2", "share": 0.5}
+    file = written(**{"max-loss": "1e-3", "method-args": settings})
     assert with_config(["merge", "--config", file], options_of) == [
         "merge", "--max-loss", "1e-3", "-m", "correct='none'", "-m", "thin=None", "-m", "phases='2'", "-m", "share=0.5",
     ]  # fmt: skip
