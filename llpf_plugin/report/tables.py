@@ -116,7 +116,7 @@ def _score(loss: float | None, accuracy: float | None, split: str) -> tuple[str,
 def metric_rows(one: Measured) -> list[dict[str, Any]]:
     """Every metric with its definition, on training and validation data."""
     train, validation = one.metrics("train"), one.metrics("validation")
-    asked = Metric(None, "not asked for")
+    asked = Metric(None, "not requested")
     return [
         {
             "definition": definition,
