@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import tiny
-from helpers.commands import Result, merge, method
+from helpers.commands import Result, llpf, merge, method
 from helpers.refusals import refused
 from helpers.run_folders import bits, contents, maximum, read, record
 from torch import nn
@@ -307,6 +307,15 @@ def test_without_tensorboard_no_run_is_left_behind(
     refused(merge(*asked, "--tensorboard", "-o", tmp_path / "run"), "merge", "llpf-plugin[tensorboard]")
     assert not (tmp_path / "run").exists()
     assert merge(*asked, "-o", tmp_path / "run").code == 0
+
+
+@pytest.mark.parametrize("command", ["merge", "compare", "origin"])
+def test_a_run_can_be_watched_in_tensorboard(command: str, asked: list[object], tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    words = {"merge": asked, "compare": [*asked, "--methods", "linear"], "origin": [asked[0], *asked[2:], "--to", 0.5]}
+    result = llpf(command, *words[command], "--tensorboard", "-o", tmp_path / "run")
+    assert result.code in (0, 3), result.text
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
 
 
 def test_no_report_where_none_is_wanted(asked: list[object], tmp_path: Path) -> None:

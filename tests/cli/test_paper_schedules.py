@@ -51,7 +51,9 @@ def test_table_4_all_layers_at_once(pair: list[Path], tmp_path: Path) -> None:
     assert result.code in (0, 3), result.text
     ticks = record(tmp_path / "run")[:TICKS]
     assert len(ticks) == TICKS
-    assert {(tick["phase"], tick["steps"], tick["lr"], tick["kept"]) for tick in ticks} == {("all layers", 5, 0.001, True)}
+    assert {(tick["phase"], tick["steps"], tick["lr"], tick["kept"]) for tick in ticks} == {
+        ("all layers", 5, 0.001, True)
+    }
     asked = read(tmp_path / "run", "run")["asked"]["method_settings"]
     assert asked["schedule"] == "lenet5-mnist"
 

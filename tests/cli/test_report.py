@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import tiny
@@ -134,9 +136,7 @@ def test_runs_are_compared(made: Path, tmp_path: Path) -> None:
     assert [r["method"] for r in read(out, "report")["runs"]] == ["llpf", "bezier"]
 
 
-def test_several_runs_go_to_a_folder_of_their_own(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_runs_go_to_a_folder_of_their_own(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(made, tmp_path / "two")
     monkeypatch.chdir(tmp_path)
     assert report(made, "two", *MEASURED).code == 0
@@ -191,6 +191,32 @@ def test_an_incomplete_run(run: Path, missing: str) -> None:
     (run / missing).unlink()
     words = ("no finished path", "resume") if missing == "path.json" else (Path(missing).name, "missing")
     refused(report(run), "report", *words)
+
+
+def test_a_run_of_another_version(run: Path) -> None:
+    edit(run / "run.json", lambda d: d.update(version=9))
+    refused(report(run), "report", "llpf-run 9", "reads llpf-run 1")
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("path.json", lambda d: d.pop("knots")),
+        ("state.json", lambda d: d.pop("progress")),
+        ("run.json", lambda d: d.pop("asked")),
+        ("run.json", lambda d: d["asked"]["search"].update(points="many")),
+    ],
+)
+def test_a_run_edited_by_hand_beyond_reading(run: Path, file: str, change: Callable[[dict[str, Any]], object]) -> None:
+    edit(run / file, change)
+    refused(report(run), "report", "edited")
+
+
+def test_an_aligned_run_was_not_edited(asked_conv: list[object], tmp_path: Path) -> None:
+    result = merge(*asked_conv, "--align", "always", "--method", "linear", "-o", tmp_path / "run")
+    assert result.code in (0, 3), result.text
+    report(tmp_path / "run", *MEASURED)
+    assert read(tmp_path / "run", "report")["runs"][0]["notes"] == []
 
 
 def test_a_run_edited_by_hand_says_so_on_the_page(run: Path) -> None:
