@@ -9,7 +9,7 @@ from cyclopts import Group, Parameter
 
 from llpf_cli.options import option
 from llpf_plugin.errors import OrderError, RunError, UsageError
-from llpf_plugin.tasks.specification import find, parse_arguments
+from llpf_plugin.tasks import find, parse_arguments
 
 INPUTS, SHOWN = Group("Inputs", sort_key=1), Group("Output", sort_key=2)
 

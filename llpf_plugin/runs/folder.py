@@ -12,7 +12,7 @@
 import json
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -106,8 +106,8 @@ class RunFolder(Callback):
         document = read_document(self.folder)
         if document["version"] != VERSION:
             raise RunError(
-                f"{self.folder} was written by {document.get('written_by', 'llpf-plugin 0.1')}, whose runs this version "
-                "can report but not resume: start again in another folder (-o)"
+                f"{self.folder} was written by {document.get('written_by', 'llpf-plugin 0.1')}, whose runs this "
+                "version can report but not resume: start again in another folder (-o)"
             )
         now = Asked.from_json(json.loads(json.dumps(plain(asked.to_json()))))
         if differ := differences(read_asked(self.folder), now):

@@ -82,7 +82,9 @@ def read_verdict(folder: Path) -> Verdict:
         maximum, integral = (_number(metrics[name]["value"]) for name in ("dense_maximum", "integral"))
         return Verdict(bool(document["connected"]), maximum, integral, document.get("sample"), _merged(document))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{folder / FILE} cannot be read ({type(error).__name__}: {error}): it was edited or damaged") from error
+        raise RunError(
+            f"{folder / FILE} cannot be read ({type(error).__name__}: {error}): it was edited or damaged"
+        ) from error
 
 
 def _merged(document: Mapping[str, Any]) -> MergedModel | None:
