@@ -77,8 +77,8 @@ def join_models(
         raise LLPFError("there is no model to join")
     if budget < LEAST * len(models):
         raise LLPFError(f"budget = {budget} for {len(models)} models: give at least {LEAST} steps a model")
-    workspace, each = Workspace(task, compute), budget // 5 // len(models)
-    ready = _distinct([_better_settled(workspace, weights, each) for weights in models])
+    workspace, models = Workspace(task, compute), _distinct(models)
+    ready = [_better_settled(workspace, weights, budget // 5 // len(models)) for weights in models]
     weights, steps = ready[0], workspace.steps
     if len(ready) == 1:
         return Joined(weights, steps, 0, 0, 0.0)
@@ -86,6 +86,8 @@ def join_models(
         ready, task, method, advance="best", total_budget=budget - steps, compute=compute, watch=_Log(), **search
     )
     weights, steps = dict(found.weights), steps + found.gradient_steps
+    if refused := len(ready) - 1 - len(found.joins):
+        log(WARNING, "%d pairs could not be searched; the better model of each advanced", refused)
     joined = sum(join.connected for join in found.joins)
     left = max(0, budget - steps) if joined else 0
     if left:
@@ -102,9 +104,9 @@ class _Log(Watch):
         log(INFO, "models %s: %s", pair.name, outcome.value if outcome else "")
 
 
-def _distinct(models: Sequence[Weights]) -> list[Weights]:
+def _distinct(models: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tensor]]:
     """The models without those that are there already: between equal ones there is no path."""
-    distinct: dict[str, Weights] = {}
+    distinct: dict[str, Mapping[str, Tensor]] = {}
     for weights in models:
         distinct.setdefault(fingerprint(weights), weights)
     if len(distinct) < len(models):

@@ -1,6 +1,6 @@
 """Which parameters change in a round: phases of the layer order, cumulative, on the server."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,13 @@ Cut = int | str | Sequence[str | Sequence[str]]
 """How an order is cut: ``all``, ``layer``, ``block``, ``stage``, a number, a YAML file, or lists of patterns."""
 
 
-class Phases:
-    """The phases of a run: phase k changes the layers of slices 1 to k of the layer order; the last one lasts.
+class Phases(Mapping[str, frozenset[str]]):
+    """What changes in each phase of a run, by name: in phase k the layers of slices 1 to k of the order.
 
     Args:
         source: of the layer order, None for a single phase in which everything changes.
         how: how the order is cut.
         rounds: rounds after which the next phase begins.
-
-    Attributes:
-        names: parameters and buffers by phase.
 
     Raises:
         LLPFError: phases without a layer order, or fewer than one round each.
@@ -41,26 +38,32 @@ class Phases:
         if how != "all" and source is None:
             raise LLPFError("phases need a layer_order: a file of llpf order, or (model factory, example inputs)")
         self.rounds = rounds
-        self.names: Mapping[str, frozenset[str]] = {}
+        self._names: Mapping[str, frozenset[str]] = {}
         self.buffers: frozenset[str] = frozenset()
         if isinstance(source, tuple):  # the only source that tells buffers from parameters
             self.buffers = frozenset(name for name, _ in source[0]().named_buffers())
         if source is not None:
             order = read(source)
-            self.names = cumulative(order, cut(order, how))
+            self._names = cumulative(order, cut(order, how))
+
+    def __getitem__(self, phase: str) -> frozenset[str]:
+        return self._names[phase]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._names)
 
     def of(self, number: int) -> tuple[str, frozenset[str] | None]:
-        """Name of a round's phase, and what changes in it, None for everything.
+        """Name of a round's phase, and what changes in it, None for everything; the last phase lasts to the end.
 
         Args:
             number: of the round, from 1.
         """
         index = min((number - 1) // self.rounds, len(self) - 1)
-        name = list(self.names)[index]
-        return name, None if index == len(self) - 1 else self.names[name]
+        name = list(self)[index]
+        return name, None if index == len(self) - 1 else self[name]
 
     def fit(self, arrays: ArrayRecord) -> None:
         """Add what only the arrays have: further names of tied tensors change with the first one.
@@ -71,22 +74,22 @@ class Phases:
         Raises:
             OrderError: the order belongs to another model: it has parameters that the arrays lack, or the reverse.
         """
-        if not self.names:
+        if not self:
             return
-        last = list(self.names.values())[-1]
+        last = list(self.values())[-1]
         known = last | self.buffers
         more = {k: a for k, a in arrays.items() if k not in known and not is_buffer(k, view(a))}
         twins = {k: next((t for t in last if t in arrays and arrays[t].data == a.data), None) for k, a in more.items()}
         odd = sorted(last - arrays.keys() - self.buffers) or sorted(k for k, twin in twins.items() if twin is None)
         if odd:
             raise OrderError(
-                f"the layer order belongs to another model than the initial arrays: {', '.join(odd[:5])} is not in "
+                f"the layer order is that of another model than the initial arrays: {', '.join(odd[:5])} is not in "
                 "both. Write the order again with llpf order, from the model that the clients train; if these are "
                 "buffers, give layer_order=(model factory, example inputs), which tells them from parameters."
             )
-        self.names = {
+        self._names = {
             phase: names | {k for k, twin in twins.items() if twin in names} | self.buffers
-            for phase, names in self.names.items()
+            for phase, names in self.items()
         }
 
 
