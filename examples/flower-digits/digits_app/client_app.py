@@ -34,16 +34,16 @@ def task(context: Context) -> Task:
     return Task(Net(), TensorData(*client_data(context)), defaults=Defaults(batch_size=32, lr=0.05))
 
 
-serve = llpf_merge_mod(task, own=own_start)
+merge = llpf_merge_mod(task, own=own_start)
 
 
-def only_with_llpf_own(message, context, call_next):
-    """The mod, where the run's strategy serves clients their own models."""
-    wanted = context.run_config["strategy"] == "llpf-own"
-    return serve(message, context, call_next) if wanted else call_next(message, context)
+def where_asked(message, context, call_next):
+    """The mod, in the runs that need it."""
+    wanted = context.run_config["strategy"] in ("llpf-own", "llpf-merge")
+    return merge(message, context, call_next) if wanted else call_next(message, context)
 
 
-app = ClientApp(mods=[only_with_llpf_own])
+app = ClientApp(mods=[where_asked])
 
 
 @app.train()

@@ -26,6 +26,7 @@ def make_strategy(name: str, out_dir: str | None = None) -> Strategy:
         "llpf": lambda: LLPFStrategy(**folder),
         "llpfm": lambda: LLPFStrategy(server_momentum=0.5, **folder),
         "llpf-own": lambda: LLPFStrategy(server_momentum=0.5, serve_own=True, **folder),
+        "llpf-merge": lambda: LLPFStrategy(server_momentum=0.5, **folder),
         "oneshot": lambda: OneShotLLPF(task=server_task(), budget=1000, **folder),
     }
     if name not in makers:
