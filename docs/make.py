@@ -12,6 +12,7 @@ import io
 import os
 import re
 import sys
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 DOCS = Path(__file__).parent
@@ -72,7 +73,10 @@ def api() -> str:
 def _entry(name: str, value: type) -> str:
     """One function or class: its signature as it is written in the source, its docstring, its public methods."""
     node = _definition(value)
-    lines = [f"\n### `{name}`\n\n```python\n{_signature(node)}\n```\n\n{_text(value)}\n"]
+    lines = [f"\n### `{name}`\n\n```python\n{_signature(node)}\n```\n\n{_text(value)}\n\n"]
+    for field in fields(value) if is_dataclass(value) else ():
+        if field.metadata.get("help"):  # a method's setting
+            lines.append(f"- `{field.name} = {field.default!r}`: {field.metadata['help']}\n")
     for child in getattr(node, "body", ()) if isinstance(node, ast.ClassDef) else ():
         if isinstance(child, ast.FunctionDef) and not child.name.startswith("_"):
             first = (ast.get_docstring(child) or "").partition("\n")[0]
@@ -104,7 +108,7 @@ def _text(value: object) -> str:
     words = doc[: sections.start()] if sections else doc
     rest = doc[sections.start() :] if sections else ""
     words = words.replace("``", "`").strip()
-    return words + (f"\n\n```text\n{rest}\n```" if rest else "")
+    return words + (f"\n\n```text\n{rest.strip()}\n```" if rest else "")
 
 
 def pages() -> dict[Path, str]:
