@@ -46,7 +46,7 @@ class Quality:
 
     Attributes:
         path: the path that was measured.
-        rows: one a measured point, in order, with its position ``t`` and the index of its ``segment``.
+        rows: one per measured point, in order, with its position ``t`` and the index of its ``segment``.
         ends: rows of A, of the last settled knot and of B, test data included.
         goal: the training loss that the path was to stay under, None if there was none.
         sample: training examples of every measurement, None for all.
