@@ -1,14 +1,13 @@
-"""What the benchmarks share: the machine in words, tables in Markdown, and images to measure speed on."""
+"""What the benchmarks share: trained networks kept in a folder, and images to measure speed on."""
 
-import platform
-from collections.abc import Sequence
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from llpf_plugin import Compute, Defaults, Task, TensorData, crop_and_flip
-from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.geometry import Weights
 from llpf_plugin.tasks.models import SmallResNet
 from llpf_plugin.training import train
 
@@ -16,24 +15,10 @@ SCHEDULES = Path(__file__).parent / "schedules"
 """Fixed schedules written for the benchmarks."""
 
 
-def machine(device: torch.device | str = "cpu") -> str:
-    """The device, the number of CPU threads and the version of torch, in one line."""
-    device = torch.device(device)
-    cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
-    return f"{name}, torch {torch.__version__}"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its columns padded; the first column is words, the others are numbers."""
-    lines = [list(head), *map(list, rows)]
-    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(head))]
-    marks = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
-    padded = [
-        [cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
-        for line in [lines[0], marks, *lines[1:]]
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
+def add_cache(parser: ArgumentParser) -> None:
+    """The option that says where trained networks are kept."""
+    place = Path.home() / ".cache" / "llpf-bench"
+    parser.add_argument("--cache", type=Path, default=place, help="folder of the trained networks")
 
 
 def trained(task: Task, place: Path, seed: int, compute: Compute, **recipe: Any) -> Weights:
