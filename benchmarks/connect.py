@@ -9,30 +9,27 @@ Every path's maximum is that of the dense path (four points a segment) on the wh
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from shared import SCHEDULES, machine, table, trained
+from shared import SCHEDULES, add_cache, trained
+from tables import add_table, publish, stamp, table
 
-from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, load_task
-from llpf_plugin.evaluation.along_path import linear_losses
+from llpf_plugin import LLPF, Compute, LLPFError, Task, find_path, load_task
+from llpf_plugin.evaluation import losses_on_line
 from llpf_plugin.files import write_json
-from llpf_plugin.geometry.weights import NEAR, Weights
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.geometry import NEAR, Weights
+from llpf_plugin.workspace import Workspace
 
-METHODS: Mapping[str, Mapping[str, str]] = {
-    "fixed, all at once": {"pace": str(SCHEDULES / "at-once.yaml")},
-    "fixed, FDF stages": {"pace": str(SCHEDULES / "stages.yaml")},
-    "adaptive, all at once": {"phases": "all"},
-    "adaptive, FDF stages": {"phases": "stage"},
-    "adaptive, auto": {"phases": "auto"},
-    "both sides, all at once": {"phases": "all", "sides": "both"},
-    "both sides, FDF stages": {"phases": "stage", "sides": "both"},
-    "both sides, auto": {"phases": "auto", "sides": "both"},
+METHODS: Mapping[str, LLPF] = {
+    "fixed, all at once": LLPF(schedule=str(SCHEDULES / "at-once.yaml")),
+    "fixed, FDF stages": LLPF(schedule=str(SCHEDULES / "stages.yaml")),
+    "adaptive, all at once": LLPF(phases="all"),
+    "adaptive, FDF stages": LLPF(phases="stage"),
+    "adaptive, auto": LLPF(phases="auto"),
 }
-"""What each method asks of `find_path`."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Bench:
         max_loss: the goal for the dense maximum.
         target: gradient steps that a path should need.
         budget: gradient steps that it may take.
-        settings: what else `find_path` is told.
+        settings: of the method, besides its phases or its schedule.
     """
 
     arguments: Mapping[str, Any]
@@ -106,12 +103,11 @@ def connect(
     task: Task, a: Weights, b: Weights, bench: Bench, pair: int, method: str, line: float, compute: Compute
 ) -> Result:
     """One path, and what became of it."""
-    asked: dict[str, Any] = {"max_loss": bench.max_loss, "budget": bench.budget, **bench.settings, **METHODS[method]}
-    settings = Settings(**asked)
-    path = find_path(a, b, task, settings, compute=compute)
+    llpf = replace(METHODS[method], **bench.settings)
+    path = find_path(a, b, task, llpf, max_loss=bench.max_loss, budget=bench.budget, compute=compute)
     quality, cost = path.quality, path.cost
     return Result(
-        pair, method, line, quality.maximum, quality.mean, cost["gradient_steps"], path.length_ratio, cost["seconds"],
+        pair, method, line, quality.maximum, quality.mean, cost.gradient_steps, path.length_ratio, cost.seconds,
         max(quality.arrival.values()), path.outcome.name if path.outcome else "",
     )  # fmt: skip
 
@@ -167,23 +163,24 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="number of the first pair")
     parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=list(METHODS))
     parser.add_argument("--budget", type=int, help="gradient steps of one search at most")
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, help="also write the results here, after each path")
+    add_cache(parser)
+    add_table(parser)
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     asked = options(arguments)
     bench = BENCHES[asked.task]
-    bench = Bench(**{**asdict(bench), "pairs": asked.pairs or bench.pairs, "budget": asked.budget or bench.budget})
+    bench = replace(bench, pairs=asked.pairs or bench.pairs, budget=asked.budget or bench.budget)
     compute = Compute(asked.device)
     task = load_task(asked.task, bench.arguments)
     stem = asked.task.replace("/", "_")
     results: list[Result] = []
     for pair in range(asked.first, asked.first + bench.pairs):
         a, b = (trained(task, asked.cache / f"{stem}_{seed}.pt", seed, compute) for seed in (2 * pair, 2 * pair + 1))
-        line = max(linear_losses(Gradient(task, compute), a, b, points=24, sample=None))
+        line = max(losses_on_line(Workspace(task, compute), a, b, points=24, sample=None))
         for method in asked.methods:
             try:
                 results.append(connect(task, a, b, bench, pair, method, line, compute))
@@ -192,10 +189,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             r = results[-1]
             print(f"pair {pair}, {method}: {r.steps} steps, maximum {r.maximum:.4f}, {r.seconds:.0f} s", flush=True)
             if asked.json:
-                everything = {"task": asked.task, "bench": asdict(bench), "machine": machine(compute.resolve())}
+                everything = {"task": asked.task, "bench": asdict(bench), "measured": stamp(compute.resolve())}
                 write_json(asked.json, {**everything, "results": [asdict(r) for r in results]})
-    print(f"\n{asked.task}, maximum to reach: {bench.max_loss:g}; {machine(compute.resolve())}\n")
-    print(each_pair(results, bench), "", summary(results, bench), sep="\n")
+    title = f"{asked.task}, maximum to reach: {bench.max_loss:g}"
+    text = "\n\n".join([title, each_pair(results, bench), summary(results, bench)])
+    publish(text, asked.table, arguments, [stamp(compute.resolve())])
 
 
 if __name__ == "__main__":

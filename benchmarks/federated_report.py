@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 from federation import STRATEGIES
-from scipy import stats
-from shared import table
+from tables import confidence, table
 
 Run = Mapping[str, Any]
 """One run: ``start``, a pair a client, and ``rounds``, such pairs by round: accuracy on the test images, and on them
@@ -143,8 +142,8 @@ def interval(gaps: Sequence[float]) -> str:
     """Mean paired difference with its 95 % interval (Student)."""
     if len(gaps) < 2:
         return f"{mean(gaps):+.1f}" if gaps else ""
-    half = float(stats.t.ppf(0.975, len(gaps) - 1)) * stdev(gaps) / len(gaps) ** 0.5
-    return f"{mean(gaps):+.1f} [{mean(gaps) - half:+.1f}, {mean(gaps) + half:+.1f}]"
+    low, middle, high = confidence(gaps)
+    return f"{middle:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def draw(found: Mapping[tuple[str, ...], Group], place: str) -> None:

@@ -31,7 +31,7 @@ from typing import Any
 
 from frontier import Run, paired, summary, whole
 from shared import add_cache, trained
-from tables import add_table, publish, stamp, table
+from tables import add_table, publish, sessions, stamp, table
 
 from llpf_plugin import LLPF, AutoNEB, Bezier, Compute, LLPFError, SphereCurve, Task, find_path, load_task
 from llpf_plugin.files import write_json
@@ -191,17 +191,16 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def measure(asked: argparse.Namespace, task: Task, bench: Bench) -> tuple[list[Run], list[str]]:
     """Every run, those that the JSON file holds already among them, and the stamps of what measured them."""
     held = json.loads(asked.json.read_text()) if asked.json.is_file() else {"runs": []}
-    runs, stamps = [Run(**r) for r in held["runs"]], held.get("measured", [])
+    runs = [Run(**r) for r in held["runs"]]
     for pair in range(asked.first, asked.first + (bench.pairs if asked.pairs is None else asked.pairs)):
         a, b = ends(asked, task, (2 * pair, 2 * pair + 1))
         for method in asked.methods:
             if any((r.pair, r.method) == (pair, method) for r in runs):
                 continue
             runs += frontier(task, a, b, pair, method, bench)
-            stamps = list(dict.fromkeys([*stamps, stamp()]))
-            about = {"task": asked.task, "bench": asdict(bench), "measured": stamps}
-            write_json(asked.json, {**about, "runs": [asdict(r) for r in runs]})
-    return [r for r in runs if r.method in asked.methods], stamps
+            held = {"task": asked.task, "bench": asdict(bench), "measured": sessions(held)}
+            write_json(asked.json, {**held, "runs": [asdict(r) for r in runs]})
+    return [r for r in runs if r.method in asked.methods], held.get("measured", [])
 
 
 def ends(asked: argparse.Namespace, task: Task, seeds: Sequence[int]) -> list[Weights]:

@@ -6,10 +6,11 @@ import shlex
 import subprocess
 import sys
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import torch
 from scipy.stats import t as student
@@ -54,6 +55,11 @@ def _commit() -> str:
 
 def _git(*words: str) -> str:
     return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def sessions(held: Mapping[str, Any]) -> list[str]:
+    """The stamps that a file of results holds, and the one of now."""
+    return list(dict.fromkeys([*held.get("measured", []), stamp()]))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
