@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from shared import SCHEDULES, add_cache, trained
-from tables import add_table, publish, stamp, table
+from provenance import add_table, publish, stamp
+from shared import SCHEDULES, add_cache, table, trained
 
 from llpf_plugin import LLPF, Compute, LLPFError, Task, find_path, load_task
 from llpf_plugin.evaluation import losses_on_line

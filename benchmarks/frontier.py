@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tables import confidence, table
+from shared import confidence, table
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from tables import confidence, table
+from shared import confidence, table
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared import SCHEDULES
-from tables import table
+from shared import SCHEDULES, table
 
 from llpf_plugin import LLPF
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from gpu_report import PACES, SEEDS, read, report
+from provenance import machine
 from shared import random_resnet18
-from tables import machine
 
 from llpf_plugin import Compute, Quality, Task, find_path, load_task
 from llpf_plugin.errors import InterruptedRun, LLPFError

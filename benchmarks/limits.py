@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from connect import yes
 from modes import mode
-from tables import stamp, table
+from provenance import stamp
+from shared import table
 
 from llpf_plugin import LLPF, Compute, Task, find_path, load_task, walk_to_origin
 from llpf_plugin.evaluation import train_loss

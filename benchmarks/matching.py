@@ -10,7 +10,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tables import add_table, publish, stamp, table
+from provenance import add_table, publish, stamp
+from shared import table
 
 from llpf_plugin import Compute, Defaults, Task, align, load_task
 from llpf_plugin.evaluation import losses_on_line

@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from frontier import Run, paired, summary, whole
-from shared import add_cache, trained
-from tables import add_table, publish, sessions, stamp, table
+from provenance import add_table, publish, sessions, stamp
+from shared import add_cache, table, trained
 
 from llpf_plugin import LLPF, AutoNEB, Bezier, Compute, LLPFError, SphereCurve, Task, find_path, load_task
 from llpf_plugin.files import write_json

@@ -1,10 +1,14 @@
-"""What the benchmarks share: trained networks kept in a folder, and images to measure speed on."""
+"""What the benchmarks share: tables in Markdown, trained networks kept in a folder, images to measure speed on."""
 
+import math
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import torch
+from scipy.stats import t as student
 
 from llpf_plugin import Compute, Defaults, Task, TensorData, crop_and_flip
 from llpf_plugin.geometry import Weights
@@ -19,6 +23,25 @@ def add_cache(parser: ArgumentParser) -> None:
     """The option that says where trained networks are kept."""
     place = Path.home() / ".cache" / "llpf-bench"
     parser.add_argument("--cache", type=Path, default=place, help="folder of the trained networks")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its columns padded; the first column is words, the others are numbers."""
+    lines = [list(head), *map(list, rows)]
+    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(head))]
+    marks = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
+    padded = [
+        [cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
+        for line in [lines[0], marks, *lines[1:]]
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
+
+
+def confidence(values: Sequence[float]) -> tuple[float, float, float]:
+    """The mean of at least two values between the ends of its 95 % interval (Student's t): low, mean, high."""
+    middle = mean(values)
+    half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+    return middle - half, middle, middle + half
 
 
 def trained(task: Task, place: Path, seed: int, compute: Compute, **recipe: Any) -> Weights:

@@ -22,8 +22,8 @@ from typing import Any
 from connect import yes
 from limits import limits
 from modes import mode
-from shared import add_cache
-from tables import add_table, publish, sessions, stamp, table
+from provenance import add_table, publish, sessions, stamp
+from shared import add_cache, table
 
 from llpf_plugin import LLPF, Compute, LLPFError, Task, find_path, load_task
 from llpf_plugin.evaluation import losses_on_line

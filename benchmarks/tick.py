@@ -18,8 +18,8 @@ from statistics import median
 
 import torch
 from literal_tick import LiteralTick
-from shared import random_resnet18
-from tables import add_table, publish, stamp, table
+from provenance import add_table, publish, stamp
+from shared import random_resnet18, table
 from torch import nn
 
 from llpf_plugin import Compute, LLPFError, Task, load_task

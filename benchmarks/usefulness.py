@@ -24,8 +24,8 @@ from typing import Any
 from apart import SPLITS, make_case
 from gains import Result, by_method, summary, tuning
 from merges import BASELINES, POINT, TUNED, Case, Merge, Recipe, llpf, scores
+from provenance import add_table, publish, sessions
 from shared import add_cache
-from tables import add_table, publish, sessions
 
 from llpf_plugin import Compute, LLPFError, Task, TensorData, load_task
 from llpf_plugin.files import write_json

@@ -1,6 +1,5 @@
-"""Tables of numbers, and where they come from: the machine, the commit, the command."""
+"""Where numbers come from: the machine, the commit, the command that a table stands under."""
 
-import math
 import platform
 import shlex
 import subprocess
@@ -9,11 +8,9 @@ from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import torch
-from scipy.stats import t as student
 
 from llpf_plugin.files import atomic_write
 
@@ -62,18 +59,6 @@ def sessions(held: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([*held.get("measured", []), stamp()]))
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its columns padded; the first column is words, the others are numbers."""
-    lines = [list(head), *map(list, rows)]
-    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(head))]
-    marks = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
-    padded = [
-        [cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
-        for line in [lines[0], marks, *lines[1:]]
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
-
-
 def add_table(parser: ArgumentParser) -> None:
     """The option that `publish` obeys."""
     parser.add_argument("--table", type=Path, help="also write the tables here, under the command and the commit")
@@ -103,10 +88,3 @@ def _without_table(words: Sequence[str]) -> list[str]:
         at = kept.index("--table")
         del kept[at : at + 2]
     return kept
-
-
-def confidence(values: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of at least two values between the ends of its 95 % interval (Student's t): low, mean, high."""
-    middle = mean(values)
-    half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
-    return middle - half, middle, middle + half
