@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from gpu_report import PACES, SEEDS, read, report
-from provenance import machine
+from provenance import machine, stamp
 from shared import random_resnet18
 
 from llpf_plugin import Compute, Quality, Task, find_path, load_task
@@ -194,10 +194,11 @@ def conclude(asked: argparse.Namespace, quality: Quality) -> None:
     path = quality.path
     result = {
         "outcome": path.outcome.name if path.outcome else None, "steps": path.cost.gradient_steps,
-        "minutes": path.cost.seconds / 60, "knots": len(path.knots), **quality.summary(),
+        "minutes": path.cost.seconds / 60, "knots": len(path.knots), "maximum": quality.maximum,
+        "length_ratio": path.length_ratio, "connected": quality.connected, "measured": stamp(quality.workspace.device),
     }  # fmt: skip
     write_json(asked.folder / f"{asked.pace}.json", result)
-    print(*(f"{c['name']}: {c['sentence']}" for c in result["criteria"]), sep="\n")
+    print(*(f"{c.name}: {c.sentence}" for c in quality.criteria), sep="\n")
 
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:

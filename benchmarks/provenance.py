@@ -65,7 +65,7 @@ def add_table(parser: ArgumentParser) -> None:
 
 
 def publish(text: str, place: Path | None, words: Sequence[str] | None, stamps: Sequence[str]) -> None:
-    """Print tables, and write them to a file whose first line says where they come from.
+    """Print tables under a line that says where they come from, and write both to a file.
 
     Args:
         text: the tables.
@@ -73,12 +73,12 @@ def publish(text: str, place: Path | None, words: Sequence[str] | None, stamps: 
         words: the command's arguments, None for those of this process.
         stamps: of the sessions that measured, as `stamp` made them.
     """
-    print(f"\n{text}")
+    words = sys.argv[1:] if words is None else words
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *_without_table(words)])
+    text = f"`{command}`: {'; '.join(dict.fromkeys(stamps))}\n\n{text}\n"
+    print(f"\n{text}", end="")
     if place is not None:
-        words = sys.argv[1:] if words is None else words
-        command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *_without_table(words)])
-        first = f"`{command}`: {'; '.join(dict.fromkeys(stamps))}"
-        atomic_write(place, lambda target: target.write_text(f"{first}\n\n{text}\n", encoding="utf-8"))
+        atomic_write(place, lambda target: target.write_text(text, encoding="utf-8"))
 
 
 def _without_table(words: Sequence[str]) -> list[str]:
