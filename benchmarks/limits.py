@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from connect import yes
 from modes import mode
+from pairs import yes
 from provenance import stamp
 from shared import table
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from connect import yes
 from limits import limits
 from modes import mode
+from pairs import yes
 from provenance import add_table, publish, sessions, stamp
 from shared import add_cache, table
 

@@ -10,11 +10,12 @@ from helpers import tiny
 
 def test_pairs_are_trained_once_joined_and_summarised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import connect
+    import pairs
 
     methods = ["fixed, all at once", "adaptive, all at once"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connect, "load_task", lambda *_: tiny.mlp())
-        patch.setitem(connect.BENCHES, "digits/resnet", connect.Bench({}, 1, max_loss=0.15, target=200, budget=400))
+        patch.setattr(pairs, "load_task", lambda *_: tiny.mlp())
+        patch.setitem(pairs.BENCHES, "digits/resnet", pairs.Bench({}, 1, max_loss=0.15, target=200, budget=400))
         arguments = ["--cache", str(tmp_path), "--json", str(tmp_path / "r.json"), "--methods", *methods]
         connect.main(arguments)
         assert "training digits_resnet_0.pt" in capsys.readouterr().out
