@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError
 
 from llpf_cli.config import with_config
 from llpf_cli.earlier import rewritten
-from llpf_cli.texts import EXIT_CODES, HELP, epilogue
+from llpf_cli.texts import EXIT_CODES, HELP, epilogue, said
 from llpf_plugin.errors import InterruptedRun, LLPFError, UsageError
 
 DONE, ERROR, USAGE, NOT_REACHED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -36,9 +36,9 @@ def run() -> None:
     code, message = DONE, ""
     try:
         tokens = rewritten(with_config(tokens))
-        code = app(tokens, exit_on_error=False)
-    except CycloptsError:  # it has said what is wrong
-        code = USAGE
+        code = app(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        code, message = USAGE, f"{said(str(error))} (--help shows what there is)"
     except (InterruptedRun, KeyboardInterrupt) as stop:
         code, message = INTERRUPTED, str(stop) or "stopped"
     except UsageError as error:

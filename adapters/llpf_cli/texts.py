@@ -1,4 +1,6 @@
-"""The help of every command: a summary for the list, a description, and examples."""
+"""The help of every command: a summary for the list, a description, and examples; what a wrong command line is told."""
+
+import re
 
 EXIT_CODES = "Exit codes: 0 connected or done, 1 error, 2 wrong usage, 3 goal not reached, 130 Ctrl-C."
 
@@ -68,6 +70,24 @@ EXAMPLES = {
 - `llpf demo --compare -o compared`
 """,
 }
+
+
+PHRASES = (
+    (r'Command ".*?" parameter --([A-Z].*?) requires an argument', r"\1 is missing"),
+    (r'Command ".*?" parameter (--?[a-z].*?) requires an argument', r"\1 needs a value"),
+    (r"Parameter (--?[a-z].*?) specified multiple times", r"\1 is given twice"),
+    (r"Unused Tokens: \['(.*?)'.*\]", r"\1 is one argument too many"),
+    (r"^(Unknown|Invalid)", lambda found: found[1].lower()),
+)
+"""How the parser of command lines says things, and how we do."""
+
+
+def said(error: str) -> str:
+    """What is wrong with a command line, in one sentence."""
+    text = " ".join(error.split()).rstrip(".")
+    for pattern, phrase in PHRASES:
+        text = re.sub(pattern, phrase, text)
+    return text
 
 
 def epilogue(command: str) -> str:

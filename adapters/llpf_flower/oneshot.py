@@ -21,7 +21,7 @@ from llpf_plugin.evaluation.point import Score, evaluate, reestimate
 from llpf_plugin.geometry.weights import Weights, assign, clone
 from llpf_plugin.llpf.settle import SettleRule, settle
 from llpf_plugin.merging.tree import Node, balanced
-from llpf_plugin.methods.base import Outcome
+from llpf_plugin.records import Outcome
 from llpf_plugin.search.settings import Settings
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute, Gradient
