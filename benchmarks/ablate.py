@@ -16,9 +16,8 @@ import torch
 from pairs import options, run
 
 from llpf_plugin import LLPF, Task, layer_order
-from llpf_plugin.evaluation import Problem
 from llpf_plugin.llpf import Settled, SettleRule
-from llpf_plugin.methods import Plan, Solver, Stretch
+from llpf_plugin.methods import Plan, Problem, Solver, Stretch
 from llpf_plugin.order import phases
 from llpf_plugin.workspace import Workspace
 

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from llpf_plugin import LLPF, Compute, Finetune, Linear, Method, Path, Task, TensorData, align, find_path
-from llpf_plugin.evaluation import Goal, Problem
+from llpf_plugin.evaluation import Goal
 from llpf_plugin.geometry import Weights, coordinates, lerp, select
+from llpf_plugin.methods import Problem
 from llpf_plugin.quality.predictions import predict
 from llpf_plugin.tasks import Data
 from llpf_plugin.training import train

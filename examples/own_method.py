@@ -15,9 +15,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from llpf_plugin.evaluation import Problem
 from llpf_plugin.geometry import Weights, assign, clone, coordinates, lerp
-from llpf_plugin.methods import Curve, Method, Outcome, Plan, Step, setting
+from llpf_plugin.methods import Curve, Method, Outcome, Plan, Problem, Step, setting
 from llpf_plugin.records import Tick
 
 
