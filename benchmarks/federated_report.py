@@ -1,6 +1,7 @@
 """Tables and a picture of what `federated.py` ran.
 
-What a client "sees" is the test accuracy of the model that serves it in a round: the mean that it was sent.
+What a client "sees" is the test accuracy of the model that serves it in a round: the mean that it was sent, or its own
+as long as that is better, where own models are served.
 
     python benchmarks/federated_report.py --json digits.json --figure docs/flower-digits.svg
 """
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from provenance import add_table, publish
 from shared import confidence, table
-from strategies import STRATEGIES
+from strategies import OWN_SERVED, STRATEGIES
 
 Run = Mapping[str, Any]
 """One run: ``start``, a pair a client, and ``rounds``, such pairs by round: accuracy on the test images, and on them
@@ -167,7 +168,7 @@ def draw(found: Mapping[tuple[str, ...], Group], place: str) -> None:
                 continue
             rows = 100 * np.array([[[a for a, _ in row] for row in [r["start"], *r["rounds"]]] for r in runs])
             axes.plot(rows.mean((0, 2)), color=f"C{color}", lw=1.8 if "LLPF" in name else 0.9, label=name)
-            if name in ("FedAvg", "LLPFStrategy"):
+            if name in ("FedAvg", OWN_SERVED):
                 axes.plot(rows.min((0, 2)), color=f"C{color}", lw=0.7, ls=":")
         axes.set_title(f"{key[1]} starts, {key[2]}, {key[3]} local epoch{'s' * (key[3] != '1')}", fontsize=7)
         axes.set_ylim(0, 101)

@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from provenance import stamp
-from strategies import STRATEGIES
+from strategies import LARGEST_FIRST, OWN_SERVED, STRATEGIES
 from torch import Tensor
 
-from llpf_flower import to_arrays, to_weights
+from llpf_flower import llpf_merge_mod, to_arrays, to_weights
 from llpf_flower.inprocess import InProcessGrid
 from llpf_plugin import Task, TensorData, load_task
 from llpf_plugin.geometry import Weights, clone
@@ -122,9 +122,15 @@ class Federation:
             self._looked = digest, (self.task.model(self.test.inputs).argmax(-1) == self.test.targets).double()
         return self._looked[1]
 
-    def app(self, first: int | None) -> ClientApp:
-        """The clients; ``first`` is the one whose model all others take instead of their own, None for their own."""
-        app = ClientApp()
+    def app(self, first: int | None, served: bool) -> ClientApp:
+        """The clients.
+
+        Args:
+            first: the client whose model all others take instead of their own, None for their own.
+            served: give them the mod that serves them their own model as long as it is better.
+        """
+        own = llpf_merge_mod(lambda c: self.tasks[number(c)], own=lambda c: self.starts[number(c)])
+        app = ClientApp(mods=[own] if served else [])
 
         @app.train()
         def _train(message: Message, context: Context) -> Message:
@@ -168,7 +174,7 @@ class Federation:
     def run(self, name: str) -> dict[str, Any]:
         """One strategy: by round, the accuracies that the clients see."""
         largest = max(range(self.setting.clients), key=lambda i: len(self.parts[i]))
-        app = self.app(largest if "largest" in name else None)
+        app = self.app(largest if name == LARGEST_FIRST else None, name == OWN_SERVED)
         rounds: list[list[list[float]]] = []
 
         def note(records: list[RecordDict], _: str) -> MetricRecord:

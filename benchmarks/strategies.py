@@ -14,8 +14,12 @@ STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
     "FedAdam": lambda **o: FedAdam(eta=0.01, tau=1e-3, **o),
     "LLPFStrategy": LLPFStrategy,
     "LLPFStrategy, momentum": lambda **o: LLPFStrategy(server_momentum=0.5, **o),
+    "LLPFStrategy, own served": lambda **o: LLPFStrategy(serve_own=True, **o),
 }
-"""By name. "Largest client first": all clients take the model of the one with the most examples, then FedAvg."""
+"""By name. "Largest client first": all clients take the model of the one with the most examples, then FedAvg. "Own
+served": averaging as in LLPFStrategy, each client served by its own model until the mean is as good."""
 
-INDEPENDENT_ONLY = ("FedAvg, largest client first",)
+LARGEST_FIRST, OWN_SERVED = "FedAvg, largest client first", "LLPFStrategy, own served"
+
+INDEPENDENT_ONLY = (LARGEST_FIRST, OWN_SERVED)
 """What differs only from independent starts."""

@@ -21,17 +21,19 @@ def test_federated_curves_are_run_once_and_reported(
     monkeypatch.setattr(federation, "load_task", lambda *_: tiny.mlp())
     place, figure = tmp_path / "curves.json", tmp_path / "curves.png"
     words = shlex.split("--seeds 0 --alphas 0.3 --epochs 1 --rounds 2 --clients 3 --starts independent")
-    words += ["--json", str(place), "--strategies", "FedAvg", "LLPFStrategy"]
+    words += ["--json", str(place), "--strategies", "FedAvg", "LLPFStrategy, own served"]
     federated.main(words)
     found = json.loads(place.read_text())
-    assert sorted(key.split("|")[4] for key in found) == ["FedAvg", "LLPFStrategy"]
+    assert sorted(key.split("|")[4] for key in found) == ["FedAvg", "LLPFStrategy, own served"]
     first = place.read_bytes()
     federated.main(words)
     assert place.read_bytes() == first
     federated_report.main(["--json", str(place), "--figure", str(figure)])
     assert figure.is_file()
     printed = capsys.readouterr().out
-    assert "independent, Dirichlet 0.3, 1 local epoch, 2 rounds**" in printed and "| LLPFStrategy |" in printed
+    assert (
+        "independent, Dirichlet 0.3, 1 local epoch, 2 rounds**" in printed and "| LLPFStrategy, own served |" in printed
+    )
 
 
 def test_models_that_clients_send_once_are_joined_once_and_tabled(
