@@ -51,7 +51,7 @@ def test_models_that_clients_send_once_are_joined_once_and_tabled(
     (found,) = json.loads(place.read_text())["runs"].values()
     assert 0 < found["steps"] <= 60 and found["OneShotLLPF"] > 0.6
     printed = capsys.readouterr().out
-    assert printed.count("tiny") == printed.count("IID") or "| digits/mlp, IID (1 seeds)" in printed
+    assert printed.count("| digits/mlp, IID (1 seeds)") == 2 and printed.count("digits/mlp|IID|0") == 1
 
 
 def test_the_numbers_of_the_federated_tables_by_hand() -> None:
