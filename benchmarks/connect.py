@@ -9,19 +9,26 @@ from collections.abc import Mapping, Sequence
 from pairs import options, run
 from shared import SCHEDULES
 
-from llpf_plugin import LLPF
+from llpf_plugin import LLPF, Task
+
+STAGED = "fixed, FDF stages"
 
 METHODS: Mapping[str, LLPF] = {
     "fixed, all at once": LLPF(schedule=str(SCHEDULES / "at-once.yaml")),
-    "fixed, FDF stages": LLPF(schedule=str(SCHEDULES / "stages.yaml")),
+    STAGED: LLPF(schedule=str(SCHEDULES / "stages.yaml")),
     "adaptive, all at once": LLPF(phases="all"),
     "adaptive, FDF stages": LLPF(phases="stage"),
     "adaptive, auto": LLPF(phases="auto"),
 }
 
 
+def methods(task: Task) -> Mapping[str, LLPF]:
+    """The methods that fit a task: the schedule in stages names the layers of residual networks."""
+    return {name: method for name, method in METHODS.items() if name != STAGED or "resnet" in task.name}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    run(options(__doc__, list(METHODS), arguments), lambda task: METHODS, arguments)
+    run(options(__doc__, list(METHODS), arguments), methods, arguments)
 
 
 if __name__ == "__main__":

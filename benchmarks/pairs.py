@@ -164,7 +164,7 @@ def options(doc: str | None, methods: Sequence[str], arguments: Sequence[str] | 
     parser.add_argument("--task", choices=sorted(BENCHES), default="digits/resnet")
     parser.add_argument("--pairs", type=int, help="how many (default: ten on digits, three on the others)")
     parser.add_argument("--first", type=int, default=0, help="number of the first pair")
-    parser.add_argument("--methods", nargs="+", choices=methods, default=list(methods))
+    parser.add_argument("--methods", nargs="+", choices=methods, help="default: all that fit the task")
     parser.add_argument("--budget", type=int, help="gradient steps of one search at most")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, help="write the results here after each path, and go on from it")
@@ -179,7 +179,7 @@ def measure(asked: argparse.Namespace, task: Task, bench: Bench, methods: Mappin
     done = {(r["pair"], r["method"]) for r in held["results"]}
     compute, stem = Compute(asked.device), asked.task.replace("/", "_")
     for pair in range(asked.first, asked.first + bench.pairs):
-        missing = [name for name in asked.methods if (pair, name) not in done]
+        missing = [name for name in methods if (pair, name) not in done]
         if not missing:
             continue
         a, b = (trained(task, asked.cache / f"{stem}_{seed}.pt", seed, compute) for seed in (2 * pair, 2 * pair + 1))
@@ -202,8 +202,10 @@ def run(asked: argparse.Namespace, methods: Callable[[Task], Mapping[str, LLPF]]
     bench = BENCHES[asked.task]
     bench = replace(bench, pairs=asked.pairs or bench.pairs, budget=asked.budget or bench.budget)
     task = load_task(asked.task, bench.arguments)
-    held = measure(asked, task, bench, methods(task))
-    results = [Result(**r) for r in held["results"] if r["method"] in asked.methods]
+    own = methods(task)
+    own = {name: own[name] for name in asked.methods or own}
+    held = measure(asked, task, bench, own)
+    results = [Result(**r) for r in held["results"] if r["method"] in own]
     title = f"{asked.task}, maximum to reach: {bench.max_loss:g}"
     text = "\n\n".join([title, summary(results, bench), "Every pair", each_pair(results, bench)])
     publish(text, asked.table, words, held["measured"])
