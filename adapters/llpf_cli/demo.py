@@ -15,6 +15,7 @@ FOLDER = Path("llpf-demo")
 
 
 def demo(
+    *,
     seed: Annotated[int, option("Seed of the first network; the second takes the next one [0].", group=GOAL)] = 0,
     compare: Annotated[bool, option("Compare all methods on the pair.", group=PATH, negative="")] = False,
     out: Annotated[

@@ -10,7 +10,7 @@ from llpf_plugin.methods import Method, in_words, known, method_class
 NAME = Parameter(name="NAME", help="One method: its name, file.py:Class or module:Class.")
 
 
-def methods(name: Annotated[str | None, NAME] = None) -> int:
+def methods(name: Annotated[str | None, NAME] = None, /) -> int:
     """List the methods that find a path, or show one with its settings, defaults and source."""
     from rich.console import Console
     from rich.markup import escape

@@ -23,11 +23,14 @@ MODEL = Parameter(
     name="MODEL", help="module:function, file.py:function, torchvision:NAME, timm:NAME, hf:CONFIG, a task, x.json."
 )
 ARGUMENTS = Parameter(name="key=value …", help="For the function or the task; also as -t key=value.")
-TASK_ARGS = option("The same, as other commands have it.", "-t", "--task-arg", negative="", consume_multiple=False)
+TASK_ARGS = option(
+    "The same, as other commands have it.", "-t", "--task-arg", group=INPUTS, negative="", consume_multiple=False
+)
 
 
 def order(
     model: Annotated[str, MODEL],
+    /,
     *arguments: Annotated[str, ARGUMENTS],
     task_args: Annotated[list[str], TASK_ARGS] = [],  # noqa: B006 - read only
     input: Annotated[

@@ -22,6 +22,8 @@ from llpf_cli.options import (
 
 def origin(
     model: Annotated[str, Parameter(name="A", help="A checkpoint: .pt, .safetensors, or a folder of shards.")],
+    /,
+    *,
     goal: GoalOptions = GoalOptions(),
     to: Annotated[
         str | None,

@@ -21,7 +21,7 @@ from llpf_plugin.records import Row
 from llpf_plugin.workspace import Workspace
 
 INNER = (0.1, 0.9)
-"""Where a merged model is chosen: t in this range, so that the choice is no copy of an end."""
+"""Where a merged model is chosen: t in this range, so that the choice is not a copy of an end."""
 
 TEST_SLACK = (1.1, 0.01)
 """The test loss at the end meets that of the ends if it is at most this factor times it, plus this much."""

@@ -116,7 +116,7 @@ def _score(loss: float | None, accuracy: float | None, split: str) -> tuple[str,
 def metric_rows(one: Measured) -> list[dict[str, Any]]:
     """Every metric with its definition, on training and validation data."""
     train, validation = one.metrics("train"), one.metrics("validation")
-    asked = Metric(None, "not asked for")
+    asked = Metric(None, "not requested")
     return [
         {
             "definition": definition,
@@ -154,7 +154,7 @@ def costs(one: Measured) -> list[tuple[str, str]]:
 
 
 def settings(one: Measured) -> list[tuple[str, str]]:
-    """What was asked of the search, where and with what."""
+    """The settings of the search, and where it ran."""
     run = one.run
     name, arguments = run.task
     rows = [("method", run.method), ("task", " ".join([name, *(f"{k}={v}" for k, v in arguments.items())]))]
