@@ -3,6 +3,20 @@
 Each message says what was wrong, where (the file, the tensor, the option) and what to do about it.
 """
 
+__all__ = [
+    "CheckpointError",
+    "InterruptedRun",
+    "LLPFError",
+    "MetricError",
+    "MismatchError",
+    "OrderError",
+    "RunError",
+    "ScheduleError",
+    "SpecificationError",
+    "TaskError",
+    "UsageError",
+]
+
 
 class LLPFError(ValueError):
     """Base class of all errors meant for the user; the command line turns it into one message and an exit code."""
@@ -44,5 +58,5 @@ class MetricError(LLPFError):
     """A metric is undefined for a task or a path; the message says why."""
 
 
-class InterruptedRun(LLPFError):  # noqa: N818 - an interruption by the user is no error of the run
+class InterruptedRun(LLPFError):  # noqa: N818 - an interruption by the user is not an error
     """The user stopped a run; everything up to its last knot is on disk."""

@@ -9,6 +9,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
+__all__ = [
+    "DOWN",
+    "JOIN",
+    "ORIGIN",
+    "UP",
+    "Cost",
+    "Knot",
+    "LegCost",
+    "Outcome",
+    "Record",
+    "Row",
+    "Tick",
+    "leg_of",
+]
+
 DOWN, JOIN, UP = "A → A′", "A′ → B′", "B′ → B"
 """Names of the legs of a path across variance spheres, in its order."""
 

@@ -12,7 +12,7 @@ import yaml
 
 from llpf_cli.parsing import Options
 from llpf_plugin.errors import InterruptedRun, UsageError
-from llpf_plugin.tasks.specification import nearest, parse_value
+from llpf_plugin.tasks import nearest, parse_value
 
 REPEATED = {"task_args": "-t", "method_args": "-m"}
 """Entries that are mappings in the file, and ``key=value`` options on the command line."""

@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError
 from llpf_cli.config import with_config
 from llpf_cli.earlier import rewritten
 from llpf_cli.parsing import Options
-from llpf_cli.texts import EXIT_CODES, HELP, epilogue, said
+from llpf_cli.texts import EXIT_CODES, HELP, SYNOPSIS, epilogue, said
 from llpf_plugin.errors import InterruptedRun, LLPFError, UsageError
 
 DONE, ERROR, USAGE, NOT_REACHED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -28,8 +28,9 @@ app = App(
 )  # fmt: skip
 for _place, _name in enumerate(HELP):
     app.command(
-        f"llpf_cli.{_name}:{_name}", name=_name, help=HELP[_name], help_epilogue=epilogue(_name), sort_key=_place
-    )
+        f"llpf_cli.{_name}:{_name}", name=_name, usage=f"Usage: llpf {_name} {SYNOPSIS[_name]}", help=HELP[_name],
+        help_epilogue=epilogue(_name), sort_key=_place,
+    )  # fmt: skip
 
 
 def options_of(command: str) -> Options:

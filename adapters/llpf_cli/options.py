@@ -10,7 +10,7 @@ from cyclopts import Group, Parameter
 
 from llpf_plugin.errors import LLPFError, SpecificationError, UsageError
 from llpf_plugin.methods import Method, known, make_method
-from llpf_plugin.tasks.specification import parse_arguments
+from llpf_plugin.tasks import parse_arguments
 
 GOAL, PATH, OUTPUT, COMPUTE = (
     Group(name, sort_key=place) for place, name in enumerate(("Goal and budget", "Path", "Output", "Compute"), start=1)

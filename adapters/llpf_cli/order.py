@@ -9,7 +9,7 @@ from cyclopts import Group, Parameter
 
 from llpf_cli.options import option, pairs
 from llpf_plugin.errors import OrderError, RunError, UsageError
-from llpf_plugin.tasks.specification import find
+from llpf_plugin.tasks import find
 
 INPUTS, SHOWN = Group("Inputs", sort_key=1), Group("Output", sort_key=2)
 
@@ -23,7 +23,9 @@ MODEL = Parameter(
     name="MODEL", help="module:function, file.py:function, torchvision:NAME, timm:NAME, hf:CONFIG, a task, x.json."
 )
 ARGUMENTS = Parameter(name="key=value …", help="For the function or the task; also as -t key=value.")
-TASK_ARGS = option("The same, as other commands have it.", "-t", "--task-arg", negative="", consume_multiple=False)
+TASK_ARGS = option(
+    "The same, as other commands have it.", "-t", "--task-arg", group=INPUTS, negative="", consume_multiple=False
+)
 
 
 def order(

@@ -5,7 +5,7 @@ import re
 EXIT_CODES = "Exit codes: 0 connected or done, 1 error, 2 wrong usage, 3 goal not reached, 130 Ctrl-C."
 
 HELP = {
-    "merge": """Connect two or more trained networks by paths of low training loss, and merge them along these.
+    "merge": """Connect two or more trained networks by paths of low training loss, and merge them along these paths.
 
 A checkpoint contains neither the architecture nor the data; you supply both as a *task*. The result is the merged model
 in the format of A, the path, one picture, and a verdict by the paper's three criteria. More than two models are merged
@@ -30,6 +30,16 @@ The page needs no network. Undefined metrics show the reason instead.""",
 Nothing is downloaded. It prints the command that connects the two, then runs it.""",
 }
 """By command; the first line is its summary."""
+
+SYNOPSIS = {
+    "merge": "A B [C …] --task TASK [OPTIONS]",
+    "compare": "A B --task TASK [OPTIONS]",
+    "origin": "A --task TASK [OPTIONS]",
+    "order": "MODEL [key=value …] [OPTIONS]",
+    "report": "RUN … [OPTIONS]",
+    "methods": "[NAME]",
+    "demo": "[OPTIONS]",
+}
 
 EXAMPLES = {
     "merge": """

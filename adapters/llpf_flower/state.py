@@ -15,7 +15,7 @@ from torch import Tensor
 from llpf_flower.arrays import sound, to_arrays, to_weights, view
 from llpf_plugin.errors import CheckpointError, MismatchError, RunError
 from llpf_plugin.files import atomic_write
-from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.geometry import Weights
 
 LIMIT = 32_000_000
 """Bytes up to which a model is kept in the context.
@@ -146,7 +146,7 @@ class Store:
                 weights = {} if header else {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - no mapping
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise CheckpointError(
-                f"{self.file} is no client's model or is damaged ({error}): remove it, or name another state-dir"
+                f"{self.file} is not a client's model or is damaged ({error}): remove it, or name another state-dir"
             ) from error
         if values["run"] == self.context.run_id and values["node"] != self.context.node_id:
             raise RunError(

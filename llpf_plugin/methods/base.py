@@ -177,7 +177,8 @@ class Method:
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            _check(f"{self.name}: {f.name}", getattr(self, f.name), str(f.type), f.metadata)
+            hint = f.type.__name__ if isinstance(f.type, type) else str(f.type)
+            _check(f"{self.name}: {f.name}", getattr(self, f.name), hint, f.metadata)
 
 
 def setting(default: Any, help: str = "", *, within: str = "", choices: Sequence[str] = ()) -> Any:
