@@ -31,6 +31,16 @@ def convs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture
+def pageless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports are measured and their numbers written, without the page, which takes a second to draw."""
+
+    def nothing(measured: object, page: Path, *_: object, **__: object) -> tuple[Path, list[Path]]:
+        return page, []
+
+    monkeypatch.setattr("llpf_plugin.report.write_report", nothing)
+
+
+@pytest.fixture
 def asked(mlps: list[Path]) -> list[object]:
     """The words that ask for a short merge of two networks, which connects; ``-o`` is still to be said."""
     return [*mlps[:2], "--task", MLP, "--max-loss", 0.2, "--points", 1, "--device", "cpu", "--no-report"]

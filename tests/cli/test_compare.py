@@ -46,9 +46,14 @@ def test_one_report_has_them_all(done: tuple[list[object], Path, Result]) -> Non
     page = (out / "report.html").read_text()
     assert page.count('<section id="run') == len(METHODS) and "What it cost, and what it reached" in page
     assert not (out / "llpf" / "report.html").exists()
-    again = report(out, "--metrics", "none", "--figures", "none", "-o", out.parent / "again")
+
+
+@pytest.mark.usefixtures("pageless")
+def test_they_are_runs_that_can_be_reported(done: tuple[list[object], Path, Result], tmp_path: Path) -> None:
+    _, out, _ = done
+    again = report(out, "--metrics", "none", "--figures", "none", "-o", tmp_path)
     assert again.code == 3, "finetune does not connect"
-    assert {r["name"] for r in read(out.parent / "again", "report")["runs"]} == set(METHODS)
+    assert {r["name"] for r in read(tmp_path, "report")["runs"]} == set(METHODS)
 
 
 def test_it_is_resumed_and_measured_again(done: tuple[list[object], Path, Result]) -> None:

@@ -154,6 +154,7 @@ def test_every_command_is_in_both_tables() -> None:
     assert set(ERRORS) == set(HELP) and set(WRONG) == {"", *HELP}
 
 
+@pytest.mark.usefixtures("pageless")
 def test_a_goal_out_of_reach_exits_3(asked: list[object], here: Path) -> None:
     result = llpf("merge", *asked, "--budget", 1, "-o", "run")
     assert result.code == 3 and "not connected" in result.out and result.err == "", result.text

@@ -37,7 +37,7 @@ def test_three_models_become_one_with_one_report(mlps: list[Path], tmp_path: Pat
     before = bits(out)
     refused(joined(mlps, out, "--max-loss", 0.3), "merge", "add --resume")
     (out / "1-3" / "quality.json").unlink()
-    again = joined(mlps, out, "--max-loss", 0.3, "--resume")
+    again = joined(mlps, out, "--max-loss", 0.3, "--resume", "--no-report")
     assert again.code == 0 and bits(out) == before, again.text
 
     shown = report(out, "--metrics", "none", "--figures", "none")

@@ -100,6 +100,7 @@ def test_a_method_of_the_users_is_shown(spec: str, mine: Path) -> None:
     assert f"--method {spec} -m " in result.out
 
 
+@pytest.mark.usefixtures("pageless")
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_method_of_the_users_is_used_resumed_and_reported(spec: str, mine: Path, asked: list[object]) -> None:
     line = [*asked, "--method", spec, "-m", "bend=0.25", "-m", "steps=20", "-o", "run"]

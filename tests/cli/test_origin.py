@@ -40,6 +40,7 @@ def test_a_walk_to_a_part_of_the_variance(pair: list[Path], tmp_path: Path) -> N
     assert document["info"]["a"] == str(pair[0]) and document["info"]["b"] == "origin"
 
 
+@pytest.mark.usefixtures("pageless")
 def test_a_report_says_what_the_walk_said(pair: list[Path], tmp_path: Path) -> None:
     assert origin(pair[0], "--to", 0.5, "--no-report", "-o", tmp_path / "run").code == 0
     again = report(tmp_path / "run", "--figures", "none", "--metrics", "none", "--device", "cpu")

@@ -84,6 +84,7 @@ def test_some_metrics_alone(run: Path) -> None:
     assert one["plane"] is None and not (run / "figures").exists()
 
 
+@pytest.mark.usefixtures("pageless")
 def test_points_and_sample_are_the_runs_own_or_those_that_are_given(run: Path) -> None:
     knots = len(read(run, "path")["knots"])
     assert report(run, *MEASURED).code == 0
@@ -109,6 +110,7 @@ def test_the_page_needs_nothing_from_elsewhere(made: Path) -> None:
     assert identifiers and len(identifiers) == len(set(identifiers))
 
 
+@pytest.mark.usefixtures("pageless")
 def test_json_for_machines(made: Path, tmp_path: Path) -> None:
     result = report(made, "--json", *MEASURED, "-o", tmp_path / "out")
     assert result.code == 0, result.text
@@ -136,11 +138,12 @@ def test_runs_are_compared(made: Path, tmp_path: Path) -> None:
     assert [r["method"] for r in read(out, "report")["runs"]] == ["llpf", "bezier"]
 
 
+@pytest.mark.usefixtures("pageless")
 def test_several_runs_go_to_a_folder_of_their_own(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(made, tmp_path / "two")
     monkeypatch.chdir(tmp_path)
     assert report(made, "two", *MEASURED).code == 0
-    assert Path("llpf-report/report.html").is_file() and not Path("two/report.json").exists()
+    assert Path("llpf-report/report.json").is_file() and not Path("two/report.json").exists()
 
 
 def test_several_runs_of_a_method_are_summed_up(made: Path, tmp_path: Path) -> None:
@@ -212,6 +215,7 @@ def test_a_run_edited_by_hand_beyond_reading(run: Path, file: str, change: Calla
     refused(report(run), "report", "edited")
 
 
+@pytest.mark.usefixtures("pageless")
 def test_an_aligned_run_was_not_edited(asked_conv: list[object], tmp_path: Path) -> None:
     result = merge(*asked_conv, "--align", "always", "--method", "linear", "-o", tmp_path / "run")
     assert result.code in (0, 3), result.text
@@ -228,6 +232,7 @@ def test_a_run_edited_by_hand_says_so_on_the_page(run: Path) -> None:
     assert note in result.out and "Notes" in (run / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("pageless")
 def test_a_task_that_has_moved(run: Path, tmp_path: Path) -> None:
     edit(run / "run.json", lambda d: d["asked"].update(task="gone.py:task"))
     refused(report(run), "report", "gone.py", "--task", str(run))
@@ -235,6 +240,7 @@ def test_a_task_that_has_moved(run: Path, tmp_path: Path) -> None:
     assert report(run, *MEASURED, "--task", f"{tiny.__file__}:conv").code == 0
 
 
+@pytest.mark.usefixtures("pageless")
 def test_a_task_with_arguments_is_built_again_with_them(mlps: list[Path], tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from helpers import tiny\n\ndef task(count):\n    assert count == 2\n    return tiny.mlp()\n"
