@@ -203,4 +203,4 @@ def test_a_factory_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
 @fails("the task's exit code is the command's, and nothing is said")
 def test_a_task_that_exits_is_an_error(tmp_path: Path, name: str) -> None:
     result = command(name, tmp_path)
-    assert result.code == 1 and result.err.startswith("llpf-merge: "), result
+    assert result.code == 1 and result.err.startswith("llpf merge: "), result
