@@ -171,7 +171,7 @@ def result(row: Mapping[str, Any]) -> Result:
 
 
 def pairs(asked: argparse.Namespace) -> tuple[str, list[str]]:
-    """Tables and stamps of pairs of different weight decay, after the same-sphere pairs that their goal is taken from."""
+    """Tables and stamps of pairs of different weight decay, and of the same-sphere pairs that give their goal."""
     bench = BENCHES[asked.task]
     task = load_task(asked.task, bench.arguments)
     if asked.budget:
