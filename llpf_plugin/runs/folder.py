@@ -134,9 +134,10 @@ class RunFolder(Callback):
         """
         document = read_document(self.folder)
         if document["version"] != VERSION:
+            writer = document.get("written_by", "llpf-plugin 0.1")
             raise RunError(
-                f"{self.folder} was written by {document.get('written_by', 'llpf-plugin 0.1')}, whose runs this version "
-                "can report but not resume: start again in another folder (-o)"
+                f"{self.folder} was written by {writer}, whose runs this version can report but not resume: "
+                "start again in another folder (-o)"
             )
         now = Asked.from_json(json.loads(json.dumps(plain(asked.to_json()))))
         if differ := differences(read_asked(self.folder), now):

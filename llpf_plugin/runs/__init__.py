@@ -1,0 +1,30 @@
+"""A run on disk: its folder, what it holds, and how it is read again."""
+
+from llpf_plugin.runs.asked import Asked
+from llpf_plugin.runs.folder import KnotFolder, RunFolder, check_folders
+from llpf_plugin.runs.read import read_asked, read_path
+from llpf_plugin.runs.stored import StoredRun, check_comparable, name_runs, open_run
+from llpf_plugin.runs.tree import Join, Node, balanced, open_tree, save_tree
+from llpf_plugin.runs.verdict import MergedModel, Verdict, read_verdict, write_verdict
+
+__all__ = [
+    "Asked",
+    "Join",
+    "KnotFolder",
+    "MergedModel",
+    "Node",
+    "RunFolder",
+    "StoredRun",
+    "Verdict",
+    "balanced",
+    "check_comparable",
+    "check_folders",
+    "name_runs",
+    "open_run",
+    "open_tree",
+    "read_asked",
+    "read_path",
+    "read_verdict",
+    "save_tree",
+    "write_verdict",
+]

@@ -1,0 +1,104 @@
+"""``quality.json``: the verdict of a run, every measured point, and the scores of the merged model."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llpf_plugin.errors import RunError
+from llpf_plugin.evaluation.point import Score
+from llpf_plugin.files import plain, write_json
+from llpf_plugin.quality.legs import leg_summaries
+from llpf_plugin.quality.verdict import Picked, Quality
+from llpf_plugin.records import Record
+
+FILE = "quality.json"
+
+
+@dataclass(frozen=True)
+class MergedModel(Record):
+    """The merged model of a run.
+
+    Attributes:
+        file: its name in the run's folder.
+        t: its position on the path.
+        scores: by split, None where the task has no such data.
+    """
+
+    file: str
+    t: float
+    scores: Mapping[str, Score | None] = field(default_factory=dict)
+
+    @property
+    def judged_on(self) -> str:
+        """The split that speaks for it: test, validation or training data, the first there is."""
+        return next((s for s in ("test", "validation", "train") if self.scores.get(s)), "train")
+
+
+@dataclass(frozen=True)
+class Verdict(Record):
+    """What a run's ``quality.json`` says; numbers that were not finite are infinite.
+
+    Attributes:
+        connected: whether the pair is.
+        maximum: the highest training loss of all measured points.
+        integral: the mean training loss over the path.
+        sample: training examples of every measurement, None for all.
+        merged: the merged model, None where the file does not say.
+    """
+
+    connected: bool
+    maximum: float
+    integral: float
+    sample: int | None = None
+    merged: MergedModel | None = None
+
+
+def write_verdict(folder: Path, quality: Quality, picked: Picked, merged: Path) -> None:
+    """Write the verdict of a run and of the model that was picked from its path.
+
+    Raises:
+        RunError: the disk is full, or the folder cannot be written.
+    """
+    legs = [leg.to_json() for leg in leg_summaries(quality.path, quality.rows)]
+    document = {
+        **quality.summary(),
+        **({"legs": legs} if legs else {}),
+        "merged": MergedModel(merged.name, picked.t, picked.scores).to_json(),
+        "points": [row.to_json() for row in quality.rows],
+    }
+    write_json(folder / FILE, plain(document))
+
+
+def read_verdict(folder: Path) -> Verdict:
+    """The verdict of a finished run, of any version.
+
+    Raises:
+        RunError: there is none, or it was edited or damaged.
+    """
+    try:
+        document = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        metrics = document["metrics"]["train"]
+        maximum, integral = (_number(metrics[name]["value"]) for name in ("dense_maximum", "integral"))
+        return Verdict(bool(document["connected"]), maximum, integral, document.get("sample"), _merged(document))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        words = f"{type(error).__name__}: {error}"
+        raise RunError(f"{folder / FILE} cannot be read ({words}): it was edited or damaged") from error
+
+
+def _merged(document: Mapping[str, Any]) -> MergedModel | None:
+    merged = document.get("merged")
+    if not merged:
+        return None
+    scores = {
+        split: None if score is None else Score(_number(score["loss"]), score["accuracy"])
+        for split, score in merged.get("scores", {}).items()
+    }
+    return MergedModel(str(merged.get("file", "")), float(merged["t"]), scores)
+
+
+def _number(value: Any) -> float:
+    """What a file says; null is not finite."""
+    return math.inf if value is None else float(value)
