@@ -10,7 +10,7 @@ from llpf_plugin import Path, Task, TensorData, measure
 from llpf_plugin.evaluation.along_path import linear_losses, measure_point, measure_segment
 from llpf_plugin.geometry.weights import Weights, coordinates, layers_of, select
 from llpf_plugin.quality import Quality
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 
 def data(*examples: tuple[float, float, float]) -> TensorData:
@@ -84,7 +84,7 @@ def test_a_knot_is_measured_once() -> None:
 
 def test_a_sample_is_of_training_data_only() -> None:
     task = plane(train=data((1, 0, 0), (1, 0, 9)), validation=data((1, 0, 0), (1, 0, 9)))
-    row = measure_point(Gradient(task), corner().knots[1], sample=1, test=True)
+    row = measure_point(Workspace(task), corner().knots[1], sample=1, test=True)
     assert row["train"] == pytest.approx(9) and row["validation"] == pytest.approx((9 + 36) / 2)
 
 
@@ -236,9 +236,9 @@ def test_measuring_twice_gives_the_same_bits() -> None:
 
 def test_a_segment_and_the_line_agree() -> None:
     task, path, _ = line("mlp")
-    gradient = Gradient(task)
-    segment = measure_segment(gradient, path.knots[0], path.knots[1], points=6, sample=None)
-    assert linear_losses(gradient, path.start, path.end, points=6, sample=None) == [row["train"] for row in segment]
+    workspace = Workspace(task)
+    segment = measure_segment(workspace, path.knots[0], path.knots[1], points=6, sample=None)
+    assert linear_losses(workspace, path.start, path.end, points=6, sample=None) == [row["train"] for row in segment]
 
 
 def test_progress_is_told(mlp: Task) -> None:

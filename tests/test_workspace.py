@@ -5,13 +5,13 @@ from helpers import tiny
 
 from llpf_plugin import Compute, Task
 from llpf_plugin.errors import TaskError
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 
 def test_loss_and_gradient_are_those_of_plain_torch(mlp: Task) -> None:
-    gradient = Gradient(mlp, seed=5)
-    loss = gradient.loss()
-    gradient.backward(loss)
+    workspace = Workspace(mlp, seed=5)
+    loss = workspace.loss()
+    workspace.backward(loss)
     inputs, targets = mlp.train.batch(32, 5, 0)
     parameters = list(mlp.model.parameters())
     expected = F.cross_entropy(mlp.model(inputs), targets)
@@ -21,29 +21,29 @@ def test_loss_and_gradient_are_those_of_plain_torch(mlp: Task) -> None:
 
 
 def test_gradients_do_not_add_up(mlp: Task) -> None:
-    gradient = Gradient(mlp)
-    gradient.backward(gradient.loss())
-    gradient.steps = 0
+    workspace = Workspace(mlp)
+    workspace.backward(workspace.loss())
+    workspace.steps = 0
     first = next(mlp.model.parameters()).grad.clone()
-    gradient.backward(gradient.loss())
+    workspace.backward(workspace.loss())
     assert torch.equal(next(mlp.model.parameters()).grad, first)
 
 
 def test_every_loss_counts_as_a_step_and_takes_the_next_batch(mlp: Task) -> None:
-    gradient = Gradient(mlp)
-    losses = [float(gradient.loss().detach()) for _ in range(4)]
-    assert gradient.steps == 4 and len(set(losses)) == 4
-    gradient.steps = 2
-    assert float(gradient.loss().detach()) == losses[2]
+    workspace = Workspace(mlp)
+    losses = [float(workspace.loss().detach()) for _ in range(4)]
+    assert workspace.steps == 4 and len(set(losses)) == 4
+    workspace.steps = 2
+    assert float(workspace.loss().detach()) == losses[2]
 
 
 def test_dropout_is_a_function_of_seed_and_step() -> None:
     def losses(seed: int, disturb: int) -> list[float]:
         task = tiny.conv()
         task.model.load_state_dict(tiny.pair("conv")[0])
-        gradient = Gradient(task, seed=seed)
+        workspace = Workspace(task, seed=seed)
         torch.manual_seed(disturb)
-        return [float(gradient.loss().detach()) for _ in range(3)]
+        return [float(workspace.loss().detach()) for _ in range(3)]
 
     assert losses(0, disturb=1) == losses(0, disturb=2)
     assert losses(0, disturb=1) != losses(1, disturb=1)
@@ -51,40 +51,40 @@ def test_dropout_is_a_function_of_seed_and_step() -> None:
 
 def test_the_model_is_in_train_mode_for_a_loss(conv: Task) -> None:
     conv.model.eval()
-    Gradient(conv).loss()
+    Workspace(conv).loss()
     assert conv.model.training and conv.model.dropout.training
 
 
 def test_what_remains_of_the_budget(mlp: Task) -> None:
-    gradient = Gradient(mlp)
-    assert gradient.remaining is None
-    gradient.budget = 2
+    workspace = Workspace(mlp)
+    assert workspace.remaining is None
+    workspace.budget = 2
     seen = []
     for _ in range(3):
-        gradient.loss()
-        seen.append(gradient.remaining)
+        workspace.loss()
+        seen.append(workspace.remaining)
     assert seen == [1, 0, 0]
 
 
 def test_batch_size_is_the_tasks_unless_given(mlp: Task) -> None:
-    assert Gradient(mlp).batch_size == 32
-    assert Gradient(mlp, batch_size=7).batch_size == 7
+    assert Workspace(mlp).batch_size == 32
+    assert Workspace(mlp, batch_size=7).batch_size == 7
 
 
 def test_low_precision_computes_low_and_keeps_float32_masters(mlp: Task) -> None:
     seen = []
     mlp.model[0].register_forward_hook(lambda module, args, out: seen.append(out.dtype))
-    gradient = Gradient(mlp, Compute("cpu", precision="bfloat16"))
-    loss = gradient.loss()
-    gradient.backward(loss)
+    workspace = Workspace(mlp, Compute("cpu", precision="bfloat16"))
+    loss = workspace.loss()
+    workspace.backward(loss)
     assert seen == [torch.bfloat16]
     assert loss.dtype == torch.float32
     assert all(p.dtype == p.grad.dtype == torch.float32 for p in mlp.model.parameters())
 
 
 def test_channels_last_gives_the_same_loss(conv: Task) -> None:
-    plain = float(Gradient(conv).loss().detach())
-    laid_out = Gradient(conv, Compute("cpu", channels_last=True))
+    plain = float(Workspace(conv).loss().detach())
+    laid_out = Workspace(conv, Compute("cpu", channels_last=True))
     assert conv.model.conv2.weight.is_contiguous(memory_format=torch.channels_last)
     assert float(laid_out.loss().detach()) == pytest.approx(plain, rel=1e-5)
 
@@ -92,8 +92,8 @@ def test_channels_last_gives_the_same_loss(conv: Task) -> None:
 @pytest.mark.parametrize("device", ["cuda:99", "no-such-device"])
 def test_a_device_that_is_not_there_is_named(mlp: Task, device: str) -> None:
     with pytest.raises(TaskError, match=f"'{device}' cannot be used here"):
-        Gradient(mlp, Compute(device))
+        Workspace(mlp, Compute(device))
 
 
 def test_auto_is_a_device_that_works(mlp: Task) -> None:
-    assert torch.isfinite(Gradient(mlp, Compute("auto")).loss())
+    assert torch.isfinite(Workspace(mlp, Compute("auto")).loss())

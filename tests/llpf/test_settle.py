@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from llpf_plugin import Task, TensorData
 from llpf_plugin.llpf.settle import SettleRule, settle
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 
-def told(losses: Sequence[float]) -> tuple[Gradient, torch.optim.SGD]:
-    """A task whose mini-batch losses are the given numbers, and whose gradient is always 1."""
+def told(losses: Sequence[float]) -> tuple[Workspace, torch.optim.SGD]:
+    """A task whose mini-batch losses are the given numbers, and whose workspace is always 1."""
     model = nn.Linear(1, 1, bias=False)
     model.weight.data.zero_()
     calls = iter(losses)
@@ -20,7 +20,7 @@ def told(losses: Sequence[float]) -> tuple[Gradient, torch.optim.SGD]:
         return model.weight.sum() - model.weight.sum().detach() + next(calls)
 
     task = Task(model, TensorData(torch.zeros(8, 1), torch.zeros(8)), objective=objective)
-    return Gradient(task, batch_size=4), torch.optim.SGD(model.parameters(), lr=1.0)
+    return Workspace(task, batch_size=4), torch.optim.SGD(model.parameters(), lr=1.0)
 
 
 @pytest.mark.parametrize(
@@ -37,68 +37,68 @@ def told(losses: Sequence[float]) -> tuple[Gradient, torch.optim.SGD]:
     ],
 )
 def test_when_settling_ends(losses: list[float], rule: SettleRule, steps: int, mean: float, low: bool) -> None:
-    gradient, optimizer = told(losses)
-    settled = settle(gradient, optimizer, rule)
+    workspace, optimizer = told(losses)
+    settled = settle(workspace, optimizer, rule)
     assert (settled.steps, settled.mean, settled.low) == (steps, pytest.approx(mean), low)
     assert settled.first == pytest.approx(losses[0]) and not settled.over_barrier
-    assert gradient.steps == steps
-    assert gradient.model.weight.item() == -steps  # one optimizer step each
+    assert workspace.steps == steps
+    assert workspace.model.weight.item() == -steps  # one optimizer step each
 
 
 def test_over_the_barrier_no_step_is_taken() -> None:
-    gradient, optimizer = told([3.0, 0.0])
-    settled = settle(gradient, optimizer, SettleRule(0.5), barrier=2.0)
-    assert settled.over_barrier and settled.steps == gradient.steps == 1 and settled.first == 3.0
-    assert gradient.model.weight.item() == 0
+    workspace, optimizer = told([3.0, 0.0])
+    settled = settle(workspace, optimizer, SettleRule(0.5), barrier=2.0)
+    assert settled.over_barrier and settled.steps == workspace.steps == 1 and settled.first == 3.0
+    assert workspace.model.weight.item() == 0
 
 
 @pytest.mark.parametrize("first", [1.9, 2.0])
 def test_at_the_barrier_settling_goes_on(first: float) -> None:
-    gradient, optimizer = told([first, 0.0, 0.0])
-    assert not settle(gradient, optimizer, SettleRule(0.5), barrier=2.0).over_barrier
+    workspace, optimizer = told([first, 0.0, 0.0])
+    assert not settle(workspace, optimizer, SettleRule(0.5), barrier=2.0).over_barrier
 
 
 def test_after_the_first_loss_the_barrier_only_tells_a_runaway() -> None:
-    gradient, optimizer = told([1.9, 2.1, 2.0, 0.0, 0.0])
-    settled = settle(gradient, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0)
+    workspace, optimizer = told([1.9, 2.1, 2.0, 0.0, 0.0])
+    settled = settle(workspace, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0)
     assert settled.stood and settled.low and settled.steps == 4
 
 
 def test_a_loss_that_grows_past_barrier_and_twice_its_first_has_run_away() -> None:
-    gradient, optimizer = told([1.0, 1.5, 2.1, 0.0, 0.0])
-    settled = settle(gradient, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0)
+    workspace, optimizer = told([1.0, 1.5, 2.1, 0.0, 0.0])
+    settled = settle(workspace, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0)
     assert settled.runaway and not settled.stood and not settled.low and settled.steps == 3
 
 
 def test_rest_settles_from_over_the_barrier_and_still_tells_a_runaway() -> None:
-    gradient, optimizer = told([3.0, 5.9, 0.0])
-    assert settle(gradient, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0, rest=True).low
-    gradient, optimizer = told([3.0, 6.1, 0.0])
-    assert settle(gradient, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0, rest=True).runaway
+    workspace, optimizer = told([3.0, 5.9, 0.0])
+    assert settle(workspace, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0, rest=True).low
+    workspace, optimizer = told([3.0, 6.1, 0.0])
+    assert settle(workspace, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0, rest=True).runaway
 
 
 def test_nan_is_over_every_barrier() -> None:
-    gradient, optimizer = told([math.nan])
-    settled = settle(gradient, optimizer, SettleRule(0.5), barrier=1e9)
+    workspace, optimizer = told([math.nan])
+    settled = settle(workspace, optimizer, SettleRule(0.5), barrier=1e9)
     assert settled.over_barrier and math.isnan(settled.mean) and not settled.low
 
 
 def test_nan_ends_settling_at_once() -> None:
-    gradient, optimizer = told([1.0, 1.0, math.nan, 0.0, 0.0])
-    settled = settle(gradient, optimizer, SettleRule(0.5, min_steps=2))
+    workspace, optimizer = told([1.0, 1.0, math.nan, 0.0, 0.0])
+    settled = settle(workspace, optimizer, SettleRule(0.5, min_steps=2))
     assert settled.steps == 3 and math.isnan(settled.mean) and settled.runaway and not settled.low
 
 
 def test_the_budget_is_a_limit() -> None:
-    gradient, optimizer = told([1.0] * 9)
-    gradient.budget = 4
-    assert settle(gradient, optimizer, SettleRule(0.5, max_steps=9)).steps == 4
-    assert settle(gradient, optimizer, SettleRule(0.5, max_steps=9)).steps == 0
-    assert gradient.steps == 4
+    workspace, optimizer = told([1.0] * 9)
+    workspace.budget = 4
+    assert settle(workspace, optimizer, SettleRule(0.5, max_steps=9)).steps == 4
+    assert settle(workspace, optimizer, SettleRule(0.5, max_steps=9)).steps == 0
+    assert workspace.steps == 4
 
 
 def test_settling_without_momentum_is_plain_sgd(mlp: Task) -> None:
-    gradient = Gradient(mlp, seed=1)
+    workspace = Workspace(mlp, seed=1)
     parameters = dict(mlp.model.named_parameters())
     by_hand = {k: p.detach().clone() for k, p in parameters.items()}
     for step in range(3):
@@ -107,5 +107,5 @@ def test_settling_without_momentum_is_plain_sgd(mlp: Task) -> None:
         loss = nn.functional.cross_entropy(torch.func.functional_call(mlp.model, held, (inputs,)), targets)
         slopes = torch.autograd.grad(loss, list(held.values()))
         by_hand = {k: (p - 0.1 * g).detach() for (k, p), g in zip(held.items(), slopes, strict=True)}
-    settle(gradient, torch.optim.SGD(parameters.values(), lr=0.1), SettleRule(-1.0, 3, 3))
+    settle(workspace, torch.optim.SGD(parameters.values(), lr=0.1), SettleRule(-1.0, 3, 3))
     assert all(torch.allclose(parameters[k], p, rtol=1e-5, atol=1e-7) for k, p in by_hand.items())

@@ -24,7 +24,7 @@ from llpf_plugin.quality import (
     trace_layers,
 )
 from llpf_plugin.quality.metrics import turning_angle
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 
 def straight(*points: tuple[float, float]) -> Path:
@@ -153,11 +153,11 @@ def test_layer_barriers() -> None:
     train = TensorData(torch.ones(1, 1), torch.ones(1))
     task = Task(TwoLayers(), train, objective=lambda m, b: (m(b[0])[:, 0] - b[1]).square().mean())
     a, b = point(1, 1), point(-1, -1)
-    found = layer_barriers(Gradient(task), a, b, layers_of(list(a)), points=4)
+    found = layer_barriers(Workspace(task), a, b, layers_of(list(a)), points=4)
     assert [x.layer for x in found] == ["u", "v"]
     assert [(x.at_a, x.at_b) for x in found] == [pytest.approx((4, 4))] * 2
     b = point(3, 1)  # loss 4; u from 1 to 3 at A is the whole way: (u − 1)² under the chord 4t
-    found = layer_barriers(Gradient(task), a, b, layers_of(list(a)), points=4)
+    found = layer_barriers(Workspace(task), a, b, layers_of(list(a)), points=4)
     assert found[0].at_a == pytest.approx(0)
     assert found[1].at_b == pytest.approx(4)  # v stands still, at B: 4 − 4t, highest at t = 0
 
@@ -204,14 +204,14 @@ def test_sharpness_of_a_bowl() -> None:
     train = data((1, 0, 0), (0, 1, 0))
     task = plane(lambda model, batch: 2 * squares(model, batch), train=train)
     weights = {"weight": torch.tensor([[3.0, 4.0]])}
-    found = sharpness(Gradient(task), weights, radii=(0.0, 0.1, 0.2), directions=4)
+    found = sharpness(Workspace(task), weights, radii=(0.0, 0.1, 0.2), directions=4)
     assert found.losses.shape == (3, 4)
     assert found.losses[0] == pytest.approx(25)
     cosines = (found.losses[1] - 25 - 0.25) / 5
     assert (np.abs(cosines) <= 1 + 1e-6).all() and len(set(cosines.round(6))) == 4
     assert found.losses[2] == pytest.approx(25 + 10 * cosines + 1, rel=1e-5)
     assert found.mean == pytest.approx(found.losses.mean(1))
-    again = sharpness(Gradient(task), weights, radii=(0.0, 0.1, 0.2), directions=4)
+    again = sharpness(Workspace(task), weights, radii=(0.0, 0.1, 0.2), directions=4)
     assert (again.losses == found.losses).all()
 
 
@@ -223,7 +223,7 @@ def test_relative_flatness_of_least_squares() -> None:
         return 0.5 * (model(batch[0]) - batch[1]).square().sum(1).mean()
 
     task = Task(nn.Linear(2, 2, bias=False), TensorData(x, y), objective=half_squares)
-    found = relative_flatness(Gradient(task), matrix((1, 2), (0, 3)))
+    found = relative_flatness(Workspace(task), matrix((1, 2), (0, 3)))
     assert found.value == pytest.approx(14 * (5 + 1) / 2)
 
 
@@ -236,7 +236,7 @@ def test_relative_flatness_of_cross_entropy_is_the_published_closed_form() -> No
     closed = (x.square().sum(1) * (p @ gram.diag() - ((p @ gram) * p).sum(1))).mean()
     hessian = torch.func.hessian(lambda v: nn.functional.cross_entropy(x @ v.T, y))(weight)
     blocks = torch.einsum("sjtj->st", hessian)
-    found = relative_flatness(Gradient(task), w)
+    found = relative_flatness(Workspace(task), w)
     assert found.value == pytest.approx(float(closed), rel=1e-5)
     assert found.value == pytest.approx(float((gram * blocks).sum()), rel=1e-5)
 
@@ -244,7 +244,7 @@ def test_relative_flatness_of_cross_entropy_is_the_published_closed_form() -> No
 def test_relative_flatness_needs_a_linear_last_layer() -> None:
     task = Task(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), classes().train)
     weights = {k: t.detach() for k, t in task.model.named_parameters()}
-    assert "linear layer" in relative_flatness(Gradient(task), weights).why
+    assert "linear layer" in relative_flatness(Workspace(task), weights).why
 
 
 def test_the_plane_through_three_points() -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from llpf_plugin import Path
-from llpf_plugin.geometry.knots import Chain, MemoryKnots
 from llpf_plugin.geometry.path import simplify
 from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.records import Knot
 
 
 def at(*values: float) -> Weights:
@@ -113,30 +113,11 @@ def test_ties_that_a_file_leaves_out_stay_out() -> None:
 def test_the_last_settled_knot_and_where_it_was_to_go() -> None:
     knots = [at(float(i)) for i in range(5)]
     kinds = ["start", "settled", "settled", "closing", "end"]
-    path = Path(knots, knots[0], knots[-1], [{"kind": k} for k in kinds])
+    path = Path(knots, knots[0], knots[-1], [Knot(k) for k in kinds])
     assert (path.last_settled, path.destination) == (2, 3)
-    line = Path([knots[0], knots[-1]], knots[0], knots[-1], [{"kind": "start"}, {"kind": "end"}])
+    line = Path([knots[0], knots[-1]], knots[0], knots[-1], [Knot("start"), Knot("end")])
     assert (line.last_settled, line.destination) == (0, 1)
     assert Path(knots, knots[0], knots[-1]).last_settled == 3
-
-
-def test_a_chain_reads_knots_when_they_are_asked_for() -> None:
-    knots = MemoryKnots()
-    for i in range(4):
-        knots.put(i, at(float(i)))
-    chain = Chain(knots, [0, 2, 3])
-    assert len(chain) == 3 and chain[1]["w"].item() == 2.0 and chain[-1]["w"].item() == 3.0
-    assert [k["w"].item() for k in chain[1:]] == [2.0, 3.0]
-
-
-def test_memory_knots_are_copies_and_can_be_forgotten() -> None:
-    knots, weights = MemoryKnots(), at(1.0)
-    knots.put(5, weights)
-    weights["w"].zero_()
-    assert knots.get(5)["w"].item() == 1.0
-    knots.discard([5])
-    with pytest.raises(KeyError):
-        knots.get(5)
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=40), st.floats(0.001, 0.5))

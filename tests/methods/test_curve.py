@@ -19,7 +19,7 @@ from llpf_plugin.methods.curve import Bent, Curve, projected
 from llpf_plugin.methods.trained import cooled
 from llpf_plugin.search.find import Search
 from llpf_plugin.search.progress import Callback
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 
 def found(name: str = "conv", **options: Any) -> Path:
@@ -29,7 +29,7 @@ def found(name: str = "conv", **options: Any) -> Path:
 def bent(curve: Curve, name: str = "mlp") -> tuple[Bent, Weights, Weights]:
     task = tiny.TASKS[name]()
     a, b = (select(w, list(coordinates(task.model))) for w in tiny.pair(name))
-    return curve.init(Leg(Gradient(task), a, b))[0], a, b
+    return curve.init(Leg(Workspace(task), a, b))[0], a, b
 
 
 # Formulas -------------------------------------------------------------------------------------------------------------
@@ -37,18 +37,18 @@ def bent(curve: Curve, name: str = "mlp") -> tuple[Bent, Weights, Weights]:
 
 def test_a_loss_at_given_weights_is_that_of_the_model_there(conv: Task) -> None:
     a, b = tiny.pair("conv")
-    gradient = Gradient(conv)
+    workspace = Workspace(conv)
     conv.model.load_state_dict(a)
     names = list(coordinates(conv.model))
     leaves = {k: b[k].clone().requires_grad_() for k in names}
-    lent = gradient.loss(leaves)
-    gradient.backward(lent, leaves.values())
-    assert gradient.steps == 1 and all(p.grad is None for p in conv.model.parameters())
+    lent = workspace.loss(leaves)
+    workspace.backward(lent, leaves.values())
+    assert workspace.steps == 1 and all(p.grad is None for p in conv.model.parameters())
     assert tiny.same(clone(coordinates(conv.model)), select(a, names))
     conv.model.load_state_dict(b)
-    gradient.steps = 0
-    own = gradient.loss()
-    gradient.backward(own)
+    workspace.steps = 0
+    own = workspace.loss()
+    workspace.backward(own)
     assert torch.equal(own, lent)
     assert all(torch.equal(p.grad, leaves[k].grad) for k, p in conv.model.named_parameters())  # type: ignore[arg-type]
 

@@ -6,13 +6,13 @@ from torch import Tensor, nn
 from llpf_plugin import LoaderData, Task, TensorData
 from llpf_plugin.evaluation.point import EVAL_BATCH, borrowed, evaluate, norms_with_statistics, reestimate, score
 from llpf_plugin.geometry.weights import clone, coordinates
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 
-def with_inputs(model: nn.Module, inputs: Tensor) -> Gradient:
+def with_inputs(model: nn.Module, inputs: Tensor) -> Workspace:
     """A task whose objective runs the model and returns the mean of its outputs."""
     data = TensorData(inputs, torch.zeros(len(inputs)))
-    return Gradient(Task(model, data, objective=lambda m, batch: m(batch[0]).mean()))
+    return Workspace(Task(model, data, objective=lambda m, batch: m(batch[0]).mean()))
 
 
 def noise(*shape: int) -> Tensor:
@@ -65,7 +65,7 @@ def test_an_inner_norm_sees_its_inputs_with_dropout_off() -> None:
 
 def test_momentum_comes_back_and_nothing_stays_in_train_mode(conv: Task) -> None:
     conv.model.bn1.momentum, conv.model.bn2.momentum = 0.3, None
-    reestimate(Gradient(conv))
+    reestimate(Workspace(conv))
     assert conv.model.bn1.momentum == 0.3 and conv.model.bn2.momentum is None
     assert not any(m.training for m in conv.model.modules())
 
@@ -79,7 +79,7 @@ def test_momentum_comes_back_when_the_model_fails() -> None:
 
 def test_parameters_do_not_change(conv: Task) -> None:
     before = clone(coordinates(conv.model))
-    reestimate(Gradient(conv))
+    reestimate(Workspace(conv))
     assert tiny.same(coordinates(conv.model), before)
 
 
@@ -112,7 +112,7 @@ def test_score_is_the_mean_over_examples_in_eval_mode(conv: Task, conv_pair: tup
     inputs, targets = conv.test.inputs, conv.test.targets
     logits = conv.model.eval()(inputs)
     conv.model.train()
-    got = score(Gradient(conv), conv.test)
+    got = score(Workspace(conv), conv.test)
     assert got.loss == pytest.approx(float(nn.functional.cross_entropy(logits, targets)), rel=1e-6)
     assert got.accuracy == pytest.approx(float((logits.argmax(1) == targets).float().mean()))
 
@@ -125,34 +125,34 @@ def test_score_weighs_batches_by_their_examples() -> None:
 
 def test_score_of_a_loader_counts_what_it_gave() -> None:
     loader = [(torch.tensor([[1.0], [3.0]]), torch.zeros(2)), (torch.tensor([[8.0]]), torch.zeros(1))]
-    gradient = with_inputs(nn.Identity(), noise(4, 1))
-    assert score(gradient, LoaderData(loader)).loss == 4.0
-    assert score(gradient, LoaderData(loader), limit=2).loss == 2.0
+    workspace = with_inputs(nn.Identity(), noise(4, 1))
+    assert score(workspace, LoaderData(loader)).loss == 4.0
+    assert score(workspace, LoaderData(loader), limit=2).loss == 2.0
 
 
 def test_score_leaves_no_graph_and_counts_no_gradient_step(conv: Task) -> None:
-    gradient = Gradient(conv)
-    score(gradient, conv.test)
-    assert gradient.steps == 0 and all(p.grad is None for p in conv.model.parameters())
+    workspace = Workspace(conv)
+    score(workspace, conv.test)
+    assert workspace.steps == 0 and all(p.grad is None for p in conv.model.parameters())
 
 
 def test_borrowed_weights_and_buffers_come_back_bit_for_bit(conv: Task) -> None:
-    gradient = Gradient(conv)
+    workspace = Workspace(conv)
     before = clone(conv.model.state_dict())
-    with pytest.raises(ZeroDivisionError), borrowed(gradient):
-        evaluate(gradient, tiny.pair("conv")[1], {"train": conv.train})
+    with pytest.raises(ZeroDivisionError), borrowed(workspace):
+        evaluate(workspace, tiny.pair("conv")[1], {"train": conv.train})
         assert not tiny.same(conv.model.state_dict(), before)
         raise ZeroDivisionError
     assert tiny.same(conv.model.state_dict(), before)
 
 
 def test_evaluate_scores_every_split_with_fresh_statistics(conv: Task) -> None:
-    gradient = Gradient(conv)
+    workspace = Workspace(conv)
     stale = tiny.pair("conv")[0]
     for k in stale:
         if "running" in k:
             stale[k].fill_(7.0)
-    scores, buffers = evaluate(gradient, stale, {"train": conv.train, "validation": None, "test": conv.test})
+    scores, buffers = evaluate(workspace, stale, {"train": conv.train, "validation": None, "test": conv.test})
     assert scores["validation"] is None
     assert scores["train"].accuracy > 0.95 and scores["test"].accuracy > 0.9
     expected = tiny.pair("conv")[0]  # trained, then re-estimated on the same data
