@@ -5,6 +5,7 @@ from helpers import tiny
 
 from llpf_plugin import Compute, Task
 from llpf_plugin.errors import TaskError
+from llpf_plugin.geometry.weights import clone, coordinates, select
 from llpf_plugin.workspace import Workspace
 
 
@@ -27,6 +28,24 @@ def test_gradients_do_not_add_up(mlp: Task) -> None:
     first = next(mlp.model.parameters()).grad.clone()
     workspace.backward(workspace.loss())
     assert torch.equal(next(mlp.model.parameters()).grad, first)
+
+
+def test_a_loss_at_given_weights_is_that_of_the_model_there(conv: Task) -> None:
+    a, b = tiny.pair("conv")
+    workspace = Workspace(conv)
+    conv.model.load_state_dict(a)
+    names = list(coordinates(conv.model))
+    leaves = {k: b[k].clone().requires_grad_() for k in names}
+    lent = workspace.loss(leaves)
+    workspace.backward(lent, leaves.values())
+    assert workspace.steps == 1 and all(p.grad is None for p in conv.model.parameters())
+    assert tiny.same(clone(coordinates(conv.model)), select(a, names))
+    conv.model.load_state_dict(b)
+    workspace.steps = 0
+    own = workspace.loss()
+    workspace.backward(own)
+    assert torch.equal(own, lent)
+    assert all(torch.equal(p.grad, leaves[k].grad) for k, p in conv.model.named_parameters())  # type: ignore[arg-type]
 
 
 def test_every_loss_counts_as_a_step_and_takes_the_next_batch(mlp: Task) -> None:
@@ -97,3 +116,8 @@ def test_a_device_that_is_not_there_is_named(mlp: Task, device: str) -> None:
 
 def test_auto_is_a_device_that_works(mlp: Task) -> None:
     assert torch.isfinite(Workspace(mlp, Compute("auto")).loss())
+
+
+def test_the_peak_of_memory_is_in_bytes(mlp: Task) -> None:
+    peak = Workspace(mlp, Compute("cpu")).peak_memory()
+    assert peak is not None and 50 * 2**20 < peak < 2**40  # torch alone is larger than the first

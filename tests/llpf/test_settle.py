@@ -40,47 +40,49 @@ def test_when_settling_ends(losses: list[float], rule: SettleRule, steps: int, m
     workspace, optimizer = told(losses)
     settled = settle(workspace, optimizer, rule)
     assert (settled.steps, settled.mean, settled.low) == (steps, pytest.approx(mean), low)
-    assert settled.first == pytest.approx(losses[0]) and not settled.over_barrier
+    assert settled.first == pytest.approx(losses[0]) and not settled.rejected and settled.accepted
+    assert settled.effort == steps / rule.max_steps and settled.easy is (low and steps == rule.min_steps)
     assert workspace.steps == steps
     assert workspace.model.weight.item() == -steps  # one optimizer step each
 
 
-def test_over_the_barrier_no_step_is_taken() -> None:
+def test_a_first_loss_that_is_too_high_is_rejected_without_a_step() -> None:
     workspace, optimizer = told([3.0, 0.0])
-    settled = settle(workspace, optimizer, SettleRule(0.5), barrier=2.0)
-    assert settled.over_barrier and settled.steps == workspace.steps == 1 and settled.first == 3.0
+    settled = settle(workspace, optimizer, SettleRule(0.5), reject_above=2.0)
+    assert settled.rejected and settled.steps == workspace.steps == 1 and settled.first == 3.0
+    assert not settled.accepted and not settled.easy
     assert workspace.model.weight.item() == 0
 
 
 @pytest.mark.parametrize("first", [1.9, 2.0])
-def test_at_the_barrier_settling_goes_on(first: float) -> None:
+def test_a_first_loss_at_the_limit_is_not_rejected(first: float) -> None:
     workspace, optimizer = told([first, 0.0, 0.0])
-    assert not settle(workspace, optimizer, SettleRule(0.5), barrier=2.0).over_barrier
+    assert not settle(workspace, optimizer, SettleRule(0.5), reject_above=2.0).rejected
 
 
-def test_after_the_first_loss_the_barrier_only_tells_a_runaway() -> None:
+def test_after_the_first_loss_the_limit_only_tells_a_runaway() -> None:
     workspace, optimizer = told([1.9, 2.1, 2.0, 0.0, 0.0])
-    settled = settle(workspace, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0)
-    assert settled.stood and settled.low and settled.steps == 4
+    settled = settle(workspace, optimizer, SettleRule(0.5, min_steps=1), reject_above=2.0)
+    assert settled.accepted and settled.low and settled.steps == 4
 
 
-def test_a_loss_that_grows_past_barrier_and_twice_its_first_has_run_away() -> None:
+def test_a_loss_that_grows_past_the_limit_and_twice_its_first_has_run_away() -> None:
     workspace, optimizer = told([1.0, 1.5, 2.1, 0.0, 0.0])
-    settled = settle(workspace, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0)
-    assert settled.runaway and not settled.stood and not settled.low and settled.steps == 3
+    settled = settle(workspace, optimizer, SettleRule(0.5, min_steps=1), reject_above=2.0)
+    assert settled.runaway and not settled.accepted and not settled.low and settled.steps == 3
 
 
-def test_rest_settles_from_over_the_barrier_and_still_tells_a_runaway() -> None:
+def test_on_the_spot_settling_starts_above_the_limit_and_still_tells_a_runaway() -> None:
     workspace, optimizer = told([3.0, 5.9, 0.0])
-    assert settle(workspace, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0, rest=True).low
+    assert settle(workspace, optimizer, SettleRule(0.5, min_steps=1), reject_above=2.0, on_the_spot=True).low
     workspace, optimizer = told([3.0, 6.1, 0.0])
-    assert settle(workspace, optimizer, SettleRule(0.5, min_steps=1), barrier=2.0, rest=True).runaway
+    assert settle(workspace, optimizer, SettleRule(0.5, min_steps=1), reject_above=2.0, on_the_spot=True).runaway
 
 
-def test_nan_is_over_every_barrier() -> None:
+def test_nan_is_above_every_limit() -> None:
     workspace, optimizer = told([math.nan])
-    settled = settle(workspace, optimizer, SettleRule(0.5), barrier=1e9)
-    assert settled.over_barrier and math.isnan(settled.mean) and not settled.low
+    settled = settle(workspace, optimizer, SettleRule(0.5), reject_above=1e9)
+    assert settled.rejected and math.isnan(settled.mean) and not settled.low
 
 
 def test_nan_ends_settling_at_once() -> None:

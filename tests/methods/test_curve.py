@@ -35,24 +35,6 @@ def bent(curve: Curve, name: str = "mlp") -> tuple[Bent, Weights, Weights]:
 # Formulas -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_loss_at_given_weights_is_that_of_the_model_there(conv: Task) -> None:
-    a, b = tiny.pair("conv")
-    workspace = Workspace(conv)
-    conv.model.load_state_dict(a)
-    names = list(coordinates(conv.model))
-    leaves = {k: b[k].clone().requires_grad_() for k in names}
-    lent = workspace.loss(leaves)
-    workspace.backward(lent, leaves.values())
-    assert workspace.steps == 1 and all(p.grad is None for p in conv.model.parameters())
-    assert tiny.same(clone(coordinates(conv.model)), select(a, names))
-    conv.model.load_state_dict(b)
-    workspace.steps = 0
-    own = workspace.loss()
-    workspace.backward(own)
-    assert torch.equal(own, lent)
-    assert all(torch.equal(p.grad, leaves[k].grad) for k, p in conv.model.named_parameters())  # type: ignore[arg-type]
-
-
 def test_a_bezier_point_and_its_gradient_by_hand() -> None:
     work, a, b = bent(Curve("bezier", 1))
     point = Curve("bezier", 1).at(work, 0.25)

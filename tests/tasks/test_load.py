@@ -2,11 +2,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import tiny
-from torch import nn
 
-from llpf_plugin import Task, TensorData, classification, load_task
-from llpf_plugin.errors import TaskError
+from llpf_plugin import Task, load_task
+from llpf_plugin.errors import SpecificationError, TaskError
 from llpf_plugin.tasks import BUILT_IN
 
 GOOD = """
@@ -51,10 +49,13 @@ def test_a_file_may_import_its_neighbours(tmp_path: Path) -> None:
     assert load_task(f"{place}:task").model.out_features == 3
 
 
-def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(TaskError) as caught:
+def test_an_unknown_name_is_told_the_known_ones_that_are_nearest() -> None:
+    with pytest.raises(
+        TaskError, match=r"no built-in task 'digits/resnet50': did you mean digits/resnet, .*\? Your own"
+    ):
         load_task("digits/resnet50")
-    assert "'digits/resnet50'" in str(caught.value)
+    with pytest.raises(TaskError) as caught:
+        load_task("qqq")
     assert all(name in str(caught.value) for name in BUILT_IN)
 
 
@@ -70,8 +71,25 @@ def test_a_missing_module_is_named() -> None:
 
 def test_a_missing_function_lists_what_there_is(tmp_path: Path) -> None:
     place = write(tmp_path, GOOD)
-    with pytest.raises(TaskError, match=r"has no function 'tusk'; it has .*task"):
+    with pytest.raises(TaskError, match=r"mine\.py' has no 'tusk': did you mean task, Task\?"):
         load_task(f"{place}:tusk")
+
+
+def test_a_loaded_task_makes_its_model_again(tmp_path: Path) -> None:
+    task = load_task(f"{write(tmp_path, GOOD)}:task", {"width": 5})
+    first, again, other = task.fresh_model(1), task.fresh_model(1), task.fresh_model(2)
+    assert first.out_features == 5 and first is not task.model
+    assert torch.equal(first.weight, again.weight) and not torch.equal(first.weight, other.weight)
+    assert not torch.equal(first.weight, task.model.weight)
+
+
+def test_a_task_that_knows_how_its_model_is_made_is_believed(tmp_path: Path) -> None:
+    text = (
+        GOOD
+        + "\ndef own():\n    return Task(nn.Linear(2, 3), task().train, build=lambda: nn.Linear(2, 7), name='mine')\n"
+    )
+    task = load_task(f"{write(tmp_path, text)}:own")
+    assert task.fresh_model(0).out_features == 7 and task.name == "mine"
 
 
 @pytest.mark.parametrize(
@@ -98,8 +116,20 @@ def test_a_file_that_raises_is_named_with_its_line(tmp_path: Path, text: str, li
 
 def test_an_argument_that_the_factory_lacks_is_named(tmp_path: Path) -> None:
     place = write(tmp_path, GOOD)
-    with pytest.raises(TaskError, match=r"could not be built: TypeError: .*unexpected keyword argument 'wdth'"):
+    with pytest.raises(
+        TaskError, match=r"building .*mine\.py:task' failed: TypeError: .*unexpected keyword argument 'wdth'"
+    ):
         load_task(f"{place}:task", {"wdth": 3})
+
+
+def test_the_cause_of_a_failure_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=r"^the task '.*mine\.py:task' could not be built: building") as caught:
+        load_task(f"{write(tmp_path, GOOD)}:task", {"width": "three"})
+    causes, error = [], caught.value.__cause__
+    while error is not None:
+        causes.append(type(error))
+        error = error.__cause__
+    assert causes == [SpecificationError, ValueError]
 
 
 def test_another_type_than_a_task_is_refused(tmp_path: Path) -> None:
@@ -112,27 +142,3 @@ def test_the_factorys_own_task_error_passes(tmp_path: Path) -> None:
     text = "from llpf_plugin.errors import TaskError\ndef task():\n    raise TaskError('set LLPF_DATA')\n"
     with pytest.raises(TaskError, match=r"^set LLPF_DATA$"):
         load_task(f"{write(tmp_path, text)}:task")
-
-
-def test_classification_by_hand() -> None:
-    logits = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 5.0]])
-    loss, correct = classification(nn.Identity(), (logits, torch.tensor([0, 0, 0])))
-    expected = (0.693147 + 0.126928 + 5.006715) / 3
-    assert float(loss) == pytest.approx(expected, rel=1e-5) and int(correct) == 2
-
-
-def test_an_objective_may_return_the_loss_alone(mlp: Task) -> None:
-    data = TensorData(torch.ones(4, 6), torch.zeros(4))
-    task = Task(mlp.model, data, objective=lambda model, batch: model(batch[0]).square().mean())
-    loss, correct = task.score(data.batch(4, 0, 0))
-    assert loss.shape == () and correct is None
-
-
-def test_example_inputs_are_two_examples(conv: Task) -> None:
-    assert conv.example_inputs().shape == (2, 1, 5, 5)
-
-
-def test_to_moves_model_and_every_split() -> None:
-    task = tiny.mlp().to("meta")
-    assert next(task.model.parameters()).is_meta
-    assert task.train.inputs.is_meta and task.validation.targets.is_meta and task.test.inputs.is_meta
