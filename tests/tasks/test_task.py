@@ -9,7 +9,7 @@ from helpers import tiny
 from torch import Tensor, nn
 
 from llpf_plugin import Task, TensorData, classification
-from llpf_plugin.errors import TaskError
+from llpf_plugin.errors import OrderError, TaskError
 from llpf_plugin.order import Inputs, layer_order
 
 
@@ -105,7 +105,7 @@ def test_an_objective_that_calls_a_part_of_the_model_says_what_to_do() -> None:
         return model[2](model[1](model[0](batch[0]))).sum()
 
     task = replace(tiny.mlp(), objective=objective)
-    with pytest.raises(TaskError, match=r"objective of 'tiny/mlp' does not call the model itself.*Task\(…, inputs="):
+    with pytest.raises(OrderError, match=r"objective of 'tiny/mlp' does not call the model itself.*Task\(…, inputs="):
         task.example_inputs()
     said = replace(task, inputs=lambda batch: batch[0])
     assert shapes(said.example_inputs()) == [(2, 6)]
