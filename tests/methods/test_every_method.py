@@ -1,261 +1,451 @@
-"""One table of tests that every finder enters: what the loop relies on."""
+"""One table of tests that every method enters: what the loop relies on, and what a user gets.
 
+A method enters by being in the registry; nothing here knows any of them, but for the straight line, which does nothing.
+"""
+
+import copy
 import io
 import json
-from dataclasses import asdict
+import math
+import subprocess
+import sys
+from dataclasses import MISSING, FrozenInstanceError, asdict, fields, is_dataclass, replace
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers import tiny
-from llpf_plugin.llpf.low_loss import LowLoss, PhaseRule
-from llpf_plugin.llpf.pace import AdaptivePace, FixedPace
-from llpf_plugin.methods.linear import Linear
+from helpers.methods import EXAMPLE, METHODS, example
+from torch import Tensor, nn
 
-from llpf_plugin.geometry.moves import StepRule
-from llpf_plugin.geometry.weights import Weights, clone, coordinates, select
-from llpf_plugin.llpf.settle import SettleRule
-from llpf_plugin.methods.autoneb import AutoNEB
-from llpf_plugin.methods.base import Finder, Leg, Outcome
-from llpf_plugin.methods.curve import Curve
-from llpf_plugin.methods.finetune import Finetune
-from llpf_plugin.workspace import Gradient
+from llpf_plugin import LLPFError, Method, Path, Quality, Task, find_path, measure
+from llpf_plugin.errors import InterruptedRun
+from llpf_plugin.evaluation import Problem, goal_of, measure_ends
+from llpf_plugin.geometry import MemoryKnots, Weights, clone, coordinates, select
+from llpf_plugin.methods import Outcome, Solver, known, make_method, method_class
+from llpf_plugin.records import Tick
+from llpf_plugin.search import Callback, Searching
+from llpf_plugin.workspace import Workspace
 
-SETTLE = SettleRule(0.15, min_steps=2, max_steps=6, lr=0.05)
-MOMENTUM = SettleRule(0.1, min_steps=3, max_steps=8, lr=0.02, momentum=0.9)
-FIRST = {"mlp": {"0.weight", "0.bias"}, "conv": {"conv1.weight", "conv1.bias", "bn1.weight", "bn1.bias"}}
-
-
-def fixed(name: str) -> Finder:
-    rule = StepRule(step_c=0.01, step_f=0.15)
-    return LowLoss((PhaseRule("all", None, FixedPace(8, rule), SETTLE),))
-
-
-def adaptive(name: str) -> Finder:
-    return LowLoss((PhaseRule("all", None, AdaptivePace(1.0, share=0.1), MOMENTUM),), "all")
-
-
-def phased(name: str) -> Finder:
-    first = PhaseRule("first", frozenset(FIRST[name]), FixedPace(5, StepRule(step_a=0.3)), SETTLE)
-    return LowLoss((first, PhaseRule("all", None, AdaptivePace(1.0, share=0.2), MOMENTUM)))
-
-
-def two_sided(name: str) -> Finder:
-    first = PhaseRule("first", frozenset(FIRST[name]), AdaptivePace(1.0, share=0.2), MOMENTUM)
-    return LowLoss((first, PhaseRule("all", None, AdaptivePace(1.0, share=0.2), MOMENTUM)), two_sided=True)
-
-
-def bezier(name: str) -> Finder:
-    return Curve("bezier", 37, weight_decay=1e-4, pieces=6)
-
-
-def sphere_curve(name: str) -> Finder:
-    return Curve("sphere-curve", 30, control=2, correct="matrices", lr=0.05, pieces=6, spread=True)
-
-
-def adam_curve(name: str) -> Finder:
-    return Curve("sphere-curve", 30, correct="all", optimizer="adam", lr=0.01, pieces=6)
-
-
-def chain(name: str) -> Finder:
-    return Curve("polish", 120, "chain", 3, pieces=4, target=0.4)
-
-
-def autoneb(name: str) -> Finder:
-    return AutoNEB(90, lr=0.05)
-
-
-def finetune(name: str) -> Finder:
-    return Finetune(42, lr=0.02)
-
-
-def linear(name: str) -> Finder:
-    return Linear()
-
-
-WALKS = {
-    "low loss, fixed": fixed,
-    "low loss, adaptive": adaptive,
-    "low loss, phases": phased,
-    "low loss, two-sided": two_sided,
-}
-CURVES = {
-    "bezier": bezier, "sphere curve": sphere_curve, "sphere curve, adam": adam_curve, "chain": chain,
-    "autoneb": autoneb,
-}  # fmt: skip
-TRAINED = {**CURVES, "finetune": finetune}
-FINDERS = {**WALKS, **TRAINED, "linear": linear}
-
-every_finder = pytest.mark.parametrize("make", FINDERS.values(), ids=FINDERS)
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+every_class = pytest.mark.parametrize("cls", dict.fromkeys(type(m) for m in METHODS.values()), ids=lambda c: c.__name__)
 every_task = pytest.mark.parametrize("name", tiny.TASKS)
+
+LINE = METHODS["linear"]
+TRAINING = {name: m for name, m in METHODS.items() if m != LINE}
+every_training_method = pytest.mark.parametrize("method", TRAINING.values(), ids=TRAINING)
+
+
+def test_the_table_has_every_method_of_the_registry_and_two_of_users() -> None:
+    assert set(known()) <= set(METHODS) and "a user's" in METHODS
+    if example() is None:
+        pytest.skip(f"{EXAMPLE.name} is not there, so that no test runs it")
+    assert "the example's" in METHODS
+
+
+# Settings -------------------------------------------------------------------------------------------------------------
+
+
+@every_class
+def test_a_method_is_a_frozen_dataclass_with_a_name_a_source_and_words_for_every_setting(cls: type[Method]) -> None:
+    assert is_dataclass(cls) and cls.name and cls.source and cls.__doc__
+    method = cls()
+    with pytest.raises(FrozenInstanceError):
+        method.name = "other"  # type: ignore[misc]
+    for f in fields(cls):
+        assert f.default is not MISSING and f.metadata["help"], f.name
+
+
+@every_method
+def test_settings_are_json_and_make_the_same_method_again(method: Method) -> None:
+    values = json.loads(json.dumps(method.settings()))
+    again = type(method)(**values)
+    assert again == method and again.settings() == method.settings() and hash(again) == hash(method)
+    assert list(values) == [f.name for f in fields(method)]
+
+
+@pytest.mark.parametrize("name", known())
+def test_the_registrys_name_is_the_methods_own(name: str) -> None:
+    assert make_method(name).name == name and method_class(name) is type(make_method(name))
+    assert make_method(name) == method_class(name)() and make_method(made := make_method(name)) is made
+
+
+def wrong(cls: type[Method]) -> list[tuple[str, Any]]:
+    """Settings that make no sense, from what the fields themselves say: other types, other words, beyond a bound."""
+    found: list[tuple[str, Any]] = []
+    for f in fields(cls):
+        hints = {part.strip() for part in str(f.type).split("|")}
+        if hints <= {"int", "float", "str", "bool", "None"}:
+            found.append((f.name, object()))
+            found += [(f.name, "3")] if "str" not in hints else []
+            found += [(f.name, 2.5)] if hints & {"int", "bool"} and "float" not in hints else []
+            found += [(f.name, None)] if "None" not in hints else []
+        found += [(f.name, "no such choice")] if f.metadata["choices"] else []
+        if f.metadata["within"]:
+            low, high = (float(bound) for bound in f.metadata["within"][1:-1].split(","))
+            kind = int if "int" in hints else float
+            found += [(f.name, kind(low - 1)), (f.name, math.nan)] + (
+                [(f.name, kind(high + 1))] if high < math.inf else []
+            )
+            found += [(f.name, kind(low))] if f.metadata["within"][0] == "(" else []
+            found += [(f.name, kind(high))] if f.metadata["within"][-1] == ")" and high < math.inf else []
+    return found
+
+
+@every_class
+def test_settings_that_make_no_sense_are_refused_by_name(cls: type[Method]) -> None:
+    for name, value in wrong(cls):
+        with pytest.raises(LLPFError, match=f"^{cls.name}: {name} = "):
+            cls(**{name: value})
+
+
+@every_class
+def test_a_setting_that_there_is_not_is_refused(cls: type[Method]) -> None:
+    spec = cls.name if cls.name in known() else f"{cls.__module__}:{cls.__name__}"
+    with pytest.raises(LLPFError, match=r"has no setting 'magic'"):
+        make_method(spec, {"magic": 1})
+
+
+def test_settings_and_registry_need_no_torch() -> None:
+    code = (
+        "import sys; from dataclasses import fields; from llpf_plugin.methods import known, make_method\n"
+        "for name in known():\n"
+        "    method = make_method(name); method.settings(); fields(method); repr(method)\n"
+        "print('torch' in sys.modules, 'numpy' in sys.modules, 'yaml' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"] * 3
+
+
+# Solvers --------------------------------------------------------------------------------------------------------------
 
 
 class Run:
-    """A finder on a tiny task, from the start to its outcome."""
+    """The first stretch of a method's plan on a tiny task, from its start to its outcome."""
 
-    def __init__(self, make: Any, name: str, seed: int = 0, budget: int | None = None) -> None:
+    def __init__(self, method: Method, name: str, seed: int = 0, budget: int | None = None) -> None:
         task = tiny.TASKS[name]()
-        self.gradient = Gradient(task, seed=seed)
-        self.gradient.budget = budget
+        self.workspace = Workspace(task, seed=seed)
         names = list(coordinates(task.model))
         self.a, self.b = (select(w, names) for w in tiny.pair(name))
-        self.finder: Finder = make(name)
-        self.work, self.state = self.finder.init(Leg(self.gradient, self.a, self.b))
+        defaults = task.defaults
+        goal = goal_of(None, None, measure_ends(self.workspace, self.a, self.b, None), defaults.tolerance)
+        problem = Problem(self.workspace, self.a, self.b, goal, defaults.lr, defaults.momentum)
+        self.workspace.budget = 400 if budget is None else budget
+        self.plan = method.bind(problem)
+        (stretch,) = self.plan.stretches
+        self.solver: Solver = self.plan.solver(stretch)
+        self.state = self.solver.init(self.a, self.b)
+        self.outcome: Outcome | None = None
         self.knots: list[Weights] = []
-        self.reports: list[dict[str, Any]] = []
+        self.record: list[Tick] = []
 
     def tick(self) -> None:
-        step = self.finder.step(self.work, self.state)
-        self.state = step.state
-        self.reports.append(dict(step.report))
-        if step.knot:
-            self.knots.append(self.finder.knot(self.work))
+        step = self.solver.step(self.state)
+        self.state, self.outcome = step.state, step.outcome
+        self.record += [step.tick] if step.tick else []
+        self.knots += [self.solver.knot()] if step.knot else []
 
-    def finish(self, ticks: int = 200) -> "Run":
-        while self.state.outcome is None and len(self.reports) < ticks and self.gradient.remaining != 0:
+    def finish(self) -> "Run":
+        while self.outcome is None and self.workspace.remaining != 0:
             self.tick()
         return self
 
     @property
     def path(self) -> list[Weights]:
-        return [self.a, *self.knots, *self.finder.closing(self.work, self.state)]
+        return [self.a, *self.knots, *self.solver.closing(), self.b]
 
 
 @cache
-def whole_run(make: Any, name: str) -> Run:
+def whole_run(method: Method, name: str) -> Run:
     """The run that nothing interrupts; not to be changed."""
-    return Run(make, name).finish()
+    return Run(method, name).finish()
 
 
 def same_run(one: Run, other: Run) -> bool:
     knots = len(one.path) == len(other.path) and all(tiny.same(x, y) for x, y in zip(one.path, other.path, strict=True))
-    return knots and one.reports == other.reports and one.state == other.state
+    return knots and one.record == other.record and (one.state, one.outcome) == (other.state, other.outcome)
 
 
-@every_finder
+@every_method
 @every_task
-def test_both_ends_are_kept_bit_for_bit(make: Any, name: str) -> None:
-    run = whole_run(make, name)
-    a, b = tiny.pair(name)
-    assert tiny.same(run.path[0], select(a, run.a)) and tiny.same(run.path[-1], select(b, run.a))
+def test_binding_changes_nothing_and_init_stands_on_the_start(method: Method, name: str) -> None:
+    run = Run(method, name)
+    assert tiny.same(run.solver.knot(), run.a) and run.workspace.steps == 0
+    assert run.plan.chain[0] == 0 and run.plan.chain[-1] == 1
+    assert run.solver.closes_with in ("closing", "curve")
 
 
-@pytest.mark.parametrize("make", WALKS.values(), ids=WALKS)
+@every_method
 @every_task
-def test_a_walk_arrives(make: Any, name: str) -> None:
-    run = whole_run(make, name)
-    assert run.state.outcome == Outcome.ARRIVED.name and len(run.knots) > 2
+def test_a_solver_ends_by_itself_or_with_the_budget(method: Method, name: str) -> None:
+    run = whole_run(method, name)
+    assert run.outcome in (Outcome.ARRIVED, Outcome.SHORT, Outcome.TRAINED, Outcome.STRAIGHT)
+    assert run.workspace.steps < 400
+    if "steps" in method.settings():
+        assert run.outcome is Outcome.TRAINED and run.workspace.steps == method.settings()["steps"]
 
 
-@pytest.mark.parametrize("make", TRAINED.values(), ids=TRAINED)
-@every_task
-def test_what_is_trained_takes_all_of_its_steps_or_comes_under_its_target(make: Any, name: str) -> None:
-    run = whole_run(make, name)
-    wanted = run.finder.steps  # type: ignore[attr-defined]
-    if run.state.outcome == Outcome.LOW.name:
-        assert make is chain and run.gradient.steps < wanted
-    else:
-        assert run.state.outcome == Outcome.TRAINED.name and run.gradient.steps == wanted
-
-
-@pytest.mark.parametrize("make", CURVES.values(), ids=CURVES)
-@every_task
-def test_a_curve_is_its_closing_and_the_model_stays_at_the_start(make: Any, name: str) -> None:
-    run = whole_run(make, name)
-    assert run.knots == [] and len(run.path) >= 5 and tiny.same(run.finder.knot(run.work), run.a)
-
-
-@every_finder
-@every_task
-def test_init_stands_on_the_start(make: Any, name: str) -> None:
-    run = Run(make, name)
-    assert tiny.same(run.finder.knot(run.work), run.a)
-    assert run.gradient.steps == 0 and run.state.outcome == ("STRAIGHT" if make is linear else None)
-
-
-@every_finder
-@every_task
-def test_inputs_are_not_touched(make: Any, name: str) -> None:
-    run = Run(make, name)
-    before = clone(run.a), clone(run.b)
-    run.finish()
-    assert tiny.same(run.a, before[0]) and tiny.same(run.b, before[1])
-
-
-@pytest.mark.parametrize("make", {**WALKS, "finetune": finetune}.values())
-@every_task
-def test_a_knot_is_a_copy_that_later_ticks_do_not_change(make: Any, name: str) -> None:
-    run = Run(make, name)
+@every_method
+def test_a_point_has_all_coordinates_and_is_a_copy_on_the_cpu(method: Method) -> None:
+    run = Run(method, "mlp")
+    ends = clone(run.a), clone(run.b)
     run.tick()
-    taken, copy = run.knots[0], clone(run.knots[0])
+    taken = [run.solver.knot(), *run.solver.closing()]
+    copies = [clone(knot) for knot in taken]
     run.finish()
-    assert tiny.same(taken, copy) and not tiny.same(taken, run.knots[-1])
+    for knot, before in zip(taken, copies, strict=True):
+        assert tiny.same(knot, before) and list(knot) == list(run.a)
+        assert all(t.device.type == "cpu" and t.dtype == torch.float32 and not t.requires_grad for t in knot.values())
+    assert tiny.same(run.a, ends[0]) and tiny.same(run.b, ends[1])
 
 
-@every_finder
+@every_method
 @every_task
-def test_same_seed_same_bits(make: Any, name: str) -> None:
-    assert same_run(Run(make, name).finish(), whole_run(make, name))
+def test_what_is_trained_as_a_whole_has_its_points_in_its_closing(method: Method, name: str) -> None:
+    run = whole_run(method, name)
+    if run.solver.closes_with == "curve":
+        assert run.knots == [] and tiny.same(run.solver.knot(), run.a)
+        assert method == LINE or len(run.path) >= 5
+    else:
+        assert len(run.knots) > 2
 
 
-@pytest.mark.parametrize("make", {**WALKS, **TRAINED}.values(), ids=[*WALKS, *TRAINED])
-def test_another_seed_is_another_walk(make: Any) -> None:
-    assert not same_run(whole_run(make, "conv"), Run(make, "conv", seed=1).finish())
-
-
-@every_finder
+@every_method
 @every_task
-@pytest.mark.parametrize("stop", [0, 1, 6])
-def test_resumed_mid_way_it_ends_with_the_same_bits(make: Any, name: str, stop: int) -> None:
-    whole = whole_run(make, name)
-    first = Run(make, name)
-    while len(first.reports) < stop and first.state.outcome is None:
+@pytest.mark.parametrize("stop", [0, 3])
+def test_loaded_mid_way_a_solver_ends_with_the_same_bits(method: Method, name: str, stop: int) -> None:
+    whole = whole_run(method, name)
+    first = Run(method, name)
+    while len(first.record) < stop and first.outcome is None:
         first.tick()
     values, disk = json.dumps(asdict(first.state)), io.BytesIO()
-    torch.save(first.finder.save(first.work), disk)
+    torch.save(first.solver.save(), disk)
     disk.seek(0)
 
-    second = Run(make, name)
+    second = Run(method, name)
     second.tick()  # the workspace need not be fresh
-    second.gradient.steps, second.knots, second.reports = first.gradient.steps, first.knots, first.reports
-    second.finder.load(second.work, torch.load(disk, weights_only=True))
-    second.state = second.finder.state_from(json.loads(values))
+    second.workspace.steps, second.knots, second.record = first.workspace.steps, first.knots, first.record
+    second.outcome = first.outcome
+    second.solver.load(torch.load(disk, weights_only=True))
+    second.state = replace(first.state, **json.loads(values))
+    assert second.state == first.state
     assert same_run(second.finish(), whole)
-    assert second.gradient.steps == whole.gradient.steps
+    assert second.workspace.steps == whole.workspace.steps
 
 
-@every_finder
+@every_method
 @every_task
+def test_every_gradient_step_is_in_the_record(method: Method, name: str) -> None:
+    run = whole_run(method, name)
+    assert sum(tick.steps for tick in run.record) == run.workspace.steps
+    assert (run.workspace.steps > 0) is (method != LINE)
+
+
+@every_method
 @pytest.mark.parametrize("budget", [1, 7])
-def test_the_budget_of_gradient_steps_is_kept(make: Any, name: str, budget: int) -> None:
-    run = Run(make, name, budget=budget).finish()
-    free = whole_run(make, name)
-    assert run.gradient.steps == min(budget, free.gradient.steps)
+def test_a_solver_keeps_the_budget(method: Method, budget: int) -> None:
+    run = Run(method, "conv", budget=budget).finish()
+    assert run.workspace.steps == min(budget, whole_run(method, "conv").workspace.steps)
     assert all(p.isfinite().all() for knot in run.path for p in knot.values())
-    assert tiny.same(run.path[-1], run.b)
 
 
-@every_finder
+# Searches -------------------------------------------------------------------------------------------------------------
+
+
+def found(method: Method, name: str = "mlp", task: Task | None = None, **options: Any) -> Path:
+    return find_path(*tiny.pair(name), task or tiny.TASKS[name](), method, **{"budget": 300, "points": 2, **options})
+
+
+@cache
+def whole_path(method: Method, name: str = "mlp") -> Path:
+    """The search that nothing interrupts; not to be changed."""
+    return found(method, name)
+
+
+def same_path(one: Path, other: Path) -> bool:
+    knots = len(one.knots) == len(other.knots)
+    knots = knots and all(tiny.same(x, y) for x, y in zip(one.knots, other.knots, strict=True))
+    costs = [replace(p.cost, seconds=0.0, peak_memory=0) for p in (one, other)]
+    told = (one.labels, one.record, one.outcome) == (other.labels, other.record, other.outcome)
+    return knots and told and costs[0] == costs[1] and one.quality.rows == other.quality.rows
+
+
+@every_method
 @every_task
-def test_every_gradient_step_is_reported(make: Any, name: str) -> None:
-    run = whole_run(make, name)
-    assert sum(r["steps"] for r in run.reports) == run.gradient.steps
-    assert (run.gradient.steps > 0) is (make is not linear)
+def test_a_path_starts_exactly_at_a_and_ends_exactly_at_b(method: Method, name: str) -> None:
+    a, b = tiny.pair(name)
+    path = whole_path(method, name)
+    assert tiny.same(path.at(0), a) and tiny.same(path.at(1), b)
+    assert tiny.same(path.knots[0], select(a, path.knots[0])) and tiny.same(path.knots[-1], select(b, path.knots[0]))
 
 
-@every_finder
+@every_method
 @every_task
-def test_state_and_report_survive_json(make: Any, name: str) -> None:
-    run = Run(make, name)
-    run.tick()
-    assert run.finder.state_from(json.loads(json.dumps(asdict(run.state)))) == run.state
-    assert json.loads(json.dumps(run.reports)) == run.reports
+def test_the_record_makes_sense(method: Method, name: str) -> None:
+    path = whole_path(method, name)
+    cost, record = path.cost, path.record
+    assert cost.gradient_steps == sum(tick.steps for tick in record) <= 300
+    done = [tick.gradient_steps for tick in record]
+    assert done == sorted(done) and done[-1:] == ([cost.gradient_steps] if record else [])
+    assert cost.seconds is not None and cost.seconds > 0 and cost.goal is not None and cost.repairs >= 0
+    kinds = [label.kind for label in path.labels]
+    assert len(kinds) == len(path.knots) and kinds[0] == "start" and kinds[-1] == "end"
+    assert set(kinds[1:-1]) <= {"settled", "closing", "curve"}
+    assert isinstance(path.outcome, Outcome)
+    assert all(math.isfinite(tick.settled_loss) and tick.lr >= 0 and tick.phase for tick in record)
+    assert all(type(tick).from_json(json.loads(json.dumps(tick.to_json()))).to_json() for tick in record)
 
 
-@every_finder
-def test_the_finder_itself_never_changes(make: Any) -> None:
-    run = Run(make, "mlp")
-    before = repr(run.finder)
-    run.finish()
-    assert repr(run.finder) == before
+@every_method
+@every_task
+def test_the_quality_makes_sense(method: Method, name: str) -> None:
+    path = whole_path(method, name)
+    quality: Quality = path.quality
+    t = quality.column("t")
+    assert (t[0], t[-1]) == (0.0, 1.0) and (np.diff(t) >= 0).all() and len(t) == 2 * (len(path.knots) - 1) + 1
+    assert quality.maximum == quality.column("train").max() and quality.goal == path.cost.goal
+    assert quality.maximum >= max(quality.ends["A"].train, quality.ends["B"].train) > 0  # type: ignore[type-var, operator]
+    assert ((quality.column("train_accuracy") >= 0) & (quality.column("train_accuracy") <= 1)).all()
+    assert all(row.test is None for row in quality.rows) and quality.ends["B"].test is not None
+    summary = json.loads(json.dumps(quality.summary()))
+    assert summary["connected"] is quality.connected and len(summary["criteria"]) == 3
+    assert quality.criteria[0].holds is (quality.maximum <= quality.goal)  # type: ignore[operator]
+    assert 0.1 <= quality.pick("best").t <= 0.9
+    again = measure(path, tiny.TASKS[name](), points=2)
+    assert again.rows == quality.rows and again.summary() == quality.summary()
+
+
+@every_method
+def test_ends_and_method_are_not_touched(method: Method) -> None:
+    a, b = tiny.pair("mlp")
+    before, words = (clone(a), clone(b)), repr(method)
+    find_path(a, b, tiny.mlp(), method, budget=100)
+    assert tiny.same(a, before[0]) and tiny.same(b, before[1]) and repr(method) == words
+
+
+@every_method
+@every_task
+def test_same_seed_same_bits(method: Method, name: str) -> None:
+    torch.manual_seed(hash(method) % 1000)  # the user's generator has no part in it
+    assert same_path(found(method, name), whole_path(method, name))
+
+
+@every_training_method
+def test_another_seed_is_another_path(method: Method) -> None:
+    assert not same_path(whole_path(method, "conv"), found(method, "conv", seed=1))
+
+
+@every_method
+@pytest.mark.parametrize("budget", [1, 8])
+def test_a_budget_that_is_spent_leaves_a_path_all_the_same(method: Method, budget: int) -> None:
+    a, b = tiny.pair("conv")
+    path = found(method, "conv", budget=budget)
+    assert path.cost.gradient_steps == min(budget, whole_path(method, "conv").cost.gradient_steps or 0)
+    assert path.outcome is Outcome.BUDGET or (path.cost.gradient_steps or 0) < budget or path.outcome is Outcome.TRAINED
+    assert tiny.same(path.at(0), a) and tiny.same(path.at(1), b)
+    assert measure(path, tiny.conv(), points=2).maximum == path.quality.maximum < math.inf
+
+
+class StopAt(Callback):
+    """Stops a search after so many ticks; what is needed to continue is kept as on a disk."""
+
+    def __init__(self, ticks: int) -> None:
+        self.left = ticks
+        self.disk = io.BytesIO()
+
+    def on_tick(self, search: Searching, tick: Tick) -> None:
+        self.left -= 1
+        search.stop = self.left == 0
+
+    def keep(self, search: Searching, knots: MemoryKnots) -> tuple[Any, MemoryKnots]:
+        values, tensors = search.snapshot()
+        torch.save(tensors, self.disk)
+        self.disk.seek(0)
+        return (json.loads(json.dumps(values)), torch.load(self.disk, weights_only=True)), copy.deepcopy(knots)
+
+
+class Keeper(StopAt):
+    """`StopAt` that knows its search."""
+
+    search: Any = None
+
+    def on_start(self, search: Searching) -> None:
+        self.search = search
+
+
+@every_training_method
+@pytest.mark.parametrize(("name", "stop"), [("mlp", 1), ("mlp", 8), ("conv", 3)])
+def test_a_search_that_was_stopped_ends_with_the_same_bits(method: Method, name: str, stop: int) -> None:
+    whole = whole_path(method, name)
+    if len(whole.record) <= stop:
+        stop = len(whole.record) - 1
+    knots, keeper = MemoryKnots(), Keeper(stop)
+    with pytest.raises(InterruptedRun):
+        found(method, name, knots=knots, callbacks=[keeper])
+    resume, kept = keeper.keep(keeper.search, knots)
+    assert same_path(found(method, name, knots=kept, resume=resume), whole)
+
+
+def nan_after(task: Task, calls: int) -> Task:
+    """Mini-batch losses are NaN from the ``calls``-th on; evaluation continues as before."""
+    seen = 0
+
+    def objective(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        nonlocal seen
+        loss, correct = task.objective(model, batch)  # type: ignore[misc]
+        seen += model.training
+        return (loss * math.nan if model.training and seen > calls else loss), correct
+
+    return replace(task, objective=objective)
+
+
+@every_method
+@pytest.mark.parametrize("after", [0, 3])
+def test_a_loss_that_turns_nan_is_survived(method: Method, after: int) -> None:
+    """8 calls measure the ends. A walk keeps what it has; what is trained as a whole is lost, and says so."""
+    a, b = tiny.pair("mlp")
+    path = found(method, "mlp", nan_after(tiny.mlp(), 8 + after))
+    assert path.outcome is (Outcome.STRAIGHT if method == LINE else Outcome.DIVERGED)
+    assert tiny.same(path.at(0), a) and tiny.same(path.at(1), b) and not path.quality.connected
+    sound = [all(t.isfinite().all() for t in knot.values()) for knot in path.knots]
+    assert sound[0] and sound[-1] and (all(sound) or path.quality.maximum == math.inf)
+    assert all(t.isfinite().all() for t in path.quality.pick("best").weights.values())
+    json.dumps(path.quality.summary())
+
+
+@every_method
+def test_a_task_without_validation_test_data_or_answers_is_enough(method: Method) -> None:
+    def objective(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+    bare = replace(tiny.mlp(), validation=None, test=None, objective=objective)
+    path = found(method, "mlp", bare)
+    assert path.quality.ends["A"].validation is None and path.quality.ends["A"].train_accuracy is None
+    assert all(tiny.same(x, y) for x, y in zip(path.knots, whole_path(method).knots, strict=True))
+
+
+@pytest.mark.parametrize("name", known())
+def test_a_search_is_the_same_by_name_and_by_value(name: str) -> None:
+    a, b = tiny.pair("mlp")
+    path = find_path(a, b, tiny.mlp(), name, budget=24, points=2)
+    assert same_path(path, find_path(a, b, tiny.mlp(), make_method(name), budget=24, points=2))
+
+
+@every_method
+def test_callbacks_hear_every_tick_and_see_the_path_as_it_stands(method: Method) -> None:
+    lengths: list[int] = []
+    ticks: list[Tick] = []
+
+    class Listener(Callback):
+        def on_tick(self, search: Searching, tick: Tick) -> None:
+            ticks.append(tick)
+            lengths.append(len(search.path().knots))
+
+    path = found(method, callbacks=[Listener()])
+    assert ticks == list(path.record) and all(n >= 2 for n in lengths)
+    assert [t.gradient_steps for t in ticks] == list(np.cumsum([t.steps for t in ticks]))
+    assert all(before.stretch <= after.stretch for before, after in pairwise(ticks))
