@@ -3,7 +3,6 @@
 A method enters by being in the registry; nothing here knows any of them, but for the straight line, which does nothing.
 """
 
-import copy
 import io
 import json
 import math
@@ -19,12 +18,13 @@ import pytest
 import torch
 from helpers import tiny
 from helpers.methods import EXAMPLE, METHODS, example
+from helpers.searches import Recorder, nan_after, resuming, same_path
 from torch import Tensor, nn
 
 from llpf_plugin import LLPFError, Method, Path, Quality, Task, find_path, measure
 from llpf_plugin.errors import InterruptedRun
 from llpf_plugin.evaluation import Problem, goal_of, measure_ends
-from llpf_plugin.geometry import MemoryKnots, Weights, clone, coordinates, select
+from llpf_plugin.geometry import Weights, clone, coordinates, select
 from llpf_plugin.methods import Outcome, Solver, known, make_method, method_class
 from llpf_plugin.records import Tick
 from llpf_plugin.search import Callback, Searching
@@ -266,14 +266,6 @@ def whole_path(method: Method, name: str = "mlp") -> Path:
     return found(method, name)
 
 
-def same_path(one: Path, other: Path) -> bool:
-    knots = len(one.knots) == len(other.knots)
-    knots = knots and all(tiny.same(x, y) for x, y in zip(one.knots, other.knots, strict=True))
-    costs = [replace(p.cost, seconds=0.0, peak_memory=0) for p in (one, other)]
-    told = (one.labels, one.record, one.outcome) == (other.labels, other.record, other.outcome)
-    return knots and told and costs[0] == costs[1] and one.quality.rows == other.quality.rows
-
-
 @every_method
 @every_task
 def test_a_path_starts_exactly_at_a_and_ends_exactly_at_b(method: Method, name: str) -> None:
@@ -350,57 +342,15 @@ def test_a_budget_that_is_spent_leaves_a_path_all_the_same(method: Method, budge
     assert measure(path, tiny.conv(), points=2).maximum == path.quality.maximum < math.inf
 
 
-class StopAt(Callback):
-    """Stops a search after so many ticks; what is needed to continue is kept as on a disk."""
-
-    def __init__(self, ticks: int) -> None:
-        self.left = ticks
-        self.disk = io.BytesIO()
-
-    def on_tick(self, search: Searching, tick: Tick) -> None:
-        self.left -= 1
-        search.stop = self.left == 0
-
-    def keep(self, search: Searching, knots: MemoryKnots) -> tuple[Any, MemoryKnots]:
-        values, tensors = search.snapshot()
-        torch.save(tensors, self.disk)
-        self.disk.seek(0)
-        return (json.loads(json.dumps(values)), torch.load(self.disk, weights_only=True)), copy.deepcopy(knots)
-
-
-class Keeper(StopAt):
-    """`StopAt` that knows its search."""
-
-    search: Any = None
-
-    def on_start(self, search: Searching) -> None:
-        self.search = search
-
-
 @every_training_method
 @pytest.mark.parametrize(("name", "stop"), [("mlp", 1), ("mlp", 8), ("conv", 3)])
 def test_a_search_that_was_stopped_ends_with_the_same_bits(method: Method, name: str, stop: int) -> None:
     whole = whole_path(method, name)
-    if len(whole.record) <= stop:
-        stop = len(whole.record) - 1
-    knots, keeper = MemoryKnots(), Keeper(stop)
+    recorder = Recorder(min(stop, len(whole.record)), stop=True)  # its first event is the start
     with pytest.raises(InterruptedRun):
-        found(method, name, knots=knots, callbacks=[keeper])
-    resume, kept = keeper.keep(keeper.search, knots)
-    assert same_path(found(method, name, knots=kept, resume=resume), whole)
-
-
-def nan_after(task: Task, calls: int) -> Task:
-    """Mini-batch losses are NaN from the ``calls``-th on; evaluation continues as before."""
-    seen = 0
-
-    def objective(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        nonlocal seen
-        loss, correct = task.objective(model, batch)  # type: ignore[misc]
-        seen += model.training
-        return (loss * math.nan if model.training and seen > calls else loss), correct
-
-    return replace(task, objective=objective)
+        found(method, name, callbacks=[recorder])
+    (taken,) = recorder.taken.values()
+    assert same_path(found(method, name, **resuming(taken)), whole)
 
 
 @every_method
