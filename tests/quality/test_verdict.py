@@ -1,44 +1,18 @@
+"""The verdict on a path, by hand: every measured point, the paper's three criteria, and the point that is picked."""
+
 import json
 import math
 
 import pytest
 import torch
 from helpers import tiny
+from helpers.planes import corner, data, plane, squares, straight, with_answers
 from torch import Tensor, nn
 
-from llpf_plugin import Path, Task, TensorData, measure
-from llpf_plugin.evaluation.along_path import linear_losses, measure_point, measure_segment
+from llpf_plugin import LLPFError, Path, Quality, Task, measure
 from llpf_plugin.geometry.weights import Weights, coordinates, layers_of, select
-from llpf_plugin.quality import Quality
-from llpf_plugin.workspace import Workspace
-
-
-def data(*examples: tuple[float, float, float]) -> TensorData:
-    """Examples ``(x₀, x₁, y)``."""
-    values = torch.tensor(examples, dtype=torch.float32)
-    return TensorData(values[:, :2], values[:, 2])
-
-
-def squares(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """``(x·w − y)²``, averaged."""
-    return (model(batch[0]).squeeze(1) - batch[1]).square().mean()
-
-
-def with_answers(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """The same, and an answer is right where ``x·w ≥ 1.4``."""
-    return squares(model, batch), (model(batch[0]).squeeze(1) >= 1.4).sum()
-
-
-def plane(objective: object = squares, **splits: TensorData | None) -> Task:
-    """Two weights; training loss ``w₀²``, validation loss ``(w₀ − 2)²``, test loss ``(w₀ + w₁)²``."""
-    given = {"train": data((1, 0, 0)), "validation": data((1, 0, 2)), "test": data((1, 1, 0)), **splits}
-    return Task(nn.Linear(2, 1, bias=False), objective=objective, name="plane", **given)  # type: ignore[arg-type]
-
-
-def corner(*kinds: str) -> Path:
-    """3 along w₀, then 4 along w₁."""
-    knots = [{"weight": torch.tensor([w])} for w in ((0.0, 0.0), (3.0, 0.0), (3.0, 4.0))]
-    return Path(knots, knots[0], knots[-1], [{"kind": k} for k in kinds or ("start", "settled", "end")])
+from llpf_plugin.quality.verdict import check_pick
+from llpf_plugin.records import Cost, Row
 
 
 def test_every_measured_point_by_hand() -> None:
@@ -49,7 +23,7 @@ def test_every_measured_point_by_hand() -> None:
     assert quality.column("train").tolist() == pytest.approx([0, 2.25, 9, 9, 9])
     assert quality.column("validation").tolist() == pytest.approx([4, 0.25, 1, 1, 1])
     assert all(math.isnan(x) for x in quality.column("train_accuracy"))
-    assert all("test" not in row for row in quality.rows)
+    assert all(row.test is None for row in quality.rows)
 
 
 def test_metrics_by_hand() -> None:
@@ -62,8 +36,7 @@ def test_metrics_by_hand() -> None:
 
 
 def test_the_maximum_may_lie_between_two_knots() -> None:
-    knots = [{"weight": torch.tensor([w])} for w in ((2.0, 0.0), (-2.0, 0.0))]
-    path = Path(knots, *knots)
+    path = straight((2, 0), (-2, 0))
     away = plane(train=data((1, 0, 4)))  # (w₀ − 4)²: 4 at A, 36 at B
     assert measure(path, away, points=4).column("train").tolist() == pytest.approx([4, 9, 16, 25, 36])
     hill = plane(lambda model, batch: 4 - squares(model, batch))  # 0 at both ends, 4 half-way
@@ -80,12 +53,6 @@ def test_a_knot_is_measured_once() -> None:
 
     measure(corner(), plane(counted, validation=None, test=None), points=4)
     assert len(calls) == 9 + 3  # nine points of the path; both ends and the last settled knot once more
-
-
-def test_a_sample_is_of_training_data_only() -> None:
-    task = plane(train=data((1, 0, 0), (1, 0, 9)), validation=data((1, 0, 0), (1, 0, 9)))
-    row = measure_point(Workspace(task), corner().knots[1], sample=1, test=True)
-    assert row["train"] == pytest.approx(9) and row["validation"] == pytest.approx((9 + 36) / 2)
 
 
 def test_not_a_number_counts_as_infinite() -> None:
@@ -120,9 +87,9 @@ def test_the_goal(goal: float | None, holds: bool | None) -> None:
 
 def test_the_goal_that_the_path_was_searched_for_is_the_default() -> None:
     path = corner()
-    path.cost = {"goal": 8.0}
-    assert measure(path, plane(), points=1).limit == 8.0
-    assert measure(path, plane(), max_loss=10.0, points=1).limit == 10.0
+    path.cost = Cost(goal=8.0)
+    assert measure(path, plane(), points=1).goal == 8.0
+    assert measure(path, plane(), max_loss=10.0, points=1).goal == 10.0
 
 
 def test_test_loss_at_the_last_settled_knot_against_both_ends() -> None:
@@ -169,10 +136,9 @@ def test_pick_on_training_data_where_there_is_no_other() -> None:
 
 
 def test_pick_never_takes_an_end() -> None:
-    knots = [{"weight": torch.tensor([w])} for w in ((2.0, 0.0), (3.0, 0.0))]
-    quality = measure(Path(knots, *knots), plane(), points=20)
-    assert quality.pick().t == pytest.approx(0.1)  # A itself would be best
-    assert measure(Path(knots, *knots), plane(), points=1).pick().t == 0.5  # nothing measured in between
+    path = straight((2, 0), (3, 0))
+    assert measure(path, plane(), points=20).pick().t == pytest.approx(0.1)  # A itself would be best
+    assert measure(path, plane(), points=1).pick().t == 0.5  # nothing measured in between
 
 
 @pytest.mark.parametrize(("which", "t"), [("mid", 0.5), ("end", 3 / 7), (0.25, 0.25), ("0.75", 0.75), (1, 1.0)])
@@ -185,14 +151,18 @@ def test_pick_a_place(which: str | float, t: float) -> None:
 
 @pytest.mark.parametrize("which", ["middle", 1.5, "-1"])
 def test_pick_nowhere(which: str | float) -> None:
-    with pytest.raises(ValueError, match=r"in \[0, 1\]"):
+    with pytest.raises(LLPFError, match=r"in \[0, 1\]"):
         measure(corner(), plane(), points=1).pick(which)
 
 
 def test_the_summary_is_json() -> None:
     summary = measure(corner(), plane(), max_loss=10.0, points=2).summary()
     again = json.loads(json.dumps(summary))
-    assert again["maximum"] == pytest.approx(9) and again["goal"] == 10.0 and again["connected"] is False
+    assert (
+        again["metrics"]["train"]["dense_maximum"]["value"] == pytest.approx(9)
+        and again["goal"] == 10.0
+        and again["connected"] is False
+    )
     assert [c["name"] for c in again["criteria"]] == ["low loss", "arrival", "test loss"]
 
 
@@ -227,21 +197,36 @@ def test_measuring_changes_neither_the_path_nor_its_ends() -> None:
 
 
 def test_measuring_twice_gives_the_same_bits() -> None:
-    def rows() -> list[dict[str, object]]:
+    def rows() -> list[Row]:
         task, path, _ = line("conv")
         return measure(path, task, points=3).rows
 
     assert rows() == rows()
 
 
-def test_a_segment_and_the_line_agree() -> None:
-    task, path, _ = line("mlp")
-    workspace = Workspace(task)
-    segment = measure_segment(workspace, path.knots[0], path.knots[1], points=6, sample=None)
-    assert linear_losses(workspace, path.start, path.end, points=6, sample=None) == [row["train"] for row in segment]
-
-
-def test_progress_is_told(mlp: Task) -> None:
+def test_progress_is_told() -> None:
     seen = []
     quality = measure(corner(), plane(), points=1, progress=lambda done, total: seen.append((done, total)))
     assert isinstance(quality, Quality) and seen == [(1, 2), (2, 2)]
+
+
+def test_what_a_pick_means() -> None:
+    assert [check_pick(which) for which in ("best", "end", "mid", 0, "0.25", 1.0)] == [None, None, 0.5, 0.0, 0.25, 1.0]
+    with pytest.raises(LLPFError, match=r"pick 'worst': it must be best, mid, end or a number in \[0, 1\]"):
+        check_pick("worst")
+    with pytest.raises(LLPFError, match=r"pick 2: t lies in \[0, 1\]"):
+        check_pick(2)
+    with pytest.raises(LLPFError, match="pick nan"):
+        check_pick("nan")
+
+
+def test_where_no_loss_is_a_number_an_end_is_picked() -> None:
+    """Between the ends there is none, so A; without any, A as well."""
+    hole = measure(
+        straight((0, 0), (3, 0)),
+        plane(lambda m, b: squares(m, b) if m.weight[0, 0] in (0, 3) else m.weight.sum() * math.nan),
+        points=4,
+    )
+    assert hole.maximum == math.inf and hole.pick().t in (0.0, 1.0)
+    nowhere = measure(straight((0, 0), (3, 0)), plane(lambda m, b: squares(m, b) * math.nan), points=4)
+    assert nowhere.pick().t == 0.0
