@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from llpf_plugin.methods.base import Method
     from llpf_plugin.methods.baselines import AutoNEB, Bezier, Finetune, Linear, SphereCurve
     from llpf_plugin.order.derive import layer_order
-    from llpf_plugin.quality.verdict import Quality, measure
+    from llpf_plugin.quality.measuring import measure
+    from llpf_plugin.quality.verdict import Quality
     from llpf_plugin.search.find import find_path
     from llpf_plugin.search.origin import walk_to_origin
     from llpf_plugin.tasks.data import LoaderData, TensorData, crop_and_flip
@@ -43,7 +44,7 @@ _PLACES = {
     "find_path": "search.find",
     "layer_order": "order.derive",
     "load_task": "tasks.load",
-    "measure": "quality.verdict",
+    "measure": "quality.measuring",
     "merge": "merging.merge",
     "walk_to_origin": "search.origin",
 }

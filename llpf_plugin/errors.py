@@ -3,6 +3,20 @@
 Each message says what was wrong, where (the file, the tensor, the option) and what to do about it.
 """
 
+__all__ = [
+    "CheckpointError",
+    "InterruptedRun",
+    "LLPFError",
+    "MetricError",
+    "MismatchError",
+    "OrderError",
+    "RunError",
+    "ScheduleError",
+    "SpecificationError",
+    "TaskError",
+    "UsageError",
+]
+
 
 class LLPFError(ValueError):
     """Base class of all errors meant for the user; the command line turns it into one message and an exit code."""

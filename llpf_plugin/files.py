@@ -17,6 +17,16 @@ import numpy as np
 
 from llpf_plugin.errors import LLPFError, RunError
 
+__all__ = [
+    "atomic_folder",
+    "atomic_write",
+    "plain",
+    "remove_leftovers",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
+
 _PARTIAL = ".partial"
 
 

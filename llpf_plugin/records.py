@@ -4,9 +4,25 @@ Records are read from files that other versions wrote: names that this version d
 missing has its default. A record can also be read like the mapping that it is in the file: ``row["train"]``.
 """
 
+import enum
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
+
+__all__ = [
+    "DOWN",
+    "JOIN",
+    "ORIGIN",
+    "UP",
+    "Cost",
+    "Knot",
+    "LegCost",
+    "Outcome",
+    "Record",
+    "Row",
+    "Tick",
+    "leg_of",
+]
 
 DOWN, JOIN, UP = "A → A′", "A′ → B′", "B′ → B"
 """Names of the legs of a path across variance spheres, in its order."""
@@ -38,6 +54,19 @@ class Record:
             raise TypeError(f"expected a mapping for {cls.__name__}, got {type(values).__name__}")
         known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
         return cls(**{k: v for k, v in values.items() if k in known})
+
+
+class Outcome(enum.Enum):
+    """How a search ended, with a sentence for the user."""
+
+    ARRIVED = "the walk arrived at its destination"
+    SHORT = "the walk went through all of its phases and ended short of its destination"
+    BUDGET = "the budget of gradient steps was spent before the walk arrived"
+    COLLAPSED = "the walk collapsed: no move, however small, was accepted"
+    EDGE = "the walk towards the origin ended at the last knot whose loss could be held, short of its target"
+    DIVERGED = "the loss stopped being a number, even with the smallest moves"
+    STRAIGHT = "the straight line; nothing was trained"
+    TRAINED = "the path was trained for all of its gradient steps"
 
 
 @dataclass(frozen=True)

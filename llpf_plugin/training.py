@@ -10,6 +10,11 @@ from llpf_plugin.geometry.weights import Weights, clone
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute, Workspace
 
+__all__ = [
+    "initialise",
+    "train",
+]
+
 
 def initialise(model: nn.Module, seed: int) -> None:
     """Fresh initial weights from ``seed``: every module's own ``reset_parameters``, in registration order."""

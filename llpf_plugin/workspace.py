@@ -17,6 +17,11 @@ from llpf_plugin.errors import TaskError
 from llpf_plugin.tasks.data import Batch, generator
 from llpf_plugin.tasks.task import Task
 
+__all__ = [
+    "Compute",
+    "Workspace",
+]
+
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 
 

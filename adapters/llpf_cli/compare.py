@@ -38,7 +38,7 @@ def compare(
     (task_name, task_args), (_, llpf_args) = task.named(), method.named()
     from rich.console import Console
 
-    from llpf_cli import terminal
+    from llpf_cli import results
     from llpf_cli.watch import TerminalWatch, write_page
     from llpf_plugin import load_task, merge
     from llpf_plugin.files import plain, write_json
@@ -71,7 +71,7 @@ def compare(
                 info={"a": models[0], "b": models[1], "command": command_line()},
             )  # fmt: skip
             found[name] = merged.pairs[0]
-        terminal.comparison(console, found)
+        results.comparison(console, found)
         write_json(out / "compare.json", plain({"rows": [_row(name, one) for name, one in found.items()]}))
         if output.report:
             write_page(list(found.values()), out / "report.html", console)

@@ -1,6 +1,7 @@
 """``llpf demo``: two digit networks from two seeds, and the command that connects them."""
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ FOLDER = Path("llpf-demo")
 
 
 def demo(
+    *,
     seed: Annotated[int, option("Seed of the first network; the second takes the next one [0].", group=GOAL)] = 0,
     compare: Annotated[bool, option("Compare all methods on the pair.", group=PATH, negative="")] = False,
     out: Annotated[
@@ -42,18 +44,9 @@ def demo(
         state = {"state_dict": train(load_task(TASK), own, compute.made()), "seed": own}
         atomic_write(place, lambda temporary, state=state: torch.save(state, temporary))  # type: ignore[misc]
     models, run = [str(place) for place in places], folder / ("compared" if compare else "run")
-    words = [
-        "llpf",
-        "compare" if compare else "merge",
-        *models,
-        "--task",
-        TASK,
-        "-o",
-        str(run),
-        "--max-loss",
-        str(GOAL_LOSS),
-    ]
-    console.print(f"\n{shlex.join(words)}\n", style="bold", markup=False, highlight=False)
+    asked = ["--task", TASK, "-o", str(run), "--max-loss", str(GOAL_LOSS)]
+    sys.argv = ["llpf", "compare" if compare else "merge", *models, *asked]  # what the run's folder says it was
+    console.print(f"\n{shlex.join(sys.argv)}\n", style="bold", markup=False, highlight=False)
     command = compare_models if compare else merge
     return command(
         *models, goal=GoalOptions(max_loss=GOAL_LOSS), task=TaskOptions(task=TASK),

@@ -44,6 +44,7 @@ def rewritten(tokens: Sequence[str]) -> list[str]:
         return ["demo", *(word for word in words[1:] if word != "--demo")]
     if "--compare" in words:
         return ["compare", *(word for word in words[1:] if word != "--compare")]
-    if words[2:3] == ["origin"] and not Path("origin").exists():
-        return ["origin", words[1], *words[3:]]
+    places = [i for i, word in enumerate(words) if word == "origin" and not words[i - 1].startswith("-")]
+    if places and not Path("origin").exists():
+        return ["origin", *(word for i, word in enumerate(words[1:], start=1) if i != places[0])]
     return words

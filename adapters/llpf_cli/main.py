@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError
 
 from llpf_cli.config import with_config
 from llpf_cli.earlier import rewritten
-from llpf_cli.texts import EXIT_CODES, HELP, epilogue
+from llpf_cli.texts import EXIT_CODES, HELP, SYNOPSIS, epilogue, said
 from llpf_plugin.errors import InterruptedRun, LLPFError, UsageError
 
 DONE, ERROR, USAGE, NOT_REACHED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -25,8 +25,9 @@ app = App(
 )  # fmt: skip
 for _place, _name in enumerate(HELP):
     app.command(
-        f"llpf_cli.{_name}:{_name}", name=_name, help=HELP[_name], help_epilogue=epilogue(_name), sort_key=_place
-    )
+        f"llpf_cli.{_name}:{_name}", name=_name, usage=f"Usage: llpf {_name} {SYNOPSIS[_name]}", help=HELP[_name],
+        help_epilogue=epilogue(_name), sort_key=_place,
+    )  # fmt: skip
 
 
 def run() -> None:
@@ -36,9 +37,9 @@ def run() -> None:
     code, message = DONE, ""
     try:
         tokens = rewritten(with_config(tokens))
-        code = app(tokens, exit_on_error=False)
-    except CycloptsError:  # it has said what is wrong
-        code = USAGE
+        code = app(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        code, message = USAGE, f"{said(str(error))} (--help shows what there is)"
     except (InterruptedRun, KeyboardInterrupt) as stop:
         code, message = INTERRUPTED, str(stop) or "stopped"
     except UsageError as error:

@@ -53,7 +53,7 @@ def merge(
     (task_name, task_args), (method_name, method_args) = task.named(), method.named()
     from rich.console import Console
 
-    from llpf_cli import terminal
+    from llpf_cli import preview, results
     from llpf_cli.watch import TerminalWatch, write_page
     from llpf_plugin import load_task
     from llpf_plugin import merge as merge_models
@@ -63,7 +63,7 @@ def merge(
     options = {"align": align, "compute": compute.made(), **search}
     loaded, made = load_task(task_name, task_args), make_method(method_name, method_args)
     if dry_run:
-        terminal.dry_run(console, models, loaded, made, **options)
+        preview.dry_run(console, models, loaded, made, **options)
         return 0
     said = config_text(
         "merge", models=models, task=task, method=method, goal=goal, align=None if align == "never" else align,
@@ -77,7 +77,7 @@ def merge(
             info={"a": models[0], "b": models[1], "command": command_line()},
         )  # fmt: skip
         if len(models) > 2:
-            terminal.tree(console, merged.joins, merged.file)
+            results.tree(console, merged.joins, merged.file)
         if output.report:
             write_page(merged.pairs, out / "report.html", console, [Path(m).stem for m in models], merged.joins)
     return 0 if merged.connected else 3

@@ -5,19 +5,23 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from llpf_plugin.methods import Method, known, method_class
+from llpf_plugin.methods import Method, in_words, known, method_class
 
 NAME = Parameter(name="NAME", help="One method: its name, file.py:Class or module:Class.")
 
 
-def methods(name: Annotated[str | None, NAME] = None) -> int:
+def methods(name: Annotated[str | None, NAME] = None, /) -> int:
     """List the methods that find a path, or show one with its settings, defaults and source."""
     from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
 
     console = Console()
     if name is None:
+        table = Table.grid(padding=(0, 3))
         for spec in known():
-            console.print(f"[bold]{spec:14}[/] {_summary(method_class(spec))}", highlight=False)
+            table.add_row(f"[bold]{spec}[/]", escape(_summary(method_class(spec))))
+        console.print(table)
         console.print("\nllpf methods NAME shows the settings of one; your own is file.py:Class.", highlight=False)
         return 0
     _show(console, name, method_class(name))
@@ -37,8 +41,9 @@ def _show(console: "Console", name: str, method: type[Method]) -> None:  # type:
     console.print(f"source: {escape(method.source or 'not stated')}\n", highlight=False)
     table = Table("setting", "default", "what it does", box=box.SIMPLE_HEAD)
     for f in fields(method):
-        within = f" (in {f.metadata['within']})" if f.metadata.get("within") else ""
-        table.add_row(f.name, str(f.default), escape(f.metadata.get("help", "") + within))
+        within = f" ({in_words(f.metadata['within'])})" if f.metadata.get("within") else ""
+        default = "" if f.default is None else str(f.default)
+        table.add_row(f.name, default, escape(f.metadata.get("help", "") + within))
     console.print(table)
     example = next((f"-m {f.name}={f.default}" for f in fields(method) if isinstance(f.default, int | float)), "")
     console.print(

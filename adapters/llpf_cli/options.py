@@ -8,7 +8,7 @@ from cyclopts import Group, Parameter
 
 from llpf_plugin.errors import UsageError
 from llpf_plugin.methods import known
-from llpf_plugin.tasks.specification import parse_arguments
+from llpf_plugin.tasks import parse_arguments
 
 GOAL, PATH, OUTPUT, COMPUTE = (
     Group(name, sort_key=place) for place, name in enumerate(("Goal and budget", "Path", "Output", "Compute"), start=1)

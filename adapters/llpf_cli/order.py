@@ -9,7 +9,7 @@ from cyclopts import Group, Parameter
 
 from llpf_cli.options import option
 from llpf_plugin.errors import OrderError, RunError, UsageError
-from llpf_plugin.tasks.specification import find, parse_arguments
+from llpf_plugin.tasks import find, parse_arguments
 
 INPUTS, SHOWN = Group("Inputs", sort_key=1), Group("Output", sort_key=2)
 
@@ -22,12 +22,17 @@ KINDS: dict[str, Format] = {".json": "json", ".mmd": "mermaid", ".dot": "dot", "
 MODEL = Parameter(
     name="MODEL", help="module:function, file.py:function, torchvision:NAME, timm:NAME, hf:CONFIG, a task, x.json."
 )
-ARGUMENTS = Parameter(name="key=value …", help="Given to the function.")
+ARGUMENTS = Parameter(name="key=value …", help="For the function or the task; also as -t key=value.")
+TASK_ARGS = option(
+    "The same, as other commands have it.", "-t", "--task-arg", group=INPUTS, negative="", consume_multiple=False
+)
 
 
 def order(
     model: Annotated[str, MODEL],
+    /,
     *arguments: Annotated[str, ARGUMENTS],
+    task_args: Annotated[list[str], TASK_ARGS] = [],  # noqa: B006 - read only
     input: Annotated[
         list[str],
         option(
@@ -84,11 +89,14 @@ def order(
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what libraries say while they build a model
-            network, example = _model(model, parse_arguments(arguments), device, input, dtype, inputs, no_inputs)
+            network, example = _model(
+                model, parse_arguments([*arguments, *task_args]), device, input, dtype, inputs, no_inputs
+            )
             found = layer_order(network, example, order=order)
     cut = cut_phases(found, phases)
     for path in output:
         _write(path, found, cut, level)
+        print(f"written: {path}")
     if not output:
         _show(found, cut, format, level, depth)
     return 0

@@ -22,6 +22,8 @@ from llpf_cli.options import (
 
 def origin(
     model: Annotated[str, Parameter(name="A", help="A checkpoint: .pt, .safetensors, or a folder of shards.")],
+    /,
+    *,
     goal: GoalOptions = GoalOptions(),
     to: Annotated[
         str | None,
@@ -43,7 +45,7 @@ def origin(
     (task_name, task_args), (_, method_args) = task.named(), method.named()
     from rich.console import Console
 
-    from llpf_cli import terminal
+    from llpf_cli import preview, results
     from llpf_cli.progress_bar import LiveView, StopOnCtrlC
     from llpf_cli.watch import KeepConfig, picture_of, write_page
     from llpf_plugin import load_task
@@ -70,16 +72,16 @@ def origin(
         named={"task": task_name, "task_arguments": task_args},
         info={"a": model, "b": "origin", "command": command_line()},
     )  # fmt: skip
-    terminal.descent(console, descent)
+    preview.descent(console, descent)
     if dry_run:
-        terminal.estimate(console, descent)
+        preview.estimate(console, descent)
         return 0
     with resumable(out), stopper, view:
         with descent.running():
             quality = descend(descent.search)
         picked, merged = descent.close(quality)
         picture = picture_of(quality, out, picked, console)
-        terminal.closing(console, quality, picked, (), merged, picture, descent.ends[0].like)
+        results.closing(console, quality, picked, (), merged, picture, descent.ends[0].like)
         if output.report:
             write_page([Finished(out, quality, picked)], out / "report.html", console)
     return 0 if quality.connected else 3

@@ -130,14 +130,15 @@ def _show(console: "Console", measured: "Sequence[Measured]", page: Path, figure
 
     from llpf_plugin.report import comparison_table, duration, metric_cell, number
 
-    table = Table("run", "verdict", box=box.SIMPLE_HEAD)
-    for name in ("gradient steps", "time", "dense maximum", "validation", "length ratio"):
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("  run", no_wrap=True)
+    for name in ("steps", "time", "dense maximum", "validation", "length ratio"):
         table.add_column(name, justify="right")
     for row in comparison_table(measured):
         cells = (metric_cell(row[key], "loss") for key in ("maximum", "validation", "ratio"))
-        words = "[green]connected[/]" if row["connected"] else "[red]not connected[/]"
+        mark = "[green]✓[/]" if row["connected"] else "[red]✗[/]"
         numbers = (number(row["steps"]), duration(row["seconds"]), *(value or why for value, why in cells))
-        table.add_row(row["name"], words, *numbers)
+        table.add_row(f"{mark} {row['name']}", *numbers)
     console.print(table)
     for one in measured:
         for note in one.notes:

@@ -1,9 +1,11 @@
-"""The help of every command: a summary for the list, a description, and examples."""
+"""The help of every command: a summary for the list, a description, and examples; what a wrong command line is told."""
+
+import re
 
 EXIT_CODES = "Exit codes: 0 connected or done, 1 error, 2 wrong usage, 3 goal not reached, 130 Ctrl-C."
 
 HELP = {
-    "merge": """Connect two or more trained networks by paths of low training loss, and merge them along these.
+    "merge": """Connect two or more trained networks by paths of low training loss, and merge them along these paths.
 
 A checkpoint contains neither the architecture nor the data; you supply both as a *task*. The result is the merged model
 in the format of A, the path, one picture, and a verdict by the paper's three criteria. More than two models are merged
@@ -28,6 +30,16 @@ The page needs no network. Undefined metrics show the reason instead.""",
 Nothing is downloaded. It prints the command that connects the two, then runs it.""",
 }
 """By command; the first line is its summary."""
+
+SYNOPSIS = {
+    "merge": "A B [C …] --task TASK [OPTIONS]",
+    "compare": "A B --task TASK [OPTIONS]",
+    "origin": "A --task TASK [OPTIONS]",
+    "order": "MODEL [key=value …] [OPTIONS]",
+    "report": "RUN … [OPTIONS]",
+    "methods": "[NAME]",
+    "demo": "[OPTIONS]",
+}
 
 EXAMPLES = {
     "merge": """
@@ -68,6 +80,24 @@ EXAMPLES = {
 - `llpf demo --compare -o compared`
 """,
 }
+
+
+PHRASES = (
+    (r'Command ".*?" parameter --([A-Z].*?) requires an argument', r"\1 is missing"),
+    (r'Command ".*?" parameter (--?[a-z].*?) requires an argument', r"\1 needs a value"),
+    (r"Parameter (--?[a-z].*?) specified multiple times", r"\1 is given twice"),
+    (r"Unused Tokens: \['(.*?)'.*\]", r"\1 is one argument too many"),
+    (r"^(Unknown|Invalid)", lambda found: found[1].lower()),
+)
+"""How the parser of command lines says things, and how we do."""
+
+
+def said(error: str) -> str:
+    """What is wrong with a command line, in one sentence."""
+    text = " ".join(error.split()).rstrip(".")
+    for pattern, phrase in PHRASES:
+        text = re.sub(pattern, phrase, text)
+    return text
 
 
 def epilogue(command: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from llpf_cli import terminal
+from llpf_cli import preview, results
 from llpf_cli.progress_bar import LiveView, StopOnCtrlC
 from llpf_plugin.errors import LLPFError, RunError
 from llpf_plugin.evaluation import losses_on_line
@@ -62,11 +62,11 @@ class TerminalWatch(Watch):
     def on_open(self, pair: Pair) -> None:
         """Show alignment, spheres, angles, and what averaging would do."""
         if pair.matching is not None:
-            terminal.alignment(self.console, pair.matching)
+            preview.alignment(self.console, pair.matching)
         if not self.brief:
             search = pair.search
             self.line = losses_on_line(search.workspace, search.start, search.end)
-            terminal.preflight(self.console, pair, self.line)
+            preview.preflight(self.console, pair, self.line)
         if pair.run is not None and pair.run.exists and not pair.request.task.train.repeatable:
             self.console.print(f"[yellow]{NOT_REPEATABLE}[/]")
 
@@ -90,7 +90,7 @@ class TerminalWatch(Watch):
         assert pair.run is not None and merged is not None
         picture = picture_of(quality, pair.run.folder, picked, self.console)
         if not self.brief:
-            terminal.closing(self.console, quality, picked, self.line, merged, picture, pair.ends[0].like)
+            results.closing(self.console, quality, picked, self.line, merged, picture, pair.ends[0].like)
 
 
 def picture_of(quality: Quality, folder: Path, picked: Picked, console: Console) -> Path | None:

@@ -1,15 +1,14 @@
-"""LLPF for Flower: a server strategy, a federated walk, one-shot merging, and the client half (extra ``flower``)."""
+"""LLPF for Flower: a server strategy, one-shot merging, and the client half (extra ``flower``)."""
 
 from llpf_flower.arrays import to_arrays, to_weights
 from llpf_flower.local import Merged, Pace, merge_into_local
 from llpf_flower.mod import llpf_merge_mod
-from llpf_flower.oneshot import OneShotLLPF, join_models
+from llpf_flower.oneshot import Joined, OneShotLLPF, join_models
 from llpf_flower.strategy import LLPFStrategy
-from llpf_flower.walk import LLPFWalk
 
 __all__ = [
+    "Joined",
     "LLPFStrategy",
-    "LLPFWalk",
     "Merged",
     "OneShotLLPF",
     "Pace",

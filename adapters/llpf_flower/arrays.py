@@ -10,7 +10,7 @@ from flwr.app import Array, ArrayRecord
 from torch import Tensor
 
 from llpf_plugin.errors import MismatchError
-from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.geometry import Weights
 
 # What `view` returns is only read; torch would say once that it must not be written to.
 warnings.filterwarnings("ignore", message="The given (NumPy array|buffer) is not writable")
@@ -23,7 +23,7 @@ def to_arrays(weights: Mapping[str, Tensor]) -> ArrayRecord:
     """A record of these weights.
 
     Tensors of dtypes that NumPy does not have (bfloat16, float8), for which ``ArrayRecord(state_dict)`` raises a
-    TypeError, travel as float32; ``load_state_dict`` and `llpf_plugin.geometry.weights.assign` cast them back.
+    TypeError, travel as float32; ``load_state_dict`` and `llpf_plugin.geometry.assign` cast them back.
     """
     return ArrayRecord({name: to_array(tensor) for name, tensor in weights.items()})
 
@@ -62,6 +62,13 @@ def is_buffer(name: str, tensor: Tensor) -> bool:
     """Whether a tensor is a buffer, as far as its name and dtype tell: no path moves it."""
     numbers = tensor.is_floating_point() or tensor.is_complex()
     return not numbers or name.rpartition(".")[2] in STATISTICS
+
+
+def wide(tensor: Tensor) -> torch.dtype:
+    """What a mean is taken in: float32 at least; float64 for integers."""
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return torch.float64
+    return torch.promote_types(tensor.dtype, torch.float32)
 
 
 def sound(tensor: Tensor, reference: Tensor) -> bool:

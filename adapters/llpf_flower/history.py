@@ -11,8 +11,8 @@ Row = dict[str, Any]
 """One round: ``round``, ``clients``, ``left_out`` (reasons by node), ``consensus``, … and metrics by name."""
 
 OURS = (
-    "round", "clients", "left_out", "consensus", "variance", "variance kept", "barrier", "share", "phase", "serving",
-    "in common", "on their own", "steps", "joined", "maximum",
+    "round", "clients", "left_out", "consensus", "variance", "variance kept", "barrier", "phase", "on their own",
+    "steps", "joined", "maximum",
 )  # fmt: skip
 """Entries of a row that are not the clients' metrics."""
 
@@ -65,7 +65,7 @@ def draw(rows: Sequence[Row], place: str | Path) -> Path:
     figure = Figure(figsize=(8, 6), layout="constrained")
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, 1, sharex=True)
-    ours = ("consensus", "variance kept", "barrier", "share")
+    ours = ("consensus", "variance kept", "barrier")
     for name in dict.fromkeys(k for row in rows for k, v in row.items() if isinstance(v, float)):
         points = [(row["round"], row[name]) for row in rows if row.get(name) is not None]
         (below if name in ours else above).plot(*zip(*points, strict=True), label=name, marker=".", lw=1.2)

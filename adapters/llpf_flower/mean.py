@@ -1,49 +1,19 @@
 """The weighted mean of the clients' models, layer by layer on their variance spheres."""
 
 import math
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from flwr.app import Array, ArrayRecord
 from torch import Tensor
 
-from llpf_flower.arrays import is_buffer, to_array, view
-from llpf_plugin.geometry.sphere import Correct, is_magnitude, project_, variance
-
-Sphere = Literal["clients", "previous", "none"]
-"""Which variance the mean is given: the clients' weighted mean variance, that of the model before, or its own."""
-
-Buffers = Literal["mean", "keep", "reestimate"]
-"""What becomes of buffers: the weighted mean, the previous model's, or re-estimated on the server's own data."""
-
+from llpf_flower.arrays import is_buffer, view, wide
+from llpf_flower.rule import Rule
+from llpf_plugin.geometry import project_, variance
 
 BLOCK = 1 << 16
 """Numbers that are averaged at a time: few enough to stay in the processor's cache."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How a mean is taken.
-
-    Attributes:
-        sphere: the reference of the variance.
-        correct: which tensors are held on their spheres; see `llpf_plugin.geometry.sphere`.
-        buffers: what becomes of buffers; to re-estimate them is up to the caller, who gets the mean.
-        dtype: of floating-point tensors, None for that of the previous model, tensor by tensor.
-    """
-
-    sphere: Sphere = "clients"
-    correct: Correct = "matrices"
-    buffers: Buffers = "mean"
-    dtype: torch.dtype | None = None
-
-    def holds(self, name: str, tensor: Tensor, names: Container[str]) -> bool:
-        """Whether the mean of this tensor, one of ``names``, is put on a sphere."""
-        if self.sphere == "none" or self.correct == "none" or is_buffer(name, tensor) or is_magnitude(name, names):
-            return False
-        return not tensor.is_complex() and tensor.numel() > 1 and (self.correct == "all" or tensor.dim() >= 2)
 
 
 @dataclass
@@ -100,7 +70,7 @@ def average(
             squares[1] += float((mean.abs() if mean.is_complex() else mean).square().sum())
         if not keep and rule.holds(name, tensors[0][0], previous):
             _put_on_sphere(mean, name, tensors, old, rule, result.kept, equal=spread == 0)
-        result.arrays[name] = like(view(old) if keep else mean, name, old, rule)
+        result.arrays[name] = rule.cast(view(old) if keep else mean, name, old)
     result.distance, result.norm = squares[0] ** 0.5, squares[1] ** 0.5
     return result
 
@@ -126,13 +96,6 @@ def _mean(tensors: Sequence[tuple[Tensor, float]]) -> tuple[Tensor, float]:
     return mean, spread / sum(weight for _, weight in tensors)
 
 
-def wide(tensor: Tensor) -> torch.dtype:
-    """What a mean is taken in: float32 at least; float64 for integers."""
-    if not (tensor.is_floating_point() or tensor.is_complex()):
-        return torch.float64
-    return torch.promote_types(tensor.dtype, torch.float32)
-
-
 def _put_on_sphere(
     mean: Tensor, name: str, tensors: Sequence[tuple[Tensor, float]], old: Array, rule: Rule, kept: dict[str, float],
     equal: bool,
@@ -153,27 +116,13 @@ def _put_on_sphere(
 
 
 def _variance(tensor: Tensor) -> float:
-    """`llpf_plugin.geometry.sphere.variance` in two passes, where the mean is small beside the deviation, as in weights."""
+    """`llpf_plugin.geometry.variance` in two passes, where the mean is small beside the deviation, as in weights."""
     if tensor.dtype in (torch.float32, torch.float64):
         flat = tensor.reshape(-1)
         square, mean = float(torch.dot(flat, flat)) / flat.numel(), float(flat.mean())
         if mean**2 < 0.1 * square < math.inf:
             return square - mean**2
     return variance(tensor)
-
-
-def like(tensor: Tensor, name: str, old: Array, rule: Rule) -> Array:
-    """A tensor in the dtype that is asked for, or that of the model before; what was integer is rounded."""
-    before = view(old)
-    if not (before.dtype.is_floating_point or before.dtype.is_complex):
-        return to_array((tensor.round() if tensor.is_floating_point() else tensor).to(before.dtype))
-    asked = None if is_buffer(name, before) or before.dtype.is_complex else rule.dtype
-    return to_array(tensor.to(asked or before.dtype))
-
-
-def conform(arrays: Mapping[str, Array], previous: ArrayRecord, rule: Rule) -> ArrayRecord:
-    """A model that is no mean in the order and the dtypes of the one before, or those that are asked for."""
-    return ArrayRecord({name: like(view(arrays[name]), name, old, rule) for name, old in previous.items()})
 
 
 def by_layer(values: Mapping[str, float]) -> dict[str, float]:

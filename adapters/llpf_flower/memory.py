@@ -1,4 +1,4 @@
-"""What a strategy remembers of its rounds: rows, table and picture; its state, and how it goes on from there."""
+"""What a strategy remembers of its rounds: rows, table and picture; its state, and how to continue from it."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -23,22 +23,33 @@ class Memory:
         arrays: the newest global model, None before the first round.
         first_round: rounds that went before.
         momentum: of the server.
-        resumed: whether the next `start` goes on from a state.
+        resumed: whether the next `start` continues from a state.
         checkpoint_dir: folder of the checkpoints.
         checkpoint_every: rounds between two.
     """
 
     rows: list[history.Row]
     arrays: ArrayRecord | None
-    first_round: int
-    momentum: Momentum
-    resumed: bool
-    checkpoint_dir: Path | None
-    checkpoint_every: int
 
-    def reset(self) -> None:
-        """Forget the run before: `start` begins a new one, unless it goes on from a state."""
-        self.rows, self.momentum.velocity = [], None
+    def remember(
+        self, first_round: int, checkpoint_dir: str | Path | None, checkpoint_every: int, momentum: Momentum
+    ) -> None:
+        """Set all of it up; nothing has happened yet.
+
+        Raises:
+            LLPFError: fewer than one round between two checkpoints.
+        """
+        if checkpoint_every < 1:
+            raise LLPFError(f"checkpoint_every = {checkpoint_every}: it must be at least 1")
+        self.rows, self.arrays, self.resumed = [], None, False
+        self.first_round, self.momentum, self.checkpoint_every = first_round, momentum, checkpoint_every
+        self.checkpoint_dir = None if checkpoint_dir is None else Path(checkpoint_dir)
+
+    def begin(self, arrays: ArrayRecord) -> None:
+        """Begin a new run, which forgets the one before, or continue from the state that was loaded."""
+        if not self.resumed:
+            self.rows, self.momentum.velocity = [], None
+        self.resumed, self.arrays = False, arrays
 
     def save(self, server_round: int) -> None:
         """Write the checkpoint of a round, if it is its turn."""
@@ -72,15 +83,18 @@ class Memory:
         """
         return history.draw(self.rows, place)
 
-    def report(self, folder: Path) -> None:
-        """Draw the picture of all rounds into a folder, or say why there is none."""
-        try:
-            log(INFO, "\tPicture: %s", self.draw(folder / "rounds.png"))
-        except LLPFError as error:
-            log(WARNING, "\tNo picture: %s", error)
+    def report(self) -> None:
+        """Log the table of all rounds, and draw their picture into the folder of the checkpoints."""
+        for line in self.table().splitlines():
+            log(INFO, "\t%s", line)
+        if self.checkpoint_dir is not None:
+            try:
+                log(INFO, "\tPicture: %s", self.draw(self.checkpoint_dir / "rounds.png"))
+            except LLPFError as error:
+                log(WARNING, "\tNo picture: %s", error)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later run needs to go on: round, rows, and models (tensors by name, by part)."""
+        """All that a later run needs to continue: round, rows, and models (tensors by name, by part)."""
         models = {} if self.arrays is None else {"arrays": to_weights(self.arrays)}
         if self.momentum.velocity is not None:
             models["velocity"] = self.momentum.velocity
@@ -88,7 +102,7 @@ class Memory:
         return {"round": number, "rows": deepcopy(self.rows), "models": models}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`: the round offset, the rows and the global model, which `start` is to be given.
+        """Continue from `state_dict`: the round offset, the rows and the global model, which `start` is to be given.
 
         Raises:
             MismatchError: the state is no strategy's.

@@ -1,26 +1,25 @@
-"""The client's half as a Flower mod: ``ClientApp(mods=[llpf_merge_mod(task)])`` and not a line more."""
+"""The client's half as a Flower mod: ``ClientApp(mods=[llpf_merge_mod(task)])`` and nothing else changes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 from torch import Tensor
 
 from llpf_flower.arrays import sound, to_arrays, to_weights, view
 from llpf_flower.local import Merged, Pace, merge_into_local
 from llpf_flower.replies import RECORD
-from llpf_flower.serving import as_good
+from llpf_flower.serving import AVERAGE, BETTER, MODE, SERVING, as_good
 from llpf_flower.state import LIMIT, Own, Store, client_id
-from llpf_plugin.errors import LLPFError
-from llpf_plugin.geometry.sphere import Correct
-from llpf_plugin.tasks.task import Task
+from llpf_plugin.geometry import Correct
+from llpf_plugin.tasks import Task
 from llpf_plugin.workspace import Compute
 
 TaskFactory = Callable[[Context], Task]
-"""The client's task from its context; it is called in every round that walks."""
+"""The client's task from its context; called in every round in which the client merges or chooses."""
 
 OwnFactory = Callable[[Context], Mapping[str, Tensor] | None]
 """The model that a client begins with, or None if it takes the server's."""
@@ -42,7 +41,6 @@ class LLPFMergeMod:
     compute: Compute | None = None
     arrays_key: str = "arrays"
     config_key: str = "config"
-    weighted_by: str = "num-examples"
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         """Handle one message."""
@@ -51,26 +49,38 @@ class LLPFMergeMod:
             return call_next(message, context)
         config = message.content.config_records.get(self.config_key, ConfigRecord())
         arrays = message.content.array_records[self.arrays_key]
-        store = Store(context, self.state_dir, self.state_limit)
+        if kind == "train" and config.get(MODE) != AVERAGE:
+            return self._merge(message, context, call_next, config, arrays)
+        words: dict[str, Any] = {"mode": AVERAGE}
         if kind == "evaluate":
-            return self._evaluate(message, context, call_next, config, arrays, store)
-        mode = str(config.get("llpf-mode", "merge"))
-        own = None if mode == "average" else store.load(arrays) or self._first(context, arrays)
-        if own is None:
-            if mode == "walk":
-                raise LLPFError("this client has lost its own model and cannot walk; the server will let it join again")
-            if store.fits(arrays):
-                store.check(arrays)
-            return self._train(message, context, call_next, store, Own({}), {"mode": "train"})
-        task = self.task(context)
-        if mode == "join":
-            return self._answer(message, context, store, own, {"mode": "join"}, len(task.train))
-        merged = self._merge(own, arrays, config, context, task)
-        own = Own(merged.weights, {"pace": asdict(merged.pace)})
-        if mode == "walk":
-            return self._answer(message, context, store, own, told(merged), len(task.train))
-        message.content[self.arrays_key] = to_arrays(own.weights)
-        return self._train(message, context, call_next, store, own, told(merged) | {"mode": "merge"})
+            words = self._choose(message, context, arrays) if config.get(SERVING) == BETTER else {}
+        return _told(call_next(message, context), context, words)
+
+    def _merge(
+        self,
+        message: Message,
+        context: Context,
+        call_next: ClientAppCallable,
+        config: ConfigRecord,
+        arrays: ArrayRecord,
+    ) -> Message:
+        """Train on the merge of the client's own model with the incoming one, and keep what that returns.
+
+        A reply without a model, or with an unsound one, is not kept.
+        """
+        store = Store(context, self.state_dir, self.state_limit)
+        own = store.load(arrays) or self._first(context, arrays)
+        words: dict[str, Any] = {"mode": "train"}
+        if own is not None:
+            merged = self._walk(own, arrays, config, context)
+            own, words = Own(merged.weights, {"pace": asdict(merged.pace)}), told(merged)
+            arrays = message.content[self.arrays_key] = to_arrays(own.weights)
+        reply = call_next(message, context)
+        if reply.has_content() and len(reply.content.array_records) == 1:
+            trained = next(iter(reply.content.array_records.values()))
+            if store.fits(trained) and _sound(trained, arrays):
+                store.save(to_weights(trained), {} if own is None else own.notes)
+        return _told(reply, context, words)
 
     def _first(self, context: Context, like: ArrayRecord) -> Own | None:
         """The model that the client begins with, in the order of the incoming one."""
@@ -79,116 +89,84 @@ class LLPFMergeMod:
             return None
         return Own({k: weights[k] for k in like} if weights.keys() == like.keys() else dict(weights))
 
-    def _merge(self, own: Own, arrays: ArrayRecord, config: ConfigRecord, context: Context, task: Task) -> Merged:
+    def _walk(self, own: Own, arrays: ArrayRecord, config: ConfigRecord, context: Context) -> Merged:
+        """The merge step, with what the train config says of it."""
         options: dict[str, Any] = {"share": float(config.get("llpf-share", self.share))}  # type: ignore[arg-type]
         if "llpf-active" in config:
             options["active"] = frozenset(map(str, config["llpf-active"]))  # type: ignore[arg-type]
         steps = config.get("llpf-steps", self.steps)
         return merge_into_local(
-            own.weights, to_weights(arrays), task, steps=None if steps is None else int(steps),  # type: ignore[arg-type]
+            own.weights, to_weights(arrays), self.task(context), steps=None if steps is None else int(steps),  # type: ignore[arg-type]
             pace=Pace(**own.notes.get("pace", {})), tolerance=self.tolerance, correct=self.correct,
             seed=self.seed + _seed(context), compute=self.compute, **options,
         )  # fmt: skip
 
-    def _answer(
-        self, message: Message, context: Context, store: Store, own: Own, words: Mapping[str, Any], examples: int
-    ) -> Message:
-        """Keep the model and reply with it; the client's own train function is not called."""
-        store.save(own.weights, own.notes)
-        metrics: dict[str, Any] = {self.weighted_by: examples}
-        if "own_loss" in words:
-            metrics["train-loss"] = words["own_loss"]
-        content = {"arrays": to_arrays(own.weights), "metrics": MetricRecord(metrics), RECORD: _record(context, words)}
-        return Message(RecordDict(content), reply_to=message)  # type: ignore[arg-type]
-
-    def _train(
-        self, message: Message, context: Context, call_next: ClientAppCallable, store: Store, own: Own,
-        words: Mapping[str, Any],
-    ) -> Message:  # fmt: skip
-        """Let the client's own train function do its work, and keep what it returns, unless that is no model."""
-        arrays = message.content.array_records[self.arrays_key]
-        reply = call_next(message, context)
-        if reply.has_content() and len(reply.content.array_records) == 1:
-            trained = next(iter(reply.content.array_records.values()))
-            if store.fits(trained) and _sound(trained, arrays):
-                store.save(to_weights(trained), own.notes)
-            reply.content[RECORD] = _record(context, words)
-        return reply
-
-    def _evaluate(
-        self, message: Message, context: Context, call_next: ClientAppCallable, config: ConfigRecord,
-        arrays: ArrayRecord, store: Store,
-    ) -> Message:  # fmt: skip
-        """Evaluate the model that serves this client: its own until the federation's is as good on its data."""
-        serving = str(config.get("llpf-serving", "mean"))
-        own = None if serving == "mean" else self._first(context, arrays)
-        if own is None and serving == "own":
-            own = store.load(arrays)
-        if own is not None and serving == "better":
-            found = as_good(to_weights(arrays), own.weights, self.task(context), self.tolerance, self.compute)
-            own = None if found else own
-        if own is not None:
-            message.content[self.arrays_key] = to_arrays(own.weights)
-        reply = call_next(message, context)
-        if reply.has_content() and serving != "mean":
-            reply.content[RECORD] = _record(context, {"served": "mean" if own is None else "own"})
-        return reply
+    def _choose(self, message: Message, context: Context, arrays: ArrayRecord) -> dict[str, Any]:
+        """Put the model that serves this client into the message: its own until the federation's is as good."""
+        own = self._first(context, arrays)
+        if own is None or as_good(to_weights(arrays), own.weights, self.task(context), self.tolerance, self.compute):
+            return {"served": "mean"}
+        message.content[self.arrays_key] = to_arrays(own.weights)
+        return {"served": "own"}
 
 
 def llpf_merge_mod(
     task_factory: TaskFactory, *, own: OwnFactory | None = None, share: float = 0.5, steps: int | None = None,
     tolerance: float | None = None, correct: Correct = "matrices", state_dir: str | Path | None = None,
     state_limit: int = LIMIT, seed: int = 0, compute: Compute | None = None, arrays_key: str = "arrays",
-    config_key: str = "config", weighted_by: str = "num-examples",
+    config_key: str = "config",
 ) -> LLPFMergeMod:  # fmt: skip
     """A mod that merges what the server sends into the client's own model, instead of overwriting it.
 
-    With `LLPFWalk` on the server it is the client half of the federated walk: it walks, and the client's train function
-    is called once the federation averages. With any other strategy it walks ``share`` of the way to the incoming
-    model, hands the result to the client's train function, and keeps what that returns.
+    In a training round it walks ``share`` of the way from the client's model to the incoming one, hands the result to
+    the client's train function, and keeps what that returns. With ``LLPFStrategy(serve_own=True)`` on the server it
+    does not merge: the train function gets the federation's model, and the evaluate function the model that serves the
+    client, which is its own until the federation's is as good on the client's data.
 
     Args:
         task_factory: makes the client's `Task` (model, objective, data) from its context.
-        own: makes the model that the client begins with, for independent starts; it goes on serving the client until
-            the federation's is as good on the client's data. Without it, or where it returns None, the client takes
-            the server's.
-        share: the part of the way to walk in a round, where the server does not say.
-        steps: gradient steps of a round's walk, where the server does not say (default: an epoch, at least 20).
+        own: makes or loads the model that the client begins with, called whenever that is needed. Without it, or where
+            it returns None, the client begins with the server's.
+        share: the part of the way to walk in a round; the train config's ``llpf-share`` overrides it.
+        steps: gradient steps of a round's walk (default: an epoch, at least 20); ``llpf-steps`` overrides it, and
+            ``llpf-active`` names the parameters that move.
         tolerance: training loss above that of the client's first model that counts as low.
         correct: which tensors are held on their spheres.
         state_dir: folder of the client's model (default: ``state-dir`` of the node config); it outlasts the run there.
         state_limit: bytes up to which the model is kept in Flower's context where no folder is named.
-        seed: of batches and dropout; the client's number is added.
+        seed: for batches and dropout; the client's number is added.
         compute: device and precision.
         arrays_key: name of the incoming ArrayRecord.
         config_key: name of the incoming ConfigRecord.
-        weighted_by: metric that says the number of examples.
 
     Example:
         >>> app = ClientApp(mods=[llpf_merge_mod(lambda context: my_task(context.node_config["partition-id"]))])
     """
     return LLPFMergeMod(
-        task_factory, own, share, steps, tolerance, correct, state_dir, state_limit, seed, compute,
-        arrays_key, config_key, weighted_by,
+        task_factory, own, share, steps, tolerance, correct, state_dir, state_limit, seed, compute, arrays_key,
+        config_key,
     )  # fmt: skip
 
 
 def told(merged: Merged) -> dict[str, Any]:
-    """What the server is told of a walk."""
+    """What the server is told of a merge."""
     return {
-        "mode": "walk", "moved": merged.moved, "low": merged.low, "own_loss": merged.own_loss,
+        "mode": "merge", "moved": merged.moved, "low": merged.low, "own_loss": merged.own_loss,
         "incoming_loss": merged.incoming_loss, "settled_loss": merged.settled_loss, "ticks": merged.ticks,
     }  # fmt: skip
+
+
+def _told(reply: Message, context: Context, words: Mapping[str, Any]) -> Message:
+    """The reply with the client's id and what there is to tell beside it."""
+    if reply.has_content():
+        reply.content[RECORD] = ConfigRecord({"client": client_id(context), **words})
+    return reply
 
 
 def _sound(arrays: ArrayRecord, reference: ArrayRecord) -> bool:
     """Whether a model has the reference's names and shapes, and no NaN."""
     same = {k: tuple(a.shape) for k, a in arrays.items()} == {k: tuple(a.shape) for k, a in reference.items()}
     return same and all(sound(view(a), view(reference[k])) for k, a in arrays.items())
-
-
-def _record(context: Context, words: Mapping[str, Any]) -> ConfigRecord:
-    return ConfigRecord({"client": client_id(context), **words})
 
 
 def _seed(context: Context) -> int:

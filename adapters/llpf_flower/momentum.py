@@ -5,10 +5,9 @@ from collections.abc import Collection
 from flwr.app import ArrayRecord
 from torch import Tensor
 
-from llpf_flower.arrays import is_buffer, to_array, view
-from llpf_flower.mean import wide
+from llpf_flower.arrays import is_buffer, to_array, view, wide
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.geometry.sphere import project_, variance
+from llpf_plugin.geometry import project_, variance
 
 
 class Momentum:

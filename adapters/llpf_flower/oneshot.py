@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from logging import INFO, WARNING
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,19 +13,19 @@ from torch import Tensor
 
 from llpf_flower import history
 from llpf_flower.arrays import to_arrays, to_weights
-from llpf_flower.mean import conform
 from llpf_flower.replies import Reply
 from llpf_flower.strategy import LLPFStrategy
-from llpf_plugin import find_path
+from llpf_plugin import merge
+from llpf_plugin.checkpoint import fingerprint
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.evaluation.point import Score, evaluate, reestimate
-from llpf_plugin.geometry.weights import Weights, assign, clone
-from llpf_plugin.llpf.settle import SettleRule, settle
-from llpf_plugin.merging.tree import Node, balanced
-from llpf_plugin.methods.base import Outcome
-from llpf_plugin.search.settings import Settings
-from llpf_plugin.tasks.task import Task
-from llpf_plugin.workspace import Compute, Gradient
+from llpf_plugin.evaluation import Score, evaluate, reestimate
+from llpf_plugin.geometry import Weights, assign, clone
+from llpf_plugin.llpf import SettleRule, Walk
+from llpf_plugin.merging import Pair, Watch
+from llpf_plugin.methods import Method
+from llpf_plugin.quality import Quality
+from llpf_plugin.tasks import Task
+from llpf_plugin.workspace import Compute, Workspace
 
 LEAST = 10
 """Gradient steps for each model, at least."""
@@ -37,8 +38,8 @@ class Joined:
     Attributes:
         weights: the joined model, a state dict on the CPU.
         steps: gradient steps on the server's set, all in all.
-        joined: pairs whose path arrived, of `pairs`.
-        pairs: pairs that were walked.
+        joined: pairs that are connected, of `pairs`.
+        pairs: pairs that were searched.
         maximum: the largest training loss on any of the paths.
     """
 
@@ -50,23 +51,24 @@ class Joined:
 
 
 def join_models(
-    models: Sequence[Mapping[str, Tensor]], task: Task, budget: int = 1000, settings: Settings | None = None,
-    compute: Compute | None = None,
+    models: Sequence[Mapping[str, Tensor]], task: Task, budget: int = 1000, method: Method | str = "llpf",
+    compute: Compute | None = None, **search: Any,
 ) -> Joined:  # fmt: skip
-    """Join models pairwise along low-loss paths, as a balanced tree: pairs, then pairs of what came out of them.
+    """Join models along low-loss paths, as `llpf_plugin.merge` does, on a small set.
 
-    Every model is first settled on the server's set, since a client that has never seen some classes has a high loss
-    there, and a path is only worth something between two good ends; it stays as it was if that does not lower its
-    validation loss. Of each pair goes on what is best on validation data (on training data if there are none): the best
-    inner point of the path, or one of its ends. What is left of the budget finetunes the last one, if that makes it
-    better there.
+    Every model is first settled on the set, since a client that has never seen some classes has a high loss there, and
+    a path is only worth something between two good ends; it stays as it was if that does not lower its validation
+    loss. From each pair the best advances: a point of the path, or one of its ends. What is left of the budget
+    finetunes the last one, if that makes it better. All of this is judged on validation data, or on training data if
+    there are none.
 
     Args:
         models: state dicts of one architecture.
         task: the server's small set.
         budget: gradient steps for everything: a fifth settles, the rest walks and finetunes.
-        settings: of the walks; ``budget`` is set here.
+        method: how paths are found.
         compute: device and precision.
+        **search: what is asked of every search, such as ``max_loss``; see `llpf_plugin.merge`.
 
     Raises:
         LLPFError: no model, or a budget of fewer than 10 steps a model.
@@ -75,75 +77,80 @@ def join_models(
         raise LLPFError("there is no model to join")
     if budget < LEAST * len(models):
         raise LLPFError(f"budget = {budget} for {len(models)} models: give at least {LEAST} steps a model")
-    gradient = Gradient(task, compute)
-    root = balanced(len(models))
-    each = budget // 5 // len(models)
-    going = {}
-    for i, weights in enumerate(models):
-        settled = _settled(gradient, weights, each)
-        going[Node(i, i)] = min(clone(weights, "cpu"), settled, key=lambda w: _score(gradient, w).loss)
-    steps, joined, worst = gradient.steps, 0, 0.0
-    pairs = list(root.pairs())
-    for number, node in enumerate(pairs):
-        a, b = (going.pop(half) for half in node.halves)
-        share = (budget - steps) // (len(pairs) - number)
-        try:
-            path = find_path(a, b, task, _with_budget(settings, max(1, share)), compute=compute)
-        except LLPFError as error:  # twice the same model, for instance
-            log(WARNING, "models %s cannot be joined, the better of them goes on: %s", node.name, error)
-            going[node] = _best(gradient, [a, b])
-            continue
-        arrived = path.outcome in (Outcome.ARRIVED, Outcome.SHORT)
-        steps, joined = steps + path.cost["gradient_steps"], joined + arrived
-        worst = max(worst, path.quality.maximum)
-        log(INFO, "models %s: %s", node.name, path.outcome.value if path.outcome else "")
-        inner = [path.quality.pick("best").weights] if arrived else []
-        going[node] = _best(gradient, [*inner, a, b])
-    weights, left = going[root], max(0, budget - steps) if joined else 0
+    workspace, models = Workspace(task, compute), _distinct(models)
+    ready = [_better_settled(workspace, weights, budget // 5 // len(models)) for weights in models]
+    weights, steps = ready[0], workspace.steps
+    if len(ready) == 1:
+        return Joined(weights, steps, 0, 0, 0.0)
+    found = merge(
+        ready, task, method, advance="best", total_budget=budget - steps, compute=compute, watch=_Log(), **search
+    )
+    weights, steps = dict(found.weights), steps + found.gradient_steps
+    if refused := len(ready) - 1 - len(found.joins):
+        log(WARNING, "%d pairs could not be searched; the better model of each advanced", refused)
+    joined = sum(join.connected for join in found.joins)
+    left = max(0, budget - steps) if joined else 0
     if left:
-        weights = _best(gradient, [weights, finetune(weights, task, left, compute)])
-    return Joined(weights, steps + left, joined, len(pairs), worst)
+        weights = min([weights, finetune(weights, task, left, compute)], key=lambda w: _rank(workspace, w))
+    worst = max((join.maximum for join in found.joins), default=0.0)
+    return Joined(weights, steps + left, joined, len(ready) - 1, worst)
 
 
-def _best(gradient: Gradient, models: Sequence[Weights]) -> Weights:
-    """The model with the most correct answers, then the lowest loss, on validation data, or on training data."""
+class _Log(Watch):
+    """Says what became of each pair."""
 
-    def rank(weights: Weights) -> tuple[float, float]:
-        found = _score(gradient, weights)
-        return -(found.accuracy or 0.0), found.loss
-
-    return min(models, key=rank)
+    def on_close(self, pair: Pair, quality: Quality, picked: Any, merged: Path | None) -> None:
+        outcome = quality.path.outcome
+        log(INFO, "models %s: %s", pair.name, outcome.value if outcome else "")
 
 
-def _score(gradient: Gradient, weights: Weights) -> Score:
+def _distinct(models: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tensor]]:
+    """The models without those that are there already: between equal ones there is no path."""
+    distinct: dict[str, Mapping[str, Tensor]] = {}
+    for weights in models:
+        distinct.setdefault(fingerprint(weights), weights)
+    if len(distinct) < len(models):
+        log(WARNING, "of %d models only %d are different: these are joined", len(models), len(distinct))
+    return list(distinct.values())
+
+
+def _score(workspace: Workspace, weights: Weights) -> Score:
     """On validation data, or on training data."""
-    data = gradient.task.validation or gradient.task.train
-    found = evaluate(gradient, weights, {"chosen on": data})[0]["chosen on"]
+    data = workspace.task.validation or workspace.task.train
+    found = evaluate(workspace, weights, {"chosen on": data})[0]["chosen on"]
     assert found is not None
     return found
 
 
+def _rank(workspace: Workspace, weights: Weights) -> tuple[float, float]:
+    """More correct answers first, then the lower loss."""
+    found = _score(workspace, weights)
+    return -(found.accuracy or 0.0), found.loss
+
+
 def finetune(weights: Mapping[str, Tensor], task: Task, steps: int, compute: Compute | None = None) -> Weights:
     """The same model after plain SGD for so many steps on the server's set: what one-shot merging is compared with."""
-    return _settled(Gradient(task, compute), weights, steps, threshold=float("-inf"))
+    return _settled(Workspace(task, compute), weights, steps, threshold=float("-inf"))
 
 
-def _settled(gradient: Gradient, weights: Mapping[str, Tensor], steps: int, threshold: float | None = None) -> Weights:
-    """The model after at most so many steps; by default until the loss is low by the task's tolerance."""
-    defaults = gradient.task.defaults
-    assign(gradient.model, weights)
-    low = defaults.tolerance / 2 if threshold is None else threshold
+def _better_settled(workspace: Workspace, weights: Mapping[str, Tensor], steps: int) -> Weights:
+    """The model after settling, or as it was where that does not lower its loss."""
+    low = workspace.task.defaults.tolerance / 2
+    settled = _settled(workspace, weights, steps, low)
+    return min([clone(weights, "cpu"), settled], key=lambda w: _score(workspace, w).loss)
+
+
+def _settled(workspace: Workspace, weights: Mapping[str, Tensor], steps: int, threshold: float) -> Weights:
+    """The model after at most so many steps."""
+    defaults = workspace.task.defaults
+    assign(workspace.model, weights)
     if steps:
         optimizer = torch.optim.SGD(
-            gradient.model.parameters(), defaults.lr, defaults.momentum, nesterov=defaults.momentum > 0
+            workspace.model.parameters(), defaults.lr, defaults.momentum, nesterov=defaults.momentum > 0
         )
-        settle(gradient, optimizer, SettleRule(low, min(5, steps), steps))
-    reestimate(gradient)
-    return clone(gradient.model.state_dict(), "cpu")
-
-
-def _with_budget(settings: Settings | None, budget: int) -> Settings:
-    return Settings.from_dict({**(settings or Settings()).to_dict(), "budget": budget})
+        Walk.settle(workspace, optimizer, SettleRule(threshold, min(5, steps), steps))
+    reestimate(workspace)
+    return clone(workspace.model.state_dict(), "cpu")
 
 
 class OneShotLLPF(LLPFStrategy):
@@ -156,7 +163,8 @@ class OneShotLLPF(LLPFStrategy):
         *arguments: as in `LLPFStrategy`.
         task: the server's set, with the model.
         budget: gradient steps on it, all in all; at least `LEAST` a model are taken.
-        settings: of the walks.
+        method: how paths are found.
+        search: what else is asked of every search, such as ``max_loss``.
         **options: as in `LLPFStrategy`.
 
     Attributes:
@@ -164,10 +172,11 @@ class OneShotLLPF(LLPFStrategy):
     """
 
     def __init__(
-        self, *arguments: Any, task: Task, budget: int = 1000, settings: Settings | None = None, **options: Any
-    ) -> None:
+        self, *arguments: Any, task: Task, budget: int = 1000, method: Method | str = "llpf",
+        search: Mapping[str, Any] | None = None, **options: Any,
+    ) -> None:  # fmt: skip
         super().__init__(*arguments, task=task, **options)
-        self.budget, self.settings = budget, settings
+        self.budget, self.method, self.search = budget, method, dict(search or {})
         self.joined: Joined | None = None
 
     def _settings(self) -> dict[str, Any]:
@@ -180,7 +189,7 @@ class OneShotLLPF(LLPFStrategy):
         budget = max(self.budget, LEAST * len(ranked))
         if budget > self.budget:
             log(WARNING, "%d models need %d gradient steps, not %d: they get them", len(ranked), budget, self.budget)
-        result = join_models([to_weights(r.arrays) for r in ranked], self.task, budget, self.settings, self.compute)
-        self.joined = result
-        row.update(steps=result.steps, joined=f"{result.joined} of {result.pairs}", maximum=result.maximum)
-        return conform(to_arrays(result.weights), self.arrays, self.rule)
+        models = [to_weights(r.arrays) for r in ranked]
+        self.joined = found = join_models(models, self.task, budget, self.method, self.compute, **self.search)
+        row.update(steps=found.steps, joined=f"{found.joined} of {found.pairs}", maximum=found.maximum)
+        return self.rule.conform(to_arrays(found.weights), self.arrays)

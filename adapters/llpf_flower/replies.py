@@ -1,7 +1,7 @@
 """Which replies of a round count, in which order, and why the others do not."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from logging import WARNING
 from typing import TypeVar
@@ -15,7 +15,12 @@ from llpf_plugin.errors import MismatchError
 T = TypeVar("T")
 
 RECORD = "llpf"
-"""Name of the ConfigRecord in which server and client tell each other what is not arrays or metrics."""
+"""Name of the ConfigRecord in which a client tells what is neither arrays nor metrics."""
+
+
+def told(content: RecordDict) -> ConfigRecord:
+    """What the client half of this package told in a reply, empty from a client without it."""
+    return content.config_records.get(RECORD, ConfigRecord())
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,6 @@ class Reply:
     arrays: ArrayRecord
     metrics: MetricRecord
     weight: float
-
-    @property
-    def told(self) -> ConfigRecord:
-        """What the client half of this package told, empty from a client without it."""
-        return self.content.config_records.get(RECORD, ConfigRecord())
 
 
 class Unusable(Exception):  # noqa: N818 - a reason, caught in this file
@@ -80,9 +80,13 @@ def _read(message: Message, reference: ArrayRecord, weighted_by: str) -> Reply:
     arrays = _one(content.array_records, "ArrayRecord")
     metrics = _one(content.metric_records, "MetricRecord")
     _check_model(arrays, reference)
-    told = content.config_records.get(RECORD, ConfigRecord())
     weight = _weight(metrics, weighted_by)
-    return Reply(message.metadata.src_node_id, str(told.get("client", "")), content, arrays, metrics, weight)
+    return Reply(message.metadata.src_node_id, _client(content), content, arrays, metrics, weight)
+
+
+def _client(content: RecordDict) -> str:
+    """The id that the client gave itself."""
+    return str(told(content).get("client", ""))
 
 
 def _weight(metrics: MetricRecord, key: str) -> float:
@@ -96,9 +100,9 @@ def _weight(metrics: MetricRecord, key: str) -> float:
 
 def _check_model(arrays: ArrayRecord, reference: ArrayRecord) -> None:
     if missing := sorted(reference.keys() - arrays.keys()):
-        raise Unusable(f"its model lacks {_some(missing)}")
+        raise Unusable(f"its model lacks {some_of(missing)}")
     if more := sorted(arrays.keys() - reference.keys()):
-        raise Unusable(f"its model has {_some(more)}, which the global model has not")
+        raise Unusable(f"its model has {some_of(more)}, which the global model has not")
     for name, sent in reference.items():
         got = arrays[name]
         if tuple(got.shape) != tuple(sent.shape):
@@ -115,32 +119,9 @@ def _check_numbers(name: str, array: Array, reference: Array) -> None:
         raise Unusable(f"its {name} holds NaN or infinity")
 
 
-def _some(names: list[str]) -> str:
+def some_of(names: list[str]) -> str:
+    """The first three names, and how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def common_metrics(contents: Sequence[RecordDict]) -> list[RecordDict]:
-    """What metrics are averaged over: the replies, their metrics cut to those that all have, of one length.
-
-    Flower ends the run where they differ.
-
-    Args:
-        contents: each with one MetricRecord, which keeps its name.
-    """
-    rows = [next(iter(content.metric_records.items())) for content in contents]
-    kinds = [{(key, _length(value)) for key, value in record.items()} for _, record in rows]
-    shared = {key for key, _ in set.intersection(*kinds)} if kinds else set()
-    if lost := sorted({key for kind in kinds for key, _ in kind} - shared):
-        log(WARNING, "\t> Metrics that not all clients sent, or not of one length, are left out: %s", _some(lost))
-    return [
-        RecordDict({**content, name: MetricRecord({k: v for k, v in record.items() if k in shared})})
-        for content, (name, record) in zip(contents, rows, strict=True)
-    ]
-
-
-def _length(value: object) -> int:
-    """Of a list; −1 for a number."""
-    return len(value) if isinstance(value, list) else -1
 
 
 def sift_metrics(replies: Iterable[Message], weighted_by: str) -> list[RecordDict]:
@@ -152,8 +133,7 @@ def sift_metrics(replies: Iterable[Message], weighted_by: str) -> list[RecordDic
             if message.has_error():
                 raise Unusable(f"it failed: {message.error.reason}")
             _weight(_one(message.content.metric_records, "MetricRecord"), weighted_by)
-            told = message.content.config_records.get(RECORD, ConfigRecord())
-            kept.append((str(told.get("client", "")), node, message.content))
+            kept.append((_client(message.content), node, message.content))
         except Unusable as reason:
             log(WARNING, "\t> Node %d is left out of this evaluation: %s", node, reason)
     return [content for _, _, content in sorted(kept, key=lambda k: _rank(k[0], k[1]))]

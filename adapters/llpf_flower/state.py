@@ -15,7 +15,7 @@ from torch import Tensor
 from llpf_flower.arrays import sound, to_arrays, to_weights, view
 from llpf_plugin.errors import CheckpointError, MismatchError, RunError
 from llpf_plugin.files import atomic_write
-from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.geometry import Weights
 
 LIMIT = 32_000_000
 """Bytes up to which a model is kept in the context.

@@ -3,22 +3,23 @@
 from collections.abc import Callable, Iterable, Sequence
 from logging import INFO, WARNING
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 
-from llpf_flower import history, order, serverside
-from llpf_flower.mean import Average, Buffers, Rule, Sphere, average, by_layer
+from llpf_flower import history, metrics, serverside, serving
+from llpf_flower.mean import Average, average, by_layer
 from llpf_flower.memory import Memory
 from llpf_flower.momentum import Momentum
-from llpf_flower.replies import Reply, common_metrics, sift, sift_metrics
+from llpf_flower.order import Cut, OrderSource, Phases
+from llpf_flower.replies import Reply, sift, sift_metrics
+from llpf_flower.rule import Buffers, Rule, Sphere
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.geometry.sphere import Correct
-from llpf_plugin.tasks.task import Task
+from llpf_plugin.geometry import Correct
+from llpf_plugin.tasks import Task
 from llpf_plugin.workspace import Compute
 
 MetricsFunction = Callable[[list[RecordDict], str], MetricRecord]
@@ -42,8 +43,10 @@ class LLPFStrategy(Memory, FedAvg):
             ``reestimate`` them on ``task``'s training data.
         server_momentum: the part of the last rounds' steps that is added to a round's, as in FedAvgM, on the spheres;
             0.5 was better than none and than FedAvgM in nearly every setting that we tried. It keeps one more model.
+        serve_own: in evaluation, serve each client its own model until the federation's is as good on its held-out
+            data. Clients need `llpf_merge_mod` with ``own``; it then does not merge in training.
         dtype: of the global model's floating-point tensors, e.g. ``float16``; None keeps each as it is.
-        layer_order: a layer order, a file of ``llpf-order -o``, or ``(model factory, example inputs)``.
+        layer_order: a layer order, a file of ``llpf order -o``, or ``(model factory, example inputs)``.
         phases: how the layer order is cut (``all``, ``block``, ``stage``, a number, lists of patterns); phase k
             aggregates the layers of slices 1 to k, the others stay as they were.
         rounds_per_phase: rounds after which the next phase begins; the last one lasts to the end.
@@ -60,7 +63,7 @@ class LLPFStrategy(Memory, FedAvg):
 
     Raises:
         LLPFError: an option that makes no sense.
-        OrderError: the layer order cannot be read; if it is of another model, `start` says so.
+        OrderError: the layer order cannot be read; if it belongs to another model, `start` says so.
     """
 
     def __init__(
@@ -69,39 +72,22 @@ class LLPFStrategy(Memory, FedAvg):
         arrayrecord_key: str = "arrays", configrecord_key: str = "config",
         train_metrics_aggr_fn: MetricsFunction | None = None, evaluate_metrics_aggr_fn: MetricsFunction | None = None,
         *, sphere: Sphere = "clients", correct: Correct = "matrices", buffers: Buffers = "mean",
-        server_momentum: float = 0.0, dtype: str | None = None, layer_order: order.OrderSource | None = None,
-        phases: int | str | Sequence[str | Sequence[str]] = "all", rounds_per_phase: int = 5, task: Task | None = None,
-        compute: Compute | None = None, first_round: int = 0, checkpoint_dir: str | Path | None = None,
-        checkpoint_every: int = 1,
+        server_momentum: float = 0.0, serve_own: bool = False, dtype: str | None = None,
+        layer_order: OrderSource | None = None, phases: Cut = "all", rounds_per_phase: int = 5,
+        task: Task | None = None, compute: Compute | None = None, first_round: int = 0,
+        checkpoint_dir: str | Path | None = None, checkpoint_every: int = 1,
     ) -> None:  # fmt: skip
         super().__init__(
             fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, min_available_nodes,
             weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evaluate_metrics_aggr_fn,
         )  # fmt: skip
-        _check_choice("sphere", sphere, get_args(Sphere))
-        _check_choice("correct", correct, get_args(Correct))
-        _check_choice("buffers", buffers, get_args(Buffers))
-        for name, number in {"rounds_per_phase": rounds_per_phase, "checkpoint_every": checkpoint_every}.items():
-            if number < 1:
-                raise LLPFError(f"{name} = {number}: it must be at least 1")
+        self.remember(first_round, checkpoint_dir, checkpoint_every, Momentum(server_momentum))
+        self.rule = Rule(sphere, correct, buffers, dtype)
         if buffers == "reestimate" and task is None:
             raise LLPFError("buffers='reestimate' needs data: give task=, or choose mean or keep")
-        if phases != "all" and layer_order is None:
-            raise LLPFError("phases need a layer_order: a file of llpf-order, or (model factory, example inputs)")
-        self.rule = Rule(sphere, correct, buffers, _dtype(dtype))
-        self.momentum = Momentum(server_momentum)
-        source = None if layer_order is None else order.read(layer_order)
-        self.phases = {} if source is None else order.slices(source, phases)
-        self.known = order.buffers(layer_order)
-        self.rounds_per_phase = rounds_per_phase
-        self.task, self.compute = task, compute
-        self.first_round = first_round
-        self.checkpoint_dir = None if checkpoint_dir is None else Path(checkpoint_dir)
-        self.checkpoint_every = checkpoint_every
-        self.rows: list[history.Row] = []
-        self.arrays: ArrayRecord | None = None
+        self.phases = Phases(layer_order, phases, rounds_per_phase)
+        self.serve_own, self.task, self.compute = serve_own, task, compute
         self._asked: set[int] = set()
-        self.resumed = False
 
     def summary(self) -> None:
         """Log the settings."""
@@ -111,12 +97,12 @@ class LLPFStrategy(Memory, FedAvg):
         super().summary()
 
     def _settings(self) -> dict[str, Any]:
-        rule = self.rule
         return {
-            "Variance of the mean": rule.sphere,
-            "Tensors on spheres": rule.correct,
-            "Buffers": rule.buffers,
+            "Variance of the mean": self.rule.sphere,
+            "Tensors on spheres": self.rule.correct,
+            "Buffers": self.rule.buffers,
             "Momentum": self.momentum.beta,
+            "Clients are served": "their own model until the mean is as good" if self.serve_own else "the mean",
             "Phases": len(self.phases) or "all layers at once",
             "Rounds before this run": self.first_round,
         }
@@ -129,22 +115,15 @@ class LLPFStrategy(Memory, FedAvg):
         """Run, as FedAvg does, and end with a table and, given ``checkpoint_dir``, a picture.
 
         Raises:
-            OrderError: the layer order is of another model than ``initial_arrays``.
+            OrderError: the layer order belongs to another model than ``initial_arrays``.
         """
-        if self.phases:
-            self.phases = order.fitted(self.phases, initial_arrays, self.known)
+        self.phases.fit(initial_arrays)
+        self.begin(initial_arrays)
         evaluate = None if evaluate_fn is None else self.noting(evaluate_fn)
-        if not self.resumed:
-            self.reset()
-        self.resumed = False
-        self.arrays = initial_arrays
         result = super().start(grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate)
-        if not result.arrays:  # no round had a reply that counts
+        if not result.arrays and self.arrays is not None:  # no round had a reply that counts
             result.arrays = self.arrays
-        for line in self.table().splitlines():
-            log(INFO, "\t%s", line)
-        if self.checkpoint_dir is not None:
-            self.report(self.checkpoint_dir)
+        self.report()
         return result
 
     def configure_train(
@@ -152,6 +131,7 @@ class LLPFStrategy(Memory, FedAvg):
     ) -> Iterable[Message]:
         """As FedAvg, and remember who was asked; rounds before this run count."""
         self.arrays = arrays
+        config = serving.training(config) if self.serve_own else config
         messages = list(super().configure_train(server_round + self.first_round, arrays, config, grid))
         self._asked = {message.metadata.dst_node_id for message in messages}
         return messages
@@ -160,6 +140,7 @@ class LLPFStrategy(Memory, FedAvg):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """As FedAvg; rounds before this run count."""
+        config = serving.evaluating(config) if self.serve_own else config
         return super().configure_evaluate(server_round + self.first_round, arrays, config, grid)
 
     def aggregate_train(
@@ -174,7 +155,7 @@ class LLPFStrategy(Memory, FedAvg):
             LLPFError: `configure_train` was not called before.
         """
         if self.arrays is None:
-            raise LLPFError("there is no model to go on from: configure_train comes before aggregate_train")
+            raise LLPFError("there is no model to start from: configure_train comes before aggregate_train")
         replies = list(replies)
         kept, left_out = sift(replies, self.arrays, self.weighted_by_key)
         for node in sorted(self._asked - {m.metadata.src_node_id for m in replies}):
@@ -186,27 +167,37 @@ class LLPFStrategy(Memory, FedAvg):
         self.rows.append(row)
         if kept:
             self.arrays = self.combine(row, kept)
-        metrics = self._metrics(row, kept)
-        return (self.arrays if kept else None), metrics
+        found = MetricRecord()
+        if kept:
+            contents = metrics.common_metrics([r.content for r in kept])
+            found.update(self.train_metrics_aggr_fn(contents, self.weighted_by_key))
+            row.update(history.numbers(found))
+        found.update(metrics.of_round(row))
+        return (self.arrays if kept else None), found
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """As FedAvg, over the replies that count, and write the round's checkpoint."""
+        replies = list(replies)
         try:
+            if self.serve_own and self.rows:
+                self.rows[-1].update(serving.note(replies))
             kept = sift_metrics(replies, self.weighted_by_key)
             log(INFO, "aggregate_evaluate: %d replies count", len(kept))
             if not kept:
                 return None
-            metrics = self.evaluate_metrics_aggr_fn(common_metrics(kept), self.weighted_by_key)
+            found = self.evaluate_metrics_aggr_fn(metrics.common_metrics(kept), self.weighted_by_key)
             if self.rows:
-                self.rows[-1].update(history.numbers(metrics, "client "))
-            return metrics
+                self.rows[-1].update(history.numbers(found, "client "))
+            return found
         finally:
             self.save(server_round)
 
     def combine(self, row: history.Row, replies: Sequence[Reply]) -> ArrayRecord:
         """The next global model; notes in ``row`` what was seen on the way."""
         assert self.arrays is not None
-        active = self.active(row)
+        active = None
+        if self.phases:
+            row["phase"], active = self.phases.of(row["round"])
         result = average([(r.arrays, r.weight) for r in replies], self.arrays, self.rule, active)
         result.arrays = self.momentum.carry(self.arrays, result.arrays, result.kept, active)
         return self.finish(row, result, replies)
@@ -221,44 +212,6 @@ class LLPFStrategy(Memory, FedAvg):
         if self.task is not None:
             if self.rule.buffers == "reestimate":
                 arrays = serverside.reestimated(self.task, arrays, self.compute)
-            row["barrier"] = serverside.barrier(
-                self.task, arrays, [(r.arrays, r.weight) for r in replies], self.compute
-            )
+            models = [(r.arrays, r.weight) for r in replies]
+            row["barrier"] = serverside.barrier(self.task, arrays, models, self.compute)
         return arrays
-
-    def active(self, row: history.Row) -> frozenset[str] | None:
-        """The parameters that change in this round, None for all; notes the phase."""
-        if not self.phases:
-            return None
-        index = min((row["round"] - 1) // self.rounds_per_phase, len(self.phases) - 1)
-        row["phase"] = list(self.phases)[index]
-        return None if index == len(self.phases) - 1 else self.phases[row["phase"]]
-
-    def _metrics(self, row: history.Row, kept: Sequence[Reply]) -> MetricRecord:
-        """The clients' metrics, averaged, and ours."""
-        metrics = MetricRecord()
-        if kept:
-            own = self.train_metrics_aggr_fn(common_metrics([r.content for r in kept]), self.weighted_by_key)
-            metrics.update(own)
-            row.update(history.numbers(metrics))
-        metrics["llpf-clients"] = len(kept)
-        metrics["llpf-left-out"] = len(row["left_out"])
-        metrics["llpf-left-out-nodes"] = sorted(row["left_out"])
-        for name in ("consensus", "variance kept", "barrier", "share"):
-            if name in row:
-                metrics[f"llpf-{name.replace(' ', '-')}"] = float(row[name])
-        metrics.update({f"llpf-variance/{layer}": kept for layer, kept in row.get("variance", {}).items()})
-        return metrics
-
-
-def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise LLPFError(f"{name} = {value!r}: it must be one of {', '.join(allowed)}")
-
-
-def _dtype(name: str | None) -> torch.dtype | None:
-    if name is None:
-        return None
-    known = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
-    _check_choice("dtype", name, list(known))
-    return known[name]

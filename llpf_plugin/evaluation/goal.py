@@ -1,18 +1,10 @@
-"""The goal of a search, the losses of the ends that it is measured against, and the problem that a method gets."""
+"""The goal of a search, and the losses of the ends that it is measured against."""
 
 import math
 from dataclasses import dataclass
 
-import torch
-
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.evaluation.point import borrowed, measure_point
-from llpf_plugin.geometry.weights import Weights, assign
 from llpf_plugin.records import Record, Row
-from llpf_plugin.workspace import Workspace
-
-BATCHES = 4
-"""Mini-batches that say what loss settling sees at an end."""
 
 
 @dataclass(frozen=True)
@@ -47,48 +39,6 @@ class Goal:
     def room(self) -> float:
         """How far the goal lies above the worse end."""
         return self.loss - self.ends
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What a method is bound to.
-
-    Attributes:
-        workspace: the model, its data, and the counter of gradient steps.
-        start, end: coordinates of A and of B.
-        goal: the loss to stay under.
-        lr: the learning rate: the user's, or the task's.
-        momentum: likewise.
-    """
-
-    workspace: Workspace
-    start: Weights
-    end: Weights
-    goal: Goal
-    lr: float
-    momentum: float
-
-    def steps(self, asked: int | None) -> int:
-        """Gradient steps of a method that trains: those that were asked for, or the whole budget."""
-        return asked or self.workspace.budget or 1
-
-
-def measure_ends(workspace: Workspace, a: Weights, b: Weights, sample: int | None) -> Ends:
-    """Both ends, from their coordinates."""
-    rows = [measure_point(workspace, end, sample) for end in (a, b)]
-    return Ends(rows[0], rows[1], max(batch_loss(workspace, end) for end in (a, b)))
-
-
-@torch.no_grad()
-def batch_loss(workspace: Workspace, weights: Weights) -> float:
-    """The mean mini-batch loss at a point, as settling sees it; forward only, not counted as gradient steps."""
-    steps, budget = workspace.steps, workspace.budget
-    with borrowed(workspace):
-        assign(workspace.model, weights)
-        workspace.budget = None
-        loss = float(torch.stack([workspace.loss() for _ in range(BATCHES)]).mean())
-    workspace.steps, workspace.budget = steps, budget
-    return loss
 
 
 def goal_of(max_loss: float | None, tolerance: float | None, ends: Ends, default: float) -> Goal:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llpf_plugin.errors import OrderError
-from llpf_plugin.evaluation.goal import Problem
 from llpf_plugin.evaluation.point import borrowed, train_loss
 from llpf_plugin.geometry import sphere
 from llpf_plugin.geometry.scale_groups import ScaleGroup, rescale_, scale_groups
@@ -19,7 +18,7 @@ from llpf_plugin.llpf.directions import ON_SPHERE, ToOrigin
 from llpf_plugin.llpf.method import LLPF
 from llpf_plugin.llpf.schedule import Phase
 from llpf_plugin.llpf.walk import Walk
-from llpf_plugin.methods.base import Stretch
+from llpf_plugin.methods.base import Problem, Stretch
 from llpf_plugin.order import layer_order, scale_free
 from llpf_plugin.preflight.statistics import apart
 from llpf_plugin.records import DOWN, JOIN, UP

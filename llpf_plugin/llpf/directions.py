@@ -16,7 +16,7 @@ from llpf_plugin.geometry import moves, sphere
 from llpf_plugin.geometry.scale_groups import ScaleGroup, variances
 from llpf_plugin.geometry.weights import NEAR, Weights, layers_of, relative_distance, select
 from llpf_plugin.llpf.step_control import StepControl
-from llpf_plugin.methods.base import Outcome
+from llpf_plugin.records import Outcome
 
 ON_SPHERE = 1 + 1e-4
 """Variance over that of the target sphere, up to which a layer has arrived there."""

@@ -9,6 +9,7 @@ from llpf_plugin.errors import LLPFError
 from llpf_plugin.methods.base import Method, setting
 
 if TYPE_CHECKING:
+    from llpf_plugin.geometry.sphere import Correct
     from llpf_plugin.geometry.weights import Weights
     from llpf_plugin.order.result import LayerOrder
 
@@ -37,7 +38,7 @@ class LLPF(Method):
     )
     min_steps: int = setting(2, "gradient steps of a settling, at least", within="[1, inf)")
     max_steps: int = setting(60, "gradient steps of a settling, at most", within="[1, inf)")
-    correct: str = setting(
+    correct: Correct = setting(
         "matrices", "tensors kept on their variance sphere: matrices, all, none", choices=("matrices", "all", "none")
     )
     across: str = setting(

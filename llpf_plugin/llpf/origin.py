@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.evaluation.goal import Problem
 from llpf_plugin.geometry import sphere
 from llpf_plugin.geometry.scale_groups import ScaleGroup, scale_groups
 from llpf_plugin.llpf.common_spheres import LEAST, SLACK, Route, confirmed, descent, proposed
 from llpf_plugin.llpf.method import Descent
 from llpf_plugin.llpf.plan import leg_phase, repair, settle_rule, slack_of, walk
 from llpf_plugin.llpf.schedule import Phase, read_schedule
-from llpf_plugin.methods.base import Plan, Solver, Stretch
+from llpf_plugin.methods.base import Plan, Problem, Solver, Stretch
 from llpf_plugin.records import ORIGIN
 
 

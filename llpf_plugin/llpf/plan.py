@@ -3,10 +3,11 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from llpf_plugin.errors import OrderError
-from llpf_plugin.evaluation.goal import Goal, Problem
+from llpf_plugin.evaluation.goal import Goal
 from llpf_plugin.geometry.weights import coordinates
 from llpf_plugin.llpf.common_spheres import descent, route
 from llpf_plugin.llpf.directions import ToModel
@@ -15,7 +16,7 @@ from llpf_plugin.llpf.schedule import Phase, read_schedule
 from llpf_plugin.llpf.settle import SettleRule
 from llpf_plugin.llpf.step_control import Backtracking
 from llpf_plugin.llpf.walk import Walk
-from llpf_plugin.methods.base import Plan, Solver, Stretch
+from llpf_plugin.methods.base import Plan, Problem, Solver, Stretch
 from llpf_plugin.order import LayerOrder, layer_order
 from llpf_plugin.order import phases as cut_phases
 from llpf_plugin.records import DOWN, ORIGIN, UP
@@ -63,7 +64,7 @@ def walk(method: LLPF, problem: Problem, slices: Slices, stretch: Stretch) -> Wa
     """The walk of a stretch between two models; on no sphere where it repairs a leg between spheres."""
     correct = "none" if stretch.leg in (DOWN, UP, ORIGIN) else method.correct
     phases = walk_phases(method, problem, slices, stretch.strictness)
-    return Walk(problem.workspace, phases, lambda weights, end: ToModel(weights, end, correct))  # type: ignore[arg-type]
+    return Walk(problem.workspace, phases, partial(ToModel, correct=correct))
 
 
 def walk_phases(method: LLPF, problem: Problem, slices: Slices, strictness: int = 0) -> tuple[Phase, ...]:

@@ -14,9 +14,9 @@ from llpf_plugin.llpf.directions import Direction, Move
 from llpf_plugin.llpf.schedule import Phase
 from llpf_plugin.llpf.settle import Settled, settle
 from llpf_plugin.llpf.step_control import StepControl
-from llpf_plugin.methods.base import Outcome, Step
+from llpf_plugin.methods.base import Step
 from llpf_plugin.methods.trained import OnModel
-from llpf_plugin.records import Tick
+from llpf_plugin.records import Outcome, Tick
 from llpf_plugin.workspace import Workspace
 
 STALL, PATIENCE = 40, 5

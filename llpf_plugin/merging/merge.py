@@ -123,7 +123,7 @@ def merge(
     if out is not None and len(nodes) > 1:
         check_folders(out, [node.name for node in nodes], resume)
     going = {Node(i, i): source for i, source in enumerate(sources)}
-    joins, pairs, steps = list[Join](), list[Finished](), 0
+    joins, pairs, steps, merged = list[Join](), list[Finished](), 0, None
     for number, node in enumerate(nodes, start=1):
         ends = [going.pop(half) for half in node.halves]
         watch.on_pair(node.name, number, len(nodes), ends)

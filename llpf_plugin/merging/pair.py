@@ -17,7 +17,7 @@ from llpf_plugin.quality.verdict import Picked, Quality
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.folder import RunFolder
 from llpf_plugin.runs.read import read_path
-from llpf_plugin.runs.verdict import read_verdict, write_verdict
+from llpf_plugin.runs.verdict import MergedModel, read_verdict, write_verdict
 from llpf_plugin.search.find import Search, Snapshot
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback
@@ -145,7 +145,8 @@ class Pair:
         merged = self._written(self.run.folder, picked) if keep else None
         if merged is None:
             merged = _write(self.run.folder / "merged", picked.weights, self.ends[0].like)
-            write_verdict(self.run.folder, quality, picked, merged)
+            model = MergedModel(merged.name, picked.t, picked.scores)
+            write_verdict(self.run.folder, quality.summary(), model, quality.rows)
         return picked, merged
 
     @staticmethod

@@ -1,8 +1,9 @@
 """Methods that find a path: what a method is, the registry, and those that LLPF is measured beside."""
 
-from llpf_plugin.methods.base import Method, Outcome, Plan, Solver, Step, Stretch, setting
+from llpf_plugin.methods.base import Method, Plan, Problem, Solver, Step, Stretch, in_words, setting
 from llpf_plugin.methods.baselines import AutoNEB, Bezier, Curve, Finetune, Linear, SphereCurve
 from llpf_plugin.methods.registry import known, make_method, method_class
+from llpf_plugin.records import Outcome
 
 __all__ = [
     "AutoNEB",
@@ -13,10 +14,12 @@ __all__ = [
     "Method",
     "Outcome",
     "Plan",
+    "Problem",
     "Solver",
     "SphereCurve",
     "Step",
     "Stretch",
+    "in_words",
     "known",
     "make_method",
     "method_class",

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from llpf_plugin.evaluation.along_path import losses_on_line
-from llpf_plugin.evaluation.goal import Problem
 from llpf_plugin.evaluation.point import borrowed
 from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, distance, lerp
-from llpf_plugin.methods.base import Outcome, Plan, Step, TrainState
+from llpf_plugin.methods.base import Plan, Problem, Step, TrainState
 from llpf_plugin.methods.baselines import AutoNEB
 from llpf_plugin.methods.trained import CURVE_LR, load_optimizer, optimizer_tensors, outcome_of, tick_of
+from llpf_plugin.records import Outcome
 from llpf_plugin.workspace import Workspace
 
 CYCLES = ((1.0, 1), (1.0, 1), (1.0, 1), (1.0, 1), (1.0, 2), (1.0, 2), *[(0.1, 1)] * 4, *[(0.01, 1)] * 4)

@@ -7,32 +7,20 @@ The loop that runs the plan is `llpf_plugin.search`; it knows no method. Nothing
 
 from __future__ import annotations
 
-import enum
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.records import Record, Tick
+from llpf_plugin.records import Outcome, Record, Tick
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from llpf_plugin.evaluation.goal import Goal
     from llpf_plugin.geometry.weights import Weights
-
-
-class Outcome(enum.Enum):
-    """How a search ended, with a sentence for the user."""
-
-    ARRIVED = "the walk arrived at its destination"
-    SHORT = "the walk went through all of its phases and ended short of its destination"
-    BUDGET = "the budget of gradient steps was spent before the walk arrived"
-    COLLAPSED = "the walk collapsed: no move, however small, was accepted"
-    EDGE = "the walk towards the origin ended at the last knot whose loss could be held, short of its target"
-    DIVERGED = "the loss stopped being a number, even with the smallest moves"
-    STRAIGHT = "the straight line; nothing was trained"
-    TRAINED = "the path was trained for all of its gradient steps"
+    from llpf_plugin.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -109,6 +97,30 @@ class Solver(Protocol):
 
 
 @dataclass(frozen=True)
+class Problem:
+    """What a method is bound to.
+
+    Attributes:
+        workspace: the model, its data, and the counter of gradient steps.
+        start, end: coordinates of A and of B.
+        goal: the loss to stay under.
+        lr: the learning rate: the user's, or the task's.
+        momentum: likewise.
+    """
+
+    workspace: Workspace
+    start: Weights
+    end: Weights
+    goal: Goal
+    lr: float
+    momentum: float
+
+    def steps(self, asked: int | None) -> int:
+        """Gradient steps of a method that trains: those that were asked for, or the whole budget."""
+        return asked or self.workspace.budget or 1
+
+
+@dataclass(frozen=True)
 class Plan:
     """A method that is bound to a pair.
 
@@ -144,11 +156,11 @@ class Method:
     source: ClassVar[str] = ""
     binds_with: ClassVar[str] = ""
 
-    def bind(self, problem: Any) -> Plan:
+    def bind(self, problem: Problem) -> Plan:
         """What there is to search between A and B, and how; nothing is changed yet.
 
         Args:
-            problem: the pair, its task and its goal, an `llpf_plugin.evaluation.goal.Problem`.
+            problem: the pair, its task and its goal.
 
         Raises:
             LLPFError: a setting makes no sense for this pair.
@@ -195,10 +207,18 @@ def _check(what: str, value: Any, hint: str, rule: Mapping[str, Any]) -> None:
     known = isinstance(value, tuple(kind for name in names for kind in _TYPES.get(name, ())))
     if plain and (not known or (isinstance(value, bool) and "bool" not in names)):  # to Python, a bool is an int
         raise LLPFError(f"{what} = {value!r}: it must be {' or '.join(names)}")
-    if isinstance(value, str) and rule.get("choices") and value not in rule["choices"]:
+    if rule.get("choices") and value not in rule["choices"]:
         raise LLPFError(f"{what} = {value!r}: it must be one of {', '.join(rule['choices'])}")
     if rule.get("within") and isinstance(value, int | float) and not _lies(value, rule["within"]):
-        raise LLPFError(f"{what} = {value:g}: it must lie in {rule['within']}")
+        raise LLPFError(f"{what} = {value:g}: it must be {in_words(rule['within'])}")
+
+
+def in_words(interval: str) -> str:
+    """An interval as people say it: ``(0, inf)`` is above 0, ``[1, inf)`` at least 1."""
+    low, high = interval[1:-1].split(", ")
+    if high != "inf":
+        return f"in {interval}"
+    return f"above {low}" if interval[0] == "(" else f"at least {low}"
 
 
 def _lies(value: float, interval: str) -> bool:

@@ -10,10 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from llpf_plugin.evaluation.goal import Problem
 from llpf_plugin.geometry import sphere
 from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, lerp
-from llpf_plugin.methods.base import Plan, Step, TrainState
+from llpf_plugin.methods.base import Plan, Problem, Step, TrainState
 from llpf_plugin.methods.baselines import Curve
 from llpf_plugin.methods.trained import (
     CURVE_LR,

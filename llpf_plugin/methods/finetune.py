@@ -2,9 +2,8 @@
 
 import torch
 
-from llpf_plugin.evaluation.goal import Problem
 from llpf_plugin.geometry.weights import Weights, assign
-from llpf_plugin.methods.base import Plan, Step, TrainState
+from llpf_plugin.methods.base import Plan, Problem, Step, TrainState
 from llpf_plugin.methods.baselines import Finetune
 from llpf_plugin.methods.trained import OnModel, allowed, cooled, outcome_of, tick_of
 

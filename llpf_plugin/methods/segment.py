@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from llpf_plugin.evaluation.goal import Problem
 from llpf_plugin.geometry.weights import Weights, assign, clone
-from llpf_plugin.methods.base import Outcome, Plan, Step, TrainState
+from llpf_plugin.methods.base import Plan, Problem, Step, TrainState
 from llpf_plugin.methods.baselines import Linear
+from llpf_plugin.records import Outcome
 from llpf_plugin.workspace import Workspace
 
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates
-from llpf_plugin.methods.base import Outcome
-from llpf_plugin.records import Tick
+from llpf_plugin.records import Outcome, Tick
 from llpf_plugin.workspace import Workspace
 
 TICK = 10

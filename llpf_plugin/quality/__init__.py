@@ -9,14 +9,17 @@ from llpf_plugin.quality.flatness import relative_flatness
 from llpf_plugin.quality.layers import LayerTrace, trace_layers
 from llpf_plugin.quality.layerwise import LayerBarrier, layer_barriers
 from llpf_plugin.quality.legs import LegSummary, leg_summaries
-from llpf_plugin.quality.metrics import DEFINITIONS, Definition, Metric
+from llpf_plugin.quality.measuring import judge, measure
+from llpf_plugin.quality.metrics import DEFINITIONS, GEOMETRY, Definition, Metric
+from llpf_plugin.quality.origin import OriginQuality
 from llpf_plugin.quality.plane import LossPlane, loss_plane
 from llpf_plugin.quality.saddle import saddle
 from llpf_plugin.quality.sharpness import Sharpness, sharpness
-from llpf_plugin.quality.verdict import INNER, METRIC_SPLITS, TEST_SLACK, Criterion, Picked, Quality, judge, measure
+from llpf_plugin.quality.verdict import INNER, METRIC_SPLITS, TEST_SLACK, Criterion, Picked, Quality, check_pick
 
 __all__ = [
     "DEFINITIONS",
+    "GEOMETRY",
     "INNER",
     "METRIC_SPLITS",
     "TEST_SLACK",
@@ -28,9 +31,11 @@ __all__ = [
     "LegSummary",
     "LossPlane",
     "Metric",
+    "OriginQuality",
     "Picked",
     "Quality",
     "Sharpness",
+    "check_pick",
     "diversity",
     "judge",
     "layer_barriers",

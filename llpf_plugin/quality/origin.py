@@ -5,8 +5,8 @@ from functools import cached_property
 
 from llpf_plugin.geometry import sphere
 from llpf_plugin.geometry.scale_groups import scale_groups
-from llpf_plugin.methods.base import Outcome
 from llpf_plugin.quality.verdict import Criterion, Quality
+from llpf_plugin.records import Outcome
 
 
 @dataclass

@@ -4,7 +4,7 @@ Every evaluation re-estimates BatchNorm statistics and runs in eval mode. "Train
 training set, or over a stated sample of it; a maximum is the maximum over all measured points of the dense path.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.evaluation.along_path import assemble, measure_point, measure_segment
 from llpf_plugin.evaluation.point import Score, evaluate
 from llpf_plugin.geometry.path import Path
-from llpf_plugin.geometry.weights import NEAR, Weights, layers_of, relative_distance, select
+from llpf_plugin.geometry.weights import NEAR, Weights, relative_distance, select
+from llpf_plugin.quality.legs import leg_summaries
 from llpf_plugin.quality.metrics import Metric, highest, loss_metrics, path_metrics
 from llpf_plugin.records import Row
-from llpf_plugin.tasks.load import load_task
-from llpf_plugin.tasks.task import Task
-from llpf_plugin.workspace import Compute, Workspace
+from llpf_plugin.workspace import Workspace
 
 INNER = (0.1, 0.9)
 """Where a merged model is chosen: t in this range, so that the choice is no copy of an end."""
@@ -192,6 +190,7 @@ class Quality:
 
     def summary(self) -> dict[str, Any]:
         """The numbers and sentences of the verdict, as JSON values."""
+        legs = [leg.to_json() for leg in leg_summaries(self.path, self.rows)]
         return {
             "connected": self.connected,
             "criteria": [asdict(c) for c in self.criteria],
@@ -200,6 +199,7 @@ class Quality:
             "goal": self.goal,
             "sample": self.sample,
             "ends": {name: row.to_json() for name, row in self.ends.items()},
+            **({"legs": legs} if legs else {}),
         }
 
 
@@ -233,46 +233,3 @@ def check_pick(which: str | float) -> float | None:
     if not 0 <= t <= 1:
         raise LLPFError(f"pick {which}: t lies in [0, 1]")
     return t
-
-
-def measure(
-    path: Path,
-    task: Task | str,
-    max_loss: float | None = None,
-    points: int = 4,
-    sample: int | None = None,
-    compute: Compute | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Quality:
-    """Measure a path from its knots alone.
-
-    Args:
-        path: any path; its knots are read one after the other.
-        task: model and data.
-        max_loss: the goal (default: the one that the path was searched for).
-        points: points evaluated per segment.
-        sample: training examples to measure on, None for all.
-        compute: device and precision.
-        progress: called with the number of segments done and of all.
-    """
-    workspace = Workspace(load_task(task), compute)
-    segments: list[list[Row]] = []
-    last: Row | None = None
-    count = len(path.knots) - 1
-    for i in range(count):
-        segments.append(measure_segment(workspace, path.knots[i], path.knots[i + 1], points, sample, (last, None)))
-        last = segments[-1][-1]
-        if progress:
-            progress(i + 1, count)
-    goal = max_loss if max_loss is not None else path.cost.goal
-    return judge(path, segments, workspace, goal, sample)
-
-
-def judge(
-    path: Path, segments: Sequence[Sequence[Row]], workspace: Workspace, goal: float | None, sample: int | None
-) -> Quality:
-    """The quality of a path whose segments have been measured: adds the ends and the last settled knot on test data."""
-    places = {"A": 0, "last": path.last_settled, "B": len(path.knots) - 1}
-    ends = {k: measure_point(workspace, path.knots[i], sample, test=True) for k, i in places.items()}
-    layers = layers_of(list(path.knots[0]))
-    return Quality(path, assemble(path, segments), ends, goal, sample, layers, workspace)

@@ -1,10 +1,11 @@
 """Pictures and tables of measured paths."""
 
 from llpf_plugin.report.document import document
-from llpf_plugin.report.figure import draw_path
 from llpf_plugin.report.format import duration, number, percent
-from llpf_plugin.report.measure import EXTRAS, Measured, measure_run, measure_stored, same_measurement
+from llpf_plugin.report.measure import measure_run, measure_stored, same_measurement
+from llpf_plugin.report.measured import EXTRAS, Measured
 from llpf_plugin.report.page import write_report
+from llpf_plugin.report.path_figures import draw_path
 from llpf_plugin.report.style import FORMATS
 from llpf_plugin.report.tables import comparison_table, metric_cell
 from llpf_plugin.report.tensorboard import TensorBoard

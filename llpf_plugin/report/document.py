@@ -5,7 +5,7 @@ from typing import Any
 
 from llpf_plugin.files import plain
 from llpf_plugin.quality import METRIC_SPLITS
-from llpf_plugin.report.measure import Measured
+from llpf_plugin.report.measured import Measured
 
 FORMAT, VERSION = "llpf-report", 1
 
@@ -28,7 +28,8 @@ def _run(one: Measured) -> dict[str, Any]:
             "metrics": {split: one.metrics(split) for split in METRIC_SPLITS},
             "arrival": quality.arrival,
             "merged": {"t": one.picked.t, "scores": one.picked.scores},
-            "straight_line": list(one.line), "knots": len(quality.path.knots), "points": [row.to_json() for row in quality.rows],
+            "straight_line": list(one.line), "knots": len(quality.path.knots),
+            "points": [row.to_json() for row in quality.rows],
             "layers": one.trace, "tensors": one.tensors, "layer_barriers": one.layers, "diversity": one.diversity,
             "sharpness": one.sharpness, "relative_flatness": one.flatness, "plane": one.plane, "notes": one.notes,
         }

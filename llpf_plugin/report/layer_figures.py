@@ -6,16 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llpf_plugin.quality import LayerBarrier, LayerTrace
-from llpf_plugin.report.bands import Band, shade
-from llpf_plugin.report.curves import ALONG
-from llpf_plugin.report.style import BLUE, CARD, INK, MUTED, ORANGE, depth_colors, new_figure
+from llpf_plugin.report.path_figures import ALONG, Band, shade
+from llpf_plugin.report.style import BLUE, CARD, INK, MUTED, NAMED, ORANGE, depth_colors, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-NAMED = 10
-"""Layers that a legend tells apart; more are told apart by a scale from first to last."""
 
 TALL = 60
 """Layers whose names still fit beside a map."""

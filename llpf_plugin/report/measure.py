@@ -1,23 +1,16 @@
-"""Everything that a report shows of one run: measured from its files, as numbers; figures and pages come later."""
+"""Measure what a report shows of a run, from the files of its folder."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from llpf_plugin.errors import LLPFError, OrderError, RunError
 from llpf_plugin.evaluation.along_path import losses_on_line
 from llpf_plugin.order import layer_order
-from llpf_plugin.preflight import LayerStatistics, fits, layer_statistics, raise_errors
+from llpf_plugin.preflight import fits, layer_statistics, raise_errors
 from llpf_plugin.quality import (
-    Diversity,
-    LayerBarrier,
-    LayerTrace,
-    LossPlane,
-    Metric,
-    Picked,
+    OriginQuality,
     Quality,
-    Sharpness,
     diversity,
     layer_barriers,
     loss_plane,
@@ -27,13 +20,10 @@ from llpf_plugin.quality import (
     sharpness,
     trace_layers,
 )
-from llpf_plugin.quality.origin import OriginQuality
+from llpf_plugin.report.measured import EXTRAS, Measured
 from llpf_plugin.runs.stored import StoredRun
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute
-
-EXTRAS = ("plane", "saddle", "layers", "diversity", "sharpness", "flatness")
-"""What costs further evaluations and is measured where it is asked for."""
 
 LINE_POINTS = 10
 """Sub-segments of the straight line that is shown for comparison."""
@@ -47,41 +37,6 @@ Tell = Callable[[str, int, int], None]
 
 def silent(what: str, done: int, total: int) -> None:
     """A `Tell` that says nothing."""
-
-
-@dataclass
-class Measured:
-    """One run, measured.
-
-    Attributes:
-        run: the run.
-        quality: its path, measured again.
-        picked: the merged model's point, measured again.
-        line: training losses of the straight line, at evenly spaced points.
-        trace: layers along the path, in the order of the data flow.
-        tensors: variance, mean and angle of A's and B's tensors.
-        notes: what does not fit together, and what could not be had.
-        saddle, layers, diversity, sharpness, flatness, plane: the extras; empty or None where they were not asked for.
-    """
-
-    run: StoredRun
-    quality: Quality
-    picked: Picked
-    line: Sequence[float]
-    trace: LayerTrace
-    tensors: Sequence[LayerStatistics]
-    notes: list[str]
-    saddle: Mapping[str, Metric] = field(default_factory=dict)
-    layers: Sequence[LayerBarrier] = ()
-    diversity: Mapping[str, Diversity] = field(default_factory=dict)
-    sharpness: Mapping[str, Sharpness] = field(default_factory=dict)
-    flatness: Mapping[str, Metric] = field(default_factory=dict)
-    plane: LossPlane | None = None
-
-    def metrics(self, split: str) -> dict[str, Metric]:
-        """Every metric with one number, the saddle among them if it was asked for."""
-        extra = {"saddle": self.saddle[split]} if split in self.saddle else {}
-        return {**self.quality.metrics(split), **extra}
 
 
 def measure_run(

@@ -9,10 +9,10 @@ from llpf_plugin.errors import LLPFError
 from llpf_plugin.files import write_text
 from llpf_plugin.report import tables
 from llpf_plugin.report.format import duration, number, percent
-from llpf_plugin.report.measure import EXTRAS, Measured
+from llpf_plugin.report.measured import EXTRAS, Measured
 from llpf_plugin.report.page_figures import Drawn, comparison_figures, run_figures, tree_drawn
 from llpf_plugin.report.style import drawing, save
-from llpf_plugin.report.tree_figure import Join
+from llpf_plugin.runs.tree import Join
 
 Tree = tuple[Sequence[str], Sequence[Join]]
 """Names of models, and what came of every pair."""

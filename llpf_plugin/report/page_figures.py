@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llpf_plugin.report import curves, extra_figures, layer_figures
-from llpf_plugin.report.bands import bands
-from llpf_plugin.report.measure import Measured
-from llpf_plugin.report.plane_figure import plane_figure
+from llpf_plugin.report import comparison_figures as several
+from llpf_plugin.report import extra_figures, layer_figures
+from llpf_plugin.report.measured import Measured
+from llpf_plugin.report.path_figures import bands, path_figure
 from llpf_plugin.report.style import NARROW, WIDE, inline
-from llpf_plugin.report.tables import gradient_steps
-from llpf_plugin.report.tree_figure import Join, tree_figure
+from llpf_plugin.runs.tree import Join
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +61,7 @@ def run_figures(one: Measured, prefix: str = "") -> Iterator[Drawn]:
         return Drawn(f"{prefix}-{name}" if prefix else name, title, words, figure, narrow)
 
     quality, found = one.quality, bands(one.quality.path)
-    wide, narrow = (curves.path_figure(quality, size, one.picked.t, one.line) for size in (WIDE, NARROW))
+    wide, narrow = (path_figure(quality, size, one.picked.t, one.line) for size in (WIDE, NARROW))
     words = "Phases are shaded in turns; ticks below the loss are knots. The straight line is what averaging would do."
     yield drawn("path", "Loss and accuracy along the path", words, wide, narrow)
     words = "From each knot to the end that the search walked to; the segment from there to B closes the path."
@@ -75,7 +74,7 @@ def run_figures(one: Measured, prefix: str = "") -> Iterator[Drawn]:
     if one.plane is not None and np.isfinite(one.plane.loss).any():
         away = f"knots lie up to {one.plane.away.max():.3g} away from it"
         words = f"The path is projected on the plane; {away}. Loss on {one.plane.sample} training examples."
-        yield drawn("plane", "The plane through A, B and the middle", words, plane_figure(one.plane))
+        yield drawn("plane", "The plane through A, B and the middle", words, extra_figures.plane_figure(one.plane))
     walk = extra_figures.walk_figure(quality.path.record)
     if walk is not None:
         words = "Distance of the layers that move, and mean mini-batch loss after settling, tick by tick."
@@ -96,7 +95,7 @@ def run_figures(one: Measured, prefix: str = "") -> Iterator[Drawn]:
 def tree_drawn(names: Sequence[str], joins: Sequence[Join]) -> Drawn:
     """The figure of a tree."""
     words = "Models at the foot; above every pair the model that goes on from it. Dotted: an end that was given up."
-    wide, narrow = (tree_figure(names, joins, size) for size in (WIDE, NARROW))
+    wide, narrow = (several.tree_figure(names, joins, size) for size in (WIDE, NARROW))
     return Drawn("tree", "What was joined with what", words, wide, narrow)
 
 
@@ -104,10 +103,10 @@ def comparison_figures(examined: Sequence[Measured]) -> Iterator[Drawn]:
     """The figures that show all runs at once."""
     goals = {one.quality.goal for one in examined}
     goal = goals.pop() if len(goals) == 1 else None
-    dots = [curves.Dot(o.run.name, o.run.method, gradient_steps(o), o.quality.maximum) for o in examined]
+    dots = [several.Dot(o.run.name, o.run.method, o.steps, o.quality.maximum) for o in examined]
     words = "Lower and further left is better."
-    yield Drawn("frontier", "What it cost, and what it reached", words, curves.frontier_figure(dots, goal))
+    yield Drawn("frontier", "What it cost, and what it reached", words, several.frontier_figure(dots, goal))
     qualities = {one.run.name: one.quality for one in examined}
     methods = {one.run.name: one.run.method for one in examined}
     words = "Every path by its own arc length."
-    yield Drawn("overlay", "Training loss along every path", words, curves.overlay_figure(qualities, methods, goal))
+    yield Drawn("overlay", "Training loss along every path", words, several.overlay_figure(qualities, methods, goal))

@@ -28,6 +28,9 @@ VARIABLES = {
 CARD, WIDE, NARROW = (4.2, 2.95), (9.2, 4.2), (4.2, 4.5)
 """Sizes in inches: half a page's width (and a phone's), all of it, and the narrow form of a wide figure."""
 
+NAMED = 10
+"""Layers that a legend tells apart; more are told apart by a scale from first to last."""
+
 FORMATS = ("png", "svg", "pdf")
 
 SETTINGS: dict[str, Any] = {

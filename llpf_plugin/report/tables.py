@@ -6,29 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from llpf_plugin.quality import DEFINITIONS, Metric
-from llpf_plugin.quality.metrics import GEOMETRY
+from llpf_plugin.quality import DEFINITIONS, GEOMETRY, Metric
 from llpf_plugin.report.format import duration, number, percent, plain
-from llpf_plugin.report.measure import Measured
+from llpf_plugin.report.measured import Measured
 
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {"train": "training", "validation": "validation", "test": "test"}
-
-
-def gradient_steps(one: Measured) -> float | None:
-    """Of a run; None where they are not recorded."""
-    steps = one.quality.path.cost.gradient_steps
-    return None if steps is None else float(steps)
 
 
 def comparison_table(examined: Sequence[Measured]) -> list[dict[str, Any]]:
     """One row a run, the best path first: those that reach the goal by their cost, then the others by their maximum."""
 
     def rank(one: Measured) -> tuple[bool, float, float]:
-        steps = gradient_steps(one)
-        reached = one.quality.goal is not None and one.quality.maximum <= one.quality.goal
-        cost = steps if reached and steps is not None else np.inf
-        return (not reached, cost, one.quality.maximum)
+        cost = one.steps if one.reached and one.steps is not None else np.inf
+        return (not one.reached, cost, one.quality.maximum)
 
     rows = []
     for place, one in enumerate(sorted(examined, key=rank)):
@@ -36,7 +27,7 @@ def comparison_table(examined: Sequence[Measured]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": one.run.name, "method": one.run.method, "connected": one.quality.connected,
-                "steps": gradient_steps(one), "seconds": _seconds(one),
+                "steps": one.steps, "seconds": one.seconds,
                 "maximum": one.metrics("train")["dense_maximum"],
                 "validation": one.metrics("validation")["dense_maximum"], "ratio": one.metrics("train")["length_ratio"],
                 "integral": one.metrics("train")["integral"], "merged": one.picked.scores.get(best_split),
@@ -55,8 +46,8 @@ def method_table(examined: Sequence[Measured]) -> list[dict[str, Any]]:
         return []
     rows = []
     for method, own in methods.items():
-        steps = [s for o in own if (s := gradient_steps(o)) is not None]
-        reached = [o for o in own if o.quality.goal is not None and o.quality.maximum <= o.quality.goal]
+        steps = [o.steps for o in own if o.steps is not None]
+        reached = [o for o in own if o.reached]
         rows.append(
             {
                 "method": method, "runs": len(own), "pairs": len({o.run.pair for o in own}), "reached": len(reached),
@@ -84,7 +75,7 @@ def tiles(one: Measured) -> list[tuple[str, str, str]]:
     tiles = [
         ("dense maximum", number(quality.maximum), goal),
         ("straight line", number(max(one.line)), "its worst point"),
-        ("gradient steps", number(gradient_steps(one)), duration(_seconds(one))),
+        ("gradient steps", number(one.steps), duration(one.seconds)),
         ("length ratio", f"{quality.path.length_ratio:.2f}", "1 is the line"),
     ]
     if merged is not None:
@@ -150,8 +141,8 @@ def costs(one: Measured) -> list[tuple[str, str]]:
     path = one.quality.path
     cost, kept = path.cost, sum(tick.kept for tick in path.record)
     rows = [
-        ("gradient steps", number(gradient_steps(one))),
-        ("time of the search", duration(_seconds(one))),
+        ("gradient steps", number(one.steps)),
+        ("time of the search", duration(one.seconds)),
         ("ticks", f"{len(path.record)}, {kept} kept" if path.record else "not recorded"),
         ("knots", f"{len(path.knots)}, {cost.dropped} redundant ones removed"),
         ("repairs", str(cost.repairs)),
@@ -172,7 +163,3 @@ def settings(one: Measured) -> list[tuple[str, str]]:
     ]
     rows += [(k.replace("_", " "), plain(v)) for k, v in run.settings.items()]
     return rows
-
-
-def _seconds(one: Measured) -> float | None:
-    return one.quality.path.cost.seconds

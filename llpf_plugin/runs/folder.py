@@ -12,7 +12,7 @@
 import json
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,38 +25,9 @@ from llpf_plugin.files import atomic_write, plain, remove_leftovers, write_json
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.records import Tick
 from llpf_plugin.runs.asked import FORMAT, VERSION, Asked, differences
+from llpf_plugin.runs.knots import KnotFolder
 from llpf_plugin.runs.read import read_asked, read_document, read_json, read_tensors
 from llpf_plugin.search.progress import Callback, Searching
-
-
-class KnotFolder:
-    """Knots as one safetensors file each."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._discarded: list[int] = []
-
-    def put(self, knot: int, weights: Weights) -> None:
-        """Write a knot."""
-        tensors = {k: t.detach().cpu().contiguous() for k, t in weights.items()}
-        atomic_write(self._file(knot), lambda place: save_file(tensors, place))
-
-    def get(self, knot: int) -> Weights:
-        """Read a knot."""
-        return read_tensors(self._file(knot))
-
-    def discard(self, knots: Iterable[int]) -> None:
-        """Note that knots may go once no saved state names them."""
-        self._discarded.extend(knots)
-
-    def sweep(self) -> None:
-        """Remove what was discarded."""
-        for knot in self._discarded:
-            self._file(knot).unlink(missing_ok=True)
-        self._discarded.clear()
-
-    def _file(self, knot: int) -> Path:
-        return self.folder / f"{knot:06d}.safetensors"
 
 
 class RunFolder(Callback):
@@ -134,10 +105,9 @@ class RunFolder(Callback):
         """
         document = read_document(self.folder)
         if document["version"] != VERSION:
-            writer = document.get("written_by", "llpf-plugin 0.1")
             raise RunError(
-                f"{self.folder} was written by {writer}, whose runs this version can report but not resume: "
-                "start again in another folder (-o)"
+                f"{self.folder} was written by {document.get('written_by', 'llpf-plugin 0.1')}, whose runs this "
+                "version can report but not resume: start again in another folder (-o)"
             )
         now = Asked.from_json(json.loads(json.dumps(plain(asked.to_json()))))
         if differ := differences(read_asked(self.folder), now):

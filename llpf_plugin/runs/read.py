@@ -12,8 +12,7 @@ from llpf_plugin.errors import RunError
 from llpf_plugin.geometry.knots import Chain
 from llpf_plugin.geometry.path import Path as LossPath
 from llpf_plugin.geometry.weights import Weights
-from llpf_plugin.methods.base import Outcome
-from llpf_plugin.records import Cost, Knot, Tick
+from llpf_plugin.records import Cost, Knot, Outcome, Tick
 from llpf_plugin.runs.asked import FORMAT, VERSION, Asked
 
 READABLE = (1, VERSION)

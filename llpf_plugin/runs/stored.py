@@ -13,7 +13,7 @@ from llpf_plugin.errors import RunError
 from llpf_plugin.geometry.path import Path as LossPath
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.runs.asked import Asked
-from llpf_plugin.runs.folder import KnotFolder
+from llpf_plugin.runs.knots import KnotFolder
 from llpf_plugin.runs.read import read_asked, read_info, read_path
 from llpf_plugin.runs.verdict import Verdict, read_verdict
 

@@ -1,4 +1,4 @@
-"""More than two models: which pairs are merged, as a balanced binary tree, and what became of each pair."""
+"""More than two models: which pairs are merged, as a balanced binary tree, and what became of each."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,7 @@ from typing import Any
 from llpf_plugin.errors import RunError
 from llpf_plugin.evaluation.point import Score
 from llpf_plugin.files import plain, write_json
-from llpf_plugin.quality.legs import leg_summaries
-from llpf_plugin.quality.verdict import Picked, Quality
-from llpf_plugin.records import Record
+from llpf_plugin.records import Record, Row
 
 FILE = "quality.json"
 
@@ -56,19 +54,19 @@ class Verdict(Record):
     merged: MergedModel | None = None
 
 
-def write_verdict(folder: Path, quality: Quality, picked: Picked, merged: Path) -> None:
+def write_verdict(folder: Path, summary: Mapping[str, Any], merged: MergedModel, points: Sequence[Row]) -> None:
     """Write the verdict of a run and of the model that was picked from its path.
+
+    Args:
+        folder: of the run.
+        summary: numbers and sentences of the verdict, as `llpf_plugin.quality.Quality.summary` gives them.
+        merged: the model that was picked.
+        points: every measured point of the path.
 
     Raises:
         RunError: the disk is full, or the folder cannot be written.
     """
-    legs = [leg.to_json() for leg in leg_summaries(quality.path, quality.rows)]
-    document = {
-        **quality.summary(),
-        **({"legs": legs} if legs else {}),
-        "merged": MergedModel(merged.name, picked.t, picked.scores).to_json(),
-        "points": [row.to_json() for row in quality.rows],
-    }
+    document = {**summary, "merged": merged.to_json(), "points": [row.to_json() for row in points]}
     write_json(folder / FILE, plain(document))
 
 
@@ -84,8 +82,9 @@ def read_verdict(folder: Path) -> Verdict:
         maximum, integral = (_number(metrics[name]["value"]) for name in ("dense_maximum", "integral"))
         return Verdict(bool(document["connected"]), maximum, integral, document.get("sample"), _merged(document))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        words = f"{type(error).__name__}: {error}"
-        raise RunError(f"{folder / FILE} cannot be read ({words}): it was edited or damaged") from error
+        raise RunError(
+            f"{folder / FILE} cannot be read ({type(error).__name__}: {error}): it was edited or damaged"
+        ) from error
 
 
 def _merged(document: Mapping[str, Any]) -> MergedModel | None:

@@ -7,8 +7,8 @@ from llpf_plugin.evaluation.point import borrowed, train_loss
 from llpf_plugin.geometry.knots import Knots
 from llpf_plugin.geometry.path import simplify
 from llpf_plugin.geometry.weights import Weights, lerp
-from llpf_plugin.methods.base import Outcome, Plan, Solver, Stretch
-from llpf_plugin.records import Knot, LegCost, Tick
+from llpf_plugin.methods.base import Plan, Solver, Stretch
+from llpf_plugin.records import Knot, LegCost, Outcome, Tick
 from llpf_plugin.search.progress import Fresh, Progress
 from llpf_plugin.workspace import Workspace
 

@@ -12,14 +12,16 @@ from torch import Tensor
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.errors import InterruptedRun
 from llpf_plugin.evaluation.along_path import measure_segment
-from llpf_plugin.evaluation.goal import Goal, Problem, goal_of, measure_ends
+from llpf_plugin.evaluation.ends import measure_ends
+from llpf_plugin.evaluation.goal import Goal, goal_of
 from llpf_plugin.geometry.knots import Chain, Knots, MemoryKnots
 from llpf_plugin.geometry.path import Path
 from llpf_plugin.geometry.weights import Weights, clone, coordinates, select, ties
-from llpf_plugin.methods.base import Method, Outcome, Plan, Solver, Stretch
+from llpf_plugin.methods.base import Method, Plan, Problem, Solver, Stretch
 from llpf_plugin.methods.registry import make_method
-from llpf_plugin.quality.verdict import Quality, judge
-from llpf_plugin.records import Cost, Row, Tick, leg_of
+from llpf_plugin.quality.measuring import judge
+from llpf_plugin.quality.verdict import Quality
+from llpf_plugin.records import Cost, Outcome, Row, Tick, leg_of
 from llpf_plugin.search.assemble import ENDED, PathAssembler
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback, Progress

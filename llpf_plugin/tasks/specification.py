@@ -7,6 +7,7 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import inspect
 import sys
 import sysconfig
 import traceback
@@ -44,11 +45,24 @@ def build(spec: str, function: Callable[..., Any], arguments: Mapping[str, Any])
     """What a function makes of its arguments; its file's folder can be imported from meanwhile.
 
     Raises:
-        SpecificationError: it raised anything but an `LLPFError`.
+        SpecificationError: it has no such argument, or it raised anything but an `LLPFError`.
     """
     place = spec.rpartition(":")[0]
+    _check_arguments(spec, function, arguments)
     with explained(f"building {spec!r}"), importable(Path(place).parent if place.endswith(".py") else Path()):
         return function(**arguments)
+
+
+def _check_arguments(spec: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    try:
+        known = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # written in C, and silent about its arguments
+        return
+    if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        return
+    for name in arguments:
+        if name not in known:
+            raise SpecificationError(f"{spec!r} takes no argument {name!r}{nearest(name, list(known))}")
 
 
 def parse_arguments(pairs: Iterable[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, 
 from flwr.clientapp import ClientApp
 from torch import Tensor
 
+from llpf_flower import LLPFStrategy
 from llpf_flower.inprocess import InProcessGrid
 from llpf_flower.replies import RECORD
 
@@ -79,3 +80,35 @@ def grid(client_app: ClientApp, nodes: int, **options: Any) -> InProcessGrid:
 
 def state(arrays: ArrayRecord) -> dict[str, Tensor]:
     return {k: torch.from_numpy(a.numpy()) for k, a in arrays.items()}
+
+
+QUIET: dict[str, Any] = {"fraction_evaluate": 0.0}
+"""Options of a strategy that does not evaluate."""
+
+GOOD = {0: record(w=[[1.0, -1.0]]), 1: record(w=[[3.0, -3.0]])}
+START = record(w=[[0.0, 0.0]])
+
+
+def echo(message: Message, context: Context) -> dict[str, Any]:
+    """The records of a client that sends back what it got."""
+    return {"arrays": message.content["arrays"], "metrics": MetricRecord({"num-examples": 1})}
+
+
+def through(arrays: ArrayRecord, rounds: int = 1, **options: Any) -> tuple[LLPFStrategy, dict[str, Any]]:
+    """What becomes of a model that two clients send back as they got it."""
+    made = LLPFStrategy(**{**QUIET, **options})
+    return made, values(made.start(grid(app(echo), 2), arrays, rounds).arrays)
+
+
+def strategy(**options: Any) -> LLPFStrategy:
+    """A plain mean that stands before its first round."""
+    made = LLPFStrategy(**{**QUIET, "sphere": "none", **options})
+    made.arrays = START
+    return made
+
+
+def aggregate(made: LLPFStrategy, *replies: Message) -> tuple[Any, MetricRecord]:
+    """The model, as nested lists, and the metrics of a round with these replies."""
+    arrays, metrics = made.aggregate_train(1, replies)
+    assert metrics is not None
+    return (None if arrays is None else values(arrays)), metrics

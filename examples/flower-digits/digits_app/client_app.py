@@ -1,4 +1,4 @@
-"""The clients. Only the mod knows of LLPF; everything else is a client as it would be without it."""
+"""The clients. Only the mod knows LLPF; everything else is a client as it would be without it."""
 
 import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
@@ -17,39 +17,40 @@ def client_data(context: Context):
 
 
 def own_start(context: Context):
-    """The network that this client begins with, or None if all begin with the server's."""
+    """The network that this client begins with, trained once, or None if all begin with the server's."""
     if not context.run_config["independent-starts"]:
         return None
-    seed = 1000 * int(context.run_config["seed"]) + int(context.node_config["partition-id"]) + 1
-    torch.manual_seed(seed)
-    net = Net()
-    train(net, client_data(context), int(context.run_config["start-epochs"]), float(context.run_config["lr"]), seed)
-    return net.state_dict()
+    if "own-start" not in context.state:
+        seed = 1000 * int(context.run_config["seed"]) + int(context.node_config["partition-id"]) + 1
+        torch.manual_seed(seed)
+        net, epochs = Net(), int(context.run_config["start-epochs"])
+        train(net, client_data(context), epochs, float(context.run_config["lr"]), seed)
+        context.state["own-start"] = ArrayRecord(net.state_dict())
+    return context.state["own-start"].to_torch_state_dict()
 
 
 def task(context: Context) -> Task:
-    """What the walk needs to know: network and data (the objective is cross-entropy)."""
+    """What the mod needs to know: network and data (the objective is cross-entropy)."""
     return Task(Net(), TensorData(*client_data(context)), defaults=Defaults(batch_size=32, lr=0.05))
 
 
 merge = llpf_merge_mod(task, own=own_start)
 
 
-def only_while_walking(message, context, call_next):
-    """The mod, where the run's strategy walks."""
-    mod = merge if context.run_config["strategy"] == "llpf-walk" else None
-    return mod(message, context, call_next) if mod else call_next(message, context)
+def where_asked(message, context, call_next):
+    """The mod, in the runs that need it."""
+    wanted = context.run_config["strategy"] in ("llpf-own", "llpf-merge")
+    return merge(message, context, call_next) if wanted else call_next(message, context)
 
 
-app = ClientApp(mods=[only_while_walking])
+app = ClientApp(mods=[where_asked])
 
 
 @app.train()
 def train_client(message: Message, context: Context) -> Message:
     """Train what the server sent; in the first round from this client's own start, if it has one."""
     config, net = message.content["config"], Net()
-    first = config["server-round"] == 1 and context.run_config["strategy"] != "llpf-walk"
-    start = own_start(context) if first else None
+    start = own_start(context) if config["server-round"] == 1 else None
     net.load_state_dict(start or message.content["arrays"].to_torch_state_dict())
     data = client_data(context)
     epochs, lr = int(context.run_config["local-epochs"]), float(context.run_config["lr"])

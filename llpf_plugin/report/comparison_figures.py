@@ -1,4 +1,4 @@
-"""Figures of losses: along one path, along several, and against what they cost."""
+"""Figures that show several runs at once: cost against loss, all paths, and the tree of more than two models."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,81 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llpf_plugin.quality import Quality
-from llpf_plugin.report.bands import bands, shade
-from llpf_plugin.report.style import BLUE, CARD, GREEN, INK, MUTED, ORANGE, SERIES, new_figure, plain_log
+from llpf_plugin.report.path_figures import ALONG, FLOOR
+from llpf_plugin.report.style import CARD, GREEN, INK, MUTED, PAPER, RED, SERIES, WIDE, new_figure, plain_log
+from llpf_plugin.runs.tree import Join, Node, balanced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-FLOOR = 1e-12
-"""Where a loss of 0 is drawn."""
-
-ALONG = "position t along the path (0 is A, 1 is B)"
-
-
-def path_figure(
-    quality: Quality, size: tuple[float, float], picked: float | None = None, line: Sequence[float] = ()
-) -> "Figure":
-    """Loss and accuracy along a path, its phases shaded, its knots as ticks.
-
-    Args:
-        quality: the measured path.
-        size: in inches.
-        picked: position of the merged model.
-        line: training losses at evenly spaced points of the straight line.
-    """
-    figure = new_figure(size)
-    scored = np.isfinite(quality.column("train_accuracy")).any()
-    if not scored:
-        loss_panel(axes := figure.subplots(), quality, picked, line)
-        axes.set_xlabel(ALONG)
-        return figure
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.6])
-    loss_panel(above, quality, picked, line)
-    accuracy_panel(below, quality, picked)
-    below.set_xlabel(ALONG)
-    return figure
-
-
-def loss_panel(axes: "Axes", quality: Quality, picked: float | None, line: Sequence[float]) -> None:
-    """Training and validation loss, the goal, the merged model, and the straight line for comparison."""
-    t = quality.column("t")
-    axes.set_xlim(-0.01, 1.01)
-    shade(axes, bands(quality.path))
-    if len(line):
-        axes.plot(
-            np.linspace(0, 1, len(line)), np.maximum(line, FLOOR), ":", color=MUTED, lw=1.3, label="straight line"
-        )
-    for split, color in (("validation", ORANGE), ("train", BLUE)):
-        loss = quality.column(split)
-        if np.isfinite(loss).any():
-            axes.plot(t, np.maximum(loss, FLOOR), color=color, label="training" if split == "train" else split)
-    if quality.goal is not None:
-        axes.axhline(quality.goal, color=INK, ls=(0, (5, 3)), lw=0.9, label=f"goal {quality.goal:.3g}")
-    if picked is not None:
-        axes.axvline(picked, color=GREEN, lw=1.3, label="merged model")
-    axes.plot(
-        quality.path.positions, np.zeros(len(quality.path.knots)), "|", color=MUTED, ms=6, mew=0.7,
-        transform=axes.get_xaxis_transform(), clip_on=False,
-    )  # fmt: skip
-    plain_log(axes)
-    axes.set_ylabel("loss")
-    columns = 3 if axes.figure.get_figwidth() < 6 else 5  # type: ignore[union-attr]
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=columns, borderaxespad=0, handlelength=1.6)
-
-
-def accuracy_panel(axes: "Axes", quality: Quality, picked: float | None) -> None:
-    """Training and validation accuracy in percent."""
-    t = quality.column("t")
-    shade(axes, bands(quality.path), names=False)
-    for split, color in (("validation", ORANGE), ("train", BLUE)):
-        accuracy = quality.column(f"{split}_accuracy")
-        if np.isfinite(accuracy).any():
-            axes.plot(t, 100 * accuracy, color=color)
-    if picked is not None:
-        axes.axvline(picked, color=GREEN, lw=1.3)
-    axes.set_ylabel("accuracy, %")
 
 
 @dataclass(frozen=True)
@@ -180,3 +112,45 @@ def overlay_figure(measured: Mapping[str, Quality], methods: Mapping[str, str], 
     if len(measured) <= 8:
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.01), ncols=3, borderaxespad=0, handlelength=1.6)
     return figure
+
+
+def tree_figure(names: Sequence[str], joins: Sequence[Join], size: tuple[float, float] = WIDE) -> "Figure":
+    """The models at the foot, every pair above what it joins.
+
+    Args:
+        names: of the models.
+        joins: one a pair.
+        size: in inches.
+    """
+    figure = new_figure(size)
+    axes = figure.subplots()
+    root, found = balanced(len(names)), {join.node: join for join in joins}
+    for node in root.pairs():
+        _draw(axes, node, found[node], names)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.set_ylim(-0.55, root.height + 0.55)
+    axes.set_axis_off()
+    return figure
+
+
+def _draw(axes: "Axes", node: Node, join: Join, names: Sequence[str]) -> None:
+    """One pair: lines down to its halves, and its verdict where they meet."""
+    x, y = _middle(node), node.height
+    color = GREEN if join.connected else RED
+    for side, half in zip("AB", node.halves, strict=True):
+        solid = join.goes_on in ("merged", side)
+        axes.plot([_middle(half), _middle(half), x], [half.height, y, y], "-" if solid else ":", color=color, lw=1.5)
+        if half.leaf:
+            _label(axes, half, f"{names[half.first]}\n{join.scores[side]}", MUTED)
+    words = f"max {join.maximum:.3g}, {join.steps} steps"
+    _label(axes, node, f"{join.scores['merged' if join.goes_on == 'merged' else join.goes_on]}\n{words}", color)
+
+
+def _label(axes: "Axes", node: Node, text: str, color: str) -> None:
+    box = {"boxstyle": "round,pad=0.35", "facecolor": PAPER, "edgecolor": color, "linewidth": 0.8}
+    axes.text(_middle(node), node.height, text, ha="center", va="center", fontsize=8, color=INK, bbox=box)
+
+
+def _middle(node: Node) -> float:
+    """Where a node stands above its models."""
+    return float(node.first) if node.leaf else sum(_middle(half) for half in node.halves) / 2

@@ -10,17 +10,17 @@ from helpers.flower_apps import fixed, grid, values
 
 from llpf_flower import OneShotLLPF, join_models, to_arrays, to_weights
 from llpf_flower.oneshot import finetune
-from llpf_plugin import Settings
+from llpf_plugin import LLPF
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.evaluation.point import evaluate
-from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.evaluation import evaluate
+from llpf_plugin.geometry import Weights
 from llpf_plugin.training import train
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 
 def accuracy(weights: Weights) -> float:
-    gradient = Gradient(tiny.mlp())
-    found = evaluate(gradient, weights, {"test": gradient.task.test})[0]["test"]
+    workspace = Workspace(tiny.mlp())
+    found = evaluate(workspace, weights, {"test": workspace.task.test})[0]["test"]
     assert found is not None and found.accuracy is not None
     return found.accuracy
 
@@ -42,7 +42,7 @@ def test_one_model_is_settled_and_that_is_all() -> None:
 
 
 def test_a_pair_that_cannot_be_joined_leaves_the_first_of_it() -> None:
-    found = join_models(models()[:2], tiny.mlp(), budget=20, settings=Settings(share=0.01, repairs=0))
+    found = join_models(models()[:2], tiny.mlp(), budget=20, method=LLPF(share=0.01, repairs=0))
     assert found.joined == 0 and accuracy(found.weights) > 0.95
 
 
@@ -50,6 +50,23 @@ def test_the_same_model_twice_is_that_model() -> None:
     twice = [models()[0], models()[0]]
     found = join_models(twice, tiny.mlp(), budget=100)
     assert found.joined == 0 and accuracy(found.weights) > 0.95
+
+
+def test_equal_models_are_joined_once() -> None:
+    one, other = models()[:2]
+    found = join_models([one, other, one, other], tiny.mlp(), budget=400)
+    assert (found.joined, found.pairs) == (1, 1) and accuracy(found.weights) > 0.95
+
+
+def test_a_pair_that_cannot_be_searched_leaves_the_better_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    found = join_models(models()[:2], tiny.mlp(), budget=100, max_loss=1e-9)
+    assert (found.joined, found.pairs) == (0, 1) and accuracy(found.weights) > 0.95
+    assert "1 pairs could not be searched" in caplog.text
+
+
+def test_any_method_joins_them() -> None:
+    found = join_models(models()[:2], tiny.mlp(), budget=400, method="sphere-curve")
+    assert (found.joined, found.pairs) == (1, 1) and 0 < found.steps <= 400 and accuracy(found.weights) > 0.95
 
 
 def test_without_models_or_steps_there_is_nothing_to_join() -> None:
@@ -67,9 +84,11 @@ def test_finetuning_takes_the_steps_that_it_is_given() -> None:
 
 def test_the_strategy_joins_what_the_clients_send() -> None:
     sent = {i: to_arrays(m) for i, m in enumerate(models()[:2])}
-    strategy = OneShotLLPF(task=tiny.mlp(), budget=300)
+    strategy = OneShotLLPF(task=tiny.mlp(), budget=300, search={"points": 2})
     result = strategy.start(grid(fixed(sent, {0: 5, 1: 9}), 2), sent[0], num_rounds=1)
     assert accuracy(to_weights(result.arrays)) > 0.95
     assert strategy.joined is not None and strategy.rows[0]["joined"] == "1 of 1"
-    again = OneShotLLPF(task=tiny.mlp(), budget=300).start(grid(fixed(sent, {0: 5, 1: 9}), 2), sent[0], num_rounds=1)
+    again = OneShotLLPF(task=tiny.mlp(), budget=300, search={"points": 2}).start(
+        grid(fixed(sent, {0: 5, 1: 9}), 2), sent[0], num_rounds=1
+    )
     assert values(again.arrays) == values(result.arrays)

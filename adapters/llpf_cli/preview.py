@@ -1,33 +1,26 @@
-"""Tables on the terminal: what was found before the search, what it would cost, and what came out."""
+"""What the terminal shows before a search: what was found, in which order layers would move, and what it would cost."""
 
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from llpf_plugin.alignment import Matching
-from llpf_plugin.checkpoint import Checkpoint
 from llpf_plugin.evaluation import losses_on_line, measure_point
 from llpf_plugin.geometry import coordinates, scale_groups, select
 from llpf_plugin.llpf import LLPF, SettleRule, read_order, read_schedule
-from llpf_plugin.merging import Finished, Pair, Request, Source, open_pair
-from llpf_plugin.methods import Method, Outcome
+from llpf_plugin.merging import Pair, Request, Source, open_pair
+from llpf_plugin.methods import Method
 from llpf_plugin.order import phases, render
 from llpf_plugin.preflight import LayerStatistics, layer_statistics, look, off_sphere
-from llpf_plugin.quality import LegSummary, Picked, Quality, leg_summaries
 from llpf_plugin.report import duration
-from llpf_plugin.runs import Join
 from llpf_plugin.search import SearchOptions
 from llpf_plugin.tasks import Task
 from llpf_plugin.workspace import Compute, Workspace
-
-SPLITS = ("train", "validation", "test")
 
 TIMED = 5
 """Gradient steps that the cost estimate times."""
@@ -168,111 +161,6 @@ def _timings(workspace: Workspace, sample: int | None) -> tuple[float, float]:
     stepped = time.perf_counter()
     measure_point(workspace, coordinates(workspace.model), sample)
     return (stepped - began) / TIMED, time.perf_counter() - stepped
-
-
-def closing(
-    console: Console, quality: Quality, picked: Picked, line: Sequence[float], merged: Path | None,
-    picture: Path | None, like: Checkpoint | None,
-) -> None:  # fmt: skip
-    """The verdict, the scores of ends and merged model, the cost, and where everything lies."""
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False)
-
-    path, cost = quality.path, quality.path.cost
-    say("\n[bold green]connected[/]" if quality.connected else "\n[bold red]not connected[/]")
-    for criterion in quality.criteria:
-        mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]–[/]"}[criterion.holds]
-        say(f" {mark} {criterion.name}: {criterion.sentence}")
-    if path.outcome is not None:
-        say(f"   {path.outcome.value}")
-    if legs := leg_summaries(path, quality.rows):
-        console.print(_leg_table(legs))
-    console.print(_score_table(quality, picked, line))
-    say(
-        f"{cost.gradient_steps} gradient steps, {_time(cost.seconds or 0.0)}, length ratio {path.length_ratio:.2f}, "
-        f"{len(path.knots)} knots stored, {cost.dropped} redundant knots removed, {cost.repairs} repairs"
-    )
-    if like is not None and like.left_out:
-        say(f"left out of the merged file: {escape(', '.join(like.left_out))}")
-    say(f"merged model: [bold]{escape(str(merged))}[/] (t = {picked.t:.3f})")
-    if picture is not None:
-        say(f"picture: {escape(str(picture))}")
-
-
-def _leg_table(legs: Sequence[LegSummary]) -> Table:
-    table = Table("leg", box=box.SIMPLE_HEAD)
-    for name in ("gradient steps", "knots", "length", "training loss, worst"):
-        table.add_column(name, justify="right")
-    table.add_column("outcome")
-    for leg in legs:
-        words = Outcome[leg.outcome].value if leg.outcome else ""
-        steps = "" if leg.steps is None else str(leg.steps)
-        table.add_row(leg.leg, steps, str(leg.knots), f"{leg.length:.0%}", f"{leg.maximum:.4f}", words)
-    return table
-
-
-def _score_table(quality: Quality, picked: Picked, line: Sequence[float]) -> Table:
-    """Loss and accuracy on each split: of the ends, the merged model, the worst point of the path and of the line."""
-    splits = [s for s in SPLITS if quality.ends["A"][s] is not None]
-    table = Table("loss, accuracy", box=box.SIMPLE_HEAD)
-    for split in splits:
-        table.add_column(split, justify="right")
-    for name in ("A", "B"):
-        row = quality.ends[name]
-        table.add_row(name, *(_cell(row[s], row[f"{s}_accuracy"]) for s in splits))
-    scores = [picked.scores.get(s) for s in splits]
-    table.add_row("merged", *(_cell(s.loss, s.accuracy) if s else "–" for s in scores), style="bold")
-    table.add_row("path, worst", *(_worst(quality, s) for s in splits))
-    if line:
-        table.add_row("straight line, worst", _cell(max(line), None))
-    return table
-
-
-def _worst(quality: Quality, split: str) -> str:
-    loss, accuracy = quality.column(split), quality.column(f"{split}_accuracy")
-    return "" if np.isnan(loss).any() else _cell(loss.max(), None if np.isnan(accuracy).any() else accuracy.min())
-
-
-def _cell(loss: float, accuracy: float | None) -> str:
-    return f"{loss:.4f}" if accuracy is None else f"{loss:.4f} {accuracy:7.2%}"
-
-
-def tree(console: Console, joins: Sequence[Join], merged: Path | None) -> None:
-    """What became of the pairs of a tree, one line a pair."""
-    table = Table("models", box=box.SIMPLE_HEAD)
-    for name in ("verdict", "maximum", "steps", "seconds", "A", "B", "merged", "advances"):
-        table.add_column(name, justify="right")
-    for j in joins:
-        table.add_row(
-            j.node.name, verdict(j.connected), f"{j.maximum:.4f}", str(j.steps), f"{j.seconds:.0f}", j.scores["A"],
-            j.scores["B"], j.scores["merged"], j.goes_on,
-        )  # fmt: skip
-    console.print(table)
-    console.print(f"merged model: [bold]{escape(str(merged))}[/]", highlight=False)
-
-
-def verdict(connected: bool) -> str:
-    """For tables."""
-    return "[green]connected[/]" if connected else "[red]not[/]"
-
-
-def comparison(console: Console, rows: Mapping[str, Finished]) -> None:
-    """One line a method; the lowest maximum is bold."""
-    table = Table("", box=box.SIMPLE_HEAD)
-    for name in ("verdict", "maximum", "mean", "length ratio", "steps", "seconds", "merged, test"):
-        table.add_column(name, justify="right")
-    lowest = min(row.quality.maximum for row in rows.values())
-    for name, row in rows.items():
-        quality, cost, scores = row.quality, row.quality.path.cost, row.picked.scores
-        score = scores.get("test") or scores.get("validation")
-        table.add_row(
-            name, verdict(quality.connected), f"{quality.maximum:.4f}", f"{quality.mean:.4f}",
-            f"{quality.path.length_ratio:.2f}", str(cost.gradient_steps), f"{cost.seconds or 0:.0f}",
-            _cell(score.loss, score.accuracy) if score else "–",
-            style="bold" if quality.maximum == lowest else None,
-        )  # fmt: skip
-    console.print(table)
 
 
 def _time(seconds: float) -> str:

@@ -1,0 +1,122 @@
+"""What the terminal shows after a search: the verdict, the scores, the cost, and where everything lies."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from llpf_plugin.checkpoint import Checkpoint
+from llpf_plugin.merging import Finished
+from llpf_plugin.quality import LegSummary, OriginQuality, Picked, Quality, leg_summaries
+from llpf_plugin.report import duration
+from llpf_plugin.runs import Join
+
+SPLITS = ("train", "validation", "test")
+
+
+def closing(
+    console: Console, quality: Quality, picked: Picked, line: Sequence[float], merged: Path | None,
+    picture: Path | None, like: Checkpoint | None,
+) -> None:  # fmt: skip
+    """The verdict, the scores of ends and merged model, the cost, and where everything lies."""
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False)
+
+    path, cost = quality.path, quality.path.cost
+    say("\n[bold green]connected[/]" if quality.connected else "\n[bold red]not connected[/]")
+    for criterion in quality.criteria:
+        mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]–[/]"}[criterion.holds]
+        say(f" {mark} {criterion.name}: {criterion.sentence}")
+    if path.outcome is not None:
+        say(f"   {path.outcome.value}")
+    if len(legs := leg_summaries(path, quality.rows)) > 1:
+        console.print(_leg_table(legs))
+    console.print(_score_table(quality, picked, line))
+    say(
+        f"{cost.gradient_steps} gradient steps, {duration(cost.seconds or 0.0)}, length ratio {path.length_ratio:.2f}, "
+        f"{len(path.knots)} knots stored, {cost.dropped} redundant knots removed, {cost.repairs} repairs"
+    )
+    if like is not None and like.left_out:
+        say(f"left out of the merged file: {escape(', '.join(like.left_out))}")
+    say(f"merged model: [bold]{escape(str(merged))}[/] (t = {picked.t:.3f})")
+    if picture is not None:
+        say(f"picture: {escape(str(picture))}")
+
+
+def _leg_table(legs: Sequence[LegSummary]) -> Table:
+    table = _table("leg", "steps", "knots", "length", "max loss", "outcome")
+    for leg in legs:
+        steps = "" if leg.steps is None else str(leg.steps)
+        outcome = (leg.outcome or "").lower()
+        table.add_row(leg.leg, steps, str(leg.knots), f"{leg.length:.0%}", f"{leg.maximum:.4f}", outcome)
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    """A table whose first column is whole and whose other ones are aligned to the right."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _score_table(quality: Quality, picked: Picked, line: Sequence[float]) -> Table:
+    """Loss and accuracy on each split: of the ends, the merged model, the worst point of the path and of the line."""
+    splits = [s for s in SPLITS if quality.ends["A"][s] is not None]
+    table = _table("loss, accuracy", *splits)
+    for key, name in (("A", "A"), ("B", "last knot" if isinstance(quality, OriginQuality) else "B")):
+        row = quality.ends[key]
+        table.add_row(name, *(_cell(row[s], row[f"{s}_accuracy"]) for s in splits))
+    scores = [picked.scores.get(s) for s in splits]
+    table.add_row("merged", *(_cell(s.loss, s.accuracy) if s else "–" for s in scores), style="bold")
+    table.add_row("path, worst", *(_worst(quality, s) for s in splits))
+    if line:
+        table.add_row("straight line, worst", _cell(max(line), None))
+    return table
+
+
+def _worst(quality: Quality, split: str) -> str:
+    loss, accuracy = quality.column(split), quality.column(f"{split}_accuracy")
+    return "" if np.isnan(loss).any() else _cell(loss.max(), None if np.isnan(accuracy).any() else accuracy.min())
+
+
+def _cell(loss: float, accuracy: float | None) -> str:
+    return f"{loss:.4f}" if accuracy is None else f"{loss:.4f} {accuracy:7.2%}"
+
+
+def tree(console: Console, joins: Sequence[Join], merged: Path | None) -> None:
+    """What became of the pairs of a tree, one line a pair."""
+    table = _table("  models", "max loss", "steps", "time", "A", "B", "merged", "advances")
+    for j in joins:
+        table.add_row(
+            f"{_mark(j.connected)} {j.node.name}", f"{j.maximum:.4f}", str(j.steps), duration(j.seconds), j.scores["A"],
+            j.scores["B"], j.scores["merged"], j.goes_on,
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"merged model: [bold]{escape(str(merged))}[/]", highlight=False)
+
+
+def comparison(console: Console, rows: Mapping[str, Finished]) -> None:
+    """One line a method, with the length of its path over the straight line's; the lowest maximum is bold."""
+    table = _table("  method", "max loss", "mean loss", "length", "steps", "time", "merged")
+    lowest = min(row.quality.maximum for row in rows.values())
+    for name, row in rows.items():
+        quality, cost, scores = row.quality, row.quality.path.cost, row.picked.scores
+        score = scores.get("test") or scores.get("validation")
+        table.add_row(
+            f"{_mark(quality.connected)} {name}", f"{quality.maximum:.4f}", f"{quality.mean:.4f}",
+            f"{quality.path.length_ratio:.2f}", str(cost.gradient_steps), duration(cost.seconds or 0.0),
+            "–" if score is None else f"{score.loss:.4f}" if score.accuracy is None else f"{score.accuracy:.2%}",
+            style="bold" if quality.maximum == lowest else None,
+        )  # fmt: skip
+    console.print(table)
+
+
+def _mark(connected: bool) -> str:
+    return "[green]✓[/]" if connected else "[red]✗[/]"

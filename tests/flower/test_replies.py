@@ -1,0 +1,115 @@
+"""Which replies count, in which order, and why the others do not."""
+
+import pytest
+
+pytest.importorskip("flwr", reason="the Flower adapter needs flwr: pip install 'llpf-plugin[flower]'")
+
+import re
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import torch
+from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
+from helpers.flower_apps import GOOD, START, Reply, aggregate, app, fixed, grid, number, record, reply, strategy, values
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llpf_flower import LLPFStrategy, to_arrays
+from llpf_flower.replies import sift
+
+BAD = {
+    "holds NaN": reply(record(w=[[np.nan, 0.0]]), 1, 9),
+    "or infinity": reply(record(w=[[np.inf, 0.0]]), 1, 9),
+    "lacks w": reply(record(v=[[1.0, 1.0]]), 1, 9),
+    "which the global model has not": reply(record(w=[[1.0, 1.0]], v=[1.0]), 1, 9),
+    r"is \(1, 3\), the global model's is \(1, 2\)": reply(record(w=[[1.0, 1.0, 1.0]]), 1, 9),
+    "trained on 0 examples": reply(GOOD[0], 0, 9),
+    "trained on -2": reply(GOOD[0], -2.0, 9),
+    "trained on nan": reply(GOOD[0], float("nan"), 9),
+    "cannot be read": reply(record(w=np.array([["a", "b"]])), 1, 9),
+    "no number 'num-examples'": Reply(RecordDict({"arrays": GOOD[0], "metrics": MetricRecord({"n": 1})}), 9),
+    "one MetricRecord, here are 0": Reply(RecordDict({"arrays": GOOD[0]}), 9),
+    "it failed: on purpose": Reply(None, 9, Error(code=2, reason="on purpose")),
+}
+
+
+@pytest.mark.parametrize("reason", BAD)
+def test_a_bad_reply_is_left_out_and_named(reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    made = strategy()
+    found, metrics = aggregate(made, reply(GOOD[0], 1, 1), BAD[reason], reply(GOOD[1], 1, 2))
+    assert found == {"w": [[2.0, -2.0]]}
+    assert (metrics["llpf-clients"], metrics["llpf-left-out"], metrics["llpf-left-out-nodes"]) == (2, 1, [9])
+    assert re.search(reason, made.rows[-1]["left_out"][9])
+    assert made.rows[-1]["left_out"][9] in caplog.text and "Node 9" in caplog.text
+
+
+def test_if_none_is_left_the_old_model_stays() -> None:
+    made = strategy()
+    found, metrics = aggregate(made, BAD["holds NaN"])
+    assert found is None and metrics["llpf-clients"] == 0 and values(made.arrays) == values(START)
+    result = made.start(grid(fixed({0: record(w=[[np.nan, 1.0]]), 1: GOOD[0]}, {1: 0}), 2), START, num_rounds=2)
+    assert values(result.arrays) == values(START) and len(made.rows[-1]["left_out"]) == 2
+
+
+def test_a_client_that_raises_and_one_that_is_late_are_named() -> None:
+    def train(message: Message, context: Context) -> dict[str, Any]:
+        if number(context) == 0:
+            raise RuntimeError("no data today")
+        return {"arrays": GOOD[1], "metrics": MetricRecord({"num-examples": 1})}
+
+    three = grid(app(train), 3)
+    three.silent = {1003}
+    made = strategy()
+    result = made.start(three, START, num_rounds=1)
+    assert values(result.arrays) == values(GOOD[1])
+    reasons = made.rows[0]["left_out"]
+    assert "no data today" in reasons[1001] and reasons[1003] == "it did not answer in time"
+    assert result.train_metrics_clientapp[1]["llpf-left-out-nodes"] == [1001, 1003]
+
+
+def test_a_client_whose_model_is_bfloat16_is_named_and_to_arrays_is_the_remedy() -> None:
+    weights = {"w": torch.tensor([[1.0, -1.0]], dtype=torch.bfloat16)}
+
+    def train(message: Message, context: Context) -> dict[str, Any]:
+        arrays = ArrayRecord(weights) if number(context) == 0 else to_arrays(weights)
+        return {"arrays": arrays, "metrics": MetricRecord({"num-examples": 1})}
+
+    made = strategy()
+    result = made.start(grid(app(train), 2), START, num_rounds=1)
+    assert "BFloat16" in made.rows[0]["left_out"][1001]
+    assert values(result.arrays) == {"w": [[1.0, -1.0]]}
+
+
+def test_clients_of_a_global_model_that_grew_a_layer_are_left_out() -> None:
+    grown = ArrayRecord({**START, "new.weight": Array(np.zeros((2, 2), np.float32))})
+    made = strategy()
+    result = made.start(grid(fixed(GOOD), 2), grown, num_rounds=1)
+    assert values(result.arrays) == values(grown)
+    assert made.rows[0]["left_out"] == dict.fromkeys((1001, 1002), "its model lacks new.weight")
+
+
+@settings(max_examples=40)
+@given(st.permutations(range(6)), st.booleans())
+def test_law_the_order_of_replies_changes_no_bit(order: list[int], named: bool) -> None:
+    rng = np.random.default_rng(1)
+    replies = [
+        reply(record(w=rng.normal(size=(3, 5)).astype(np.float32)), i + 1, 7 - i, f"{i}" if named else "", loss=0.1 * i)
+        for i in range(6)
+    ]
+    made, shuffled = strategy(sphere="clients"), strategy(sphere="clients")
+    made.arrays = shuffled.arrays = record(w=np.zeros((3, 5), np.float32))
+    assert aggregate(made, *replies) == aggregate(shuffled, *[replies[i] for i in order])
+
+
+def test_clients_without_an_id_are_ordered_by_node_after_those_with_one() -> None:
+
+    replies = [reply(GOOD[0], 1, 3), reply(GOOD[0], 1, 2, "10"), reply(GOOD[0], 1, 4, "9"), reply(GOOD[0], 1, 1)]
+    kept, _ = sift(replies, START, "num-examples")
+    assert [(r.client, r.node) for r in kept] == [("9", 4), ("10", 2), ("", 1), ("", 3)]
+
+
+def test_the_order_of_evaluation_replies_changes_no_bit() -> None:
+    sent = [reply(record(w=[1.0]), 1, node, x=x) for node, x in enumerate([0.1, 0.2, 0.3, 0.7])]
+    found = {LLPFStrategy().aggregate_evaluate(1, order)["x"] for order in permutations(sent)}  # type: ignore[index]
+    assert len(found) == 1
