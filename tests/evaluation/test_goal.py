@@ -10,8 +10,9 @@ from helpers import tiny
 from torch import Tensor, nn
 
 from llpf_plugin import LLPFError
-from llpf_plugin.evaluation import Ends, Goal, Problem, batch_loss, goal_of, measure_ends, train_loss
+from llpf_plugin.evaluation import Ends, Goal, batch_loss, goal_of, measure_ends, train_loss
 from llpf_plugin.geometry.weights import clone, coordinates, select
+from llpf_plugin.methods import Problem
 from llpf_plugin.records import Row
 from llpf_plugin.workspace import Workspace
 

@@ -8,10 +8,9 @@ from typing import Any, ClassVar
 import torch
 
 from llpf_plugin import Method
-from llpf_plugin.evaluation import Problem
 from llpf_plugin.geometry import Weights, assign, clone, coordinates, lerp
 from llpf_plugin.llpf import LLPF
-from llpf_plugin.methods import Outcome, Plan, Step, Stretch, known, make_method, setting
+from llpf_plugin.methods import Outcome, Plan, Problem, Step, Stretch, known, make_method, setting
 from llpf_plugin.records import Tick
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_method.py"

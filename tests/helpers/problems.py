@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from llpf_plugin.evaluation.goal import Goal, Problem
+from llpf_plugin.evaluation.goal import Goal
 from llpf_plugin.geometry.weights import Weights, coordinates, select
+from llpf_plugin.methods import Problem
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Workspace
 

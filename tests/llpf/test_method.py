@@ -11,16 +11,16 @@ from llpf_plugin.llpf.method import Descent
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"share": 0.0}, r"llpf: share = 0: it must lie in \(0, 1\]"),
-        ({"share": 1.5}, r"share = 1\.5: it must lie in \(0, 1\]"),
-        ({"threshold": 0.0}, r"threshold = 0: it must lie in \(0, inf\)"),
+        ({"share": 0.0}, r"llpf: share = 0: it must be in \(0, 1\]"),
+        ({"share": 1.5}, r"share = 1\.5: it must be in \(0, 1\]"),
+        ({"threshold": 0.0}, r"threshold = 0: it must be above 0"),
         ({"reject_above": -1.0}, "reject_above = -1"),
-        ({"min_steps": 0}, r"min_steps = 0: it must lie in \[1, inf\)"),
+        ({"min_steps": 0}, r"min_steps = 0: it must be at least 1"),
         ({"min_steps": 2.5}, "min_steps = 2.5: it must be int"),
         ({"min_steps": 5, "max_steps": 4}, "min_steps = 5 must not exceed max_steps = 4"),
         ({"correct": "matrix"}, "correct = 'matrix': it must be one of matrices, all, none"),
         ({"across": "sometimes"}, "across = 'sometimes': it must be one of auto, never, always"),
-        ({"repairs": -1}, r"repairs = -1: it must lie in \[0, inf\)"),
+        ({"repairs": -1}, r"repairs = -1: it must be at least 0"),
         ({"thin": -0.1}, r"thin = -0\.1"),
         ({"thin": float("nan")}, "thin = nan"),
         ({"phases": 2.5}, "phases = 2.5: it must be str or int"),
@@ -38,7 +38,7 @@ def test_bounds_themselves_are_settings() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"to": 1.5}, r"to = 1\.5: it must lie in \[0, 1\)"), ({"to": 1.0}, "to = 1"), ({"ticks": 0}, "ticks = 0")],
+    [({"to": 1.5}, r"to = 1\.5: it must be in \[0, 1\)"), ({"to": 1.0}, "to = 1"), ({"ticks": 0}, "ticks = 0")],
 )
 def test_descents_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(LLPFError, match=message):

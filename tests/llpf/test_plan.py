@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from llpf_plugin import LLPF, Task
 from llpf_plugin.errors import OrderError, ScheduleError
-from llpf_plugin.evaluation.goal import Problem
 from llpf_plugin.geometry.weights import coordinates
 from llpf_plugin.llpf import Backtracking, Scheduled, ToModel, Walk, cut_slices, read_order
 from llpf_plugin.llpf.plan import leg_phase, plan, reject_above, repair, settle_rule, slack_of, walk, walk_phases
-from llpf_plugin.methods.base import Stretch
+from llpf_plugin.methods import Problem, Stretch
 from llpf_plugin.order import layer_order
 from llpf_plugin.records import DOWN, JOIN, ORIGIN, UP
 

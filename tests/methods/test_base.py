@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llpf_plugin import LLPFError, Method
-from llpf_plugin.methods import Outcome, Plan, Stretch, setting
+from llpf_plugin.methods import Outcome, Plan, Stretch, in_words, setting
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ def test_what_lies_within_is_kept_as_it_is(count: int, part: float, maybe: float
 
 @given(st.integers(max_value=0) | st.integers(min_value=9))
 def test_a_count_beyond_its_bounds_is_refused(count: int) -> None:
-    with pytest.raises(LLPFError, match=r"rules: count = .*: it must lie in \[1, 9\)"):
+    with pytest.raises(LLPFError, match=r"rules: count = .*: it must be in \[1, 9\)"):
         Rules(count=count)
 
 
 @given(st.floats().filter(lambda x: not 0 < x <= 1))
 def test_a_part_beyond_its_bounds_is_refused(part: float) -> None:
-    with pytest.raises(LLPFError, match=r"rules: part = .*: it must lie in \(0, 1\]"):
+    with pytest.raises(LLPFError, match=r"rules: part = .*: it must be in \(0, 1\]"):
         Rules(part=part)
 
 
@@ -53,7 +53,7 @@ def test_a_part_beyond_its_bounds_is_refused(part: float) -> None:
         ({"count": None}, "count = None: it must be int"),
         ({"part": None}, "part = None: it must be float"),
         ({"maybe": "0.1"}, "maybe = '0.1': it must be float or None"),
-        ({"maybe": 0.0}, r"maybe = 0: it must lie in \(0, inf\)"),
+        ({"maybe": 0.0}, r"maybe = 0: it must be above 0"),
         ({"word": "c"}, "word = 'c': it must be one of a, b"),
         ({"word": 3}, "word = 3: it must be str"),
         ({"either": 1.5}, "either = 1.5: it must be str or int"),
@@ -71,6 +71,14 @@ def test_another_type_or_word_is_refused(settings: dict[str, Any], message: str)
 def test_an_integer_is_a_float_and_what_has_no_plain_type_is_free() -> None:
     assert Rules(part=1, maybe=3).part == 1
     assert Rules(free=object()).free is not None
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [("(0, inf)", "above 0"), ("[1, inf)", "at least 1"), ("(0, 1]", "in (0, 1]"), ("[0, 1)", "in [0, 1)")],
+)
+def test_intervals_as_people_say_them(interval: str, words: str) -> None:
+    assert in_words(interval) == words
 
 
 def test_a_method_that_binds_nothing_says_so() -> None:

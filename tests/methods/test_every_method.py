@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from llpf_plugin import LLPFError, Method, Path, Quality, Task, find_path, measure
 from llpf_plugin.errors import InterruptedRun
-from llpf_plugin.evaluation import Problem, goal_of, measure_ends
+from llpf_plugin.evaluation import goal_of, measure_ends
 from llpf_plugin.geometry import Weights, clone, coordinates, select
-from llpf_plugin.methods import Outcome, Solver, known, make_method, method_class
+from llpf_plugin.methods import Outcome, Problem, Solver, known, make_method, method_class
 from llpf_plugin.records import Tick
 from llpf_plugin.search import Callback, Searching
 from llpf_plugin.workspace import Workspace

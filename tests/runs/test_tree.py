@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from llpf_merge.main import app
 from llpf_merge.report import app as report_app
 from llpf_plugin.merging.tree import Node, balanced, best
+from llpf_plugin.report.tree_figure import Join, open_tree, save_tree
 from typer.testing import CliRunner, Result
 
 from llpf_plugin.checkpoint import read
 from llpf_plugin.errors import LLPFError, RunError
-from llpf_plugin.report.tree_figure import Join, open_tree, save_tree
 
 TASK = f"{Path(tiny.__file__)}:conv"
 

@@ -97,6 +97,21 @@ def test_foreign_errors_become_one_line_and_ours_pass() -> None:
         raise KeyboardInterrupt
 
 
+def test_arguments_are_checked_before_a_function_is_called(tmp_path: Path) -> None:
+    called = []
+
+    def one(width: int = 3, **more: Any) -> None:
+        called.append(more)
+
+    def other(width: int = 3, depth: int = 2) -> None:
+        called.append(width)
+
+    build("m:one", one, {"whatever": 1})
+    with pytest.raises(SpecificationError, match=r"^'m:other' takes no argument 'dept': did you mean depth\?$"):
+        build("m:other", other, {"dept": 1})
+    assert called == [{"whatever": 1}]
+
+
 # Values ---------------------------------------------------------------------------------------------------------------
 
 
