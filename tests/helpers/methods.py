@@ -103,11 +103,17 @@ def small(spec: str, **settings: Any) -> Method:
     return make_method(spec, {**({"steps": STEPS} if "steps" in takes else {}), **settings})
 
 
-METHODS: dict[str, Method] = {
-    **{name: small(name) for name in known()},
+WALKS = {
+    "llpf, schedule": LLPF(schedule=str(Path(__file__).with_name("even.yaml"))),
     "llpf, phases": LLPF(phases="layer", share=0.3, correct="all"),
     "llpf, no sphere": LLPF(phases="all", share=0.2, correct="none"),
+}
+"""Further settings of ours."""
+
+METHODS: dict[str, Method] = {
+    **{name: small(name) for name in known()},
+    **WALKS,
     "a user's": Ladder(),
     **({"the example's": small(spec)} if (spec := example()) else {}),
 }
-"""By the name of its test: all of the registry, further settings of ours, a user's, and the example's."""
+"""By the name of its test: all of the registry with their defaults, further settings of ours, and two of users."""

@@ -13,15 +13,16 @@ import torch
 from helpers import tiny
 from torch import Tensor, nn
 
-from llpf_plugin import LLPF, LLPFError, Task, find_path, merge
+from llpf_plugin import LLPF, Compute, LLPFError, Task, find_path, merge
 from llpf_plugin.checkpoint import fingerprint, read
 from llpf_plugin.errors import CheckpointError, InterruptedRun, MismatchError, RunError, TaskError
 from llpf_plugin.evaluation import evaluate
 from llpf_plugin.geometry import Weights, clone
-from llpf_plugin.merging import Merged, Pair, Source, Watch
+from llpf_plugin.merging import Merged, Pair, Request, Source, Watch
+from llpf_plugin.merging.merge import better
 from llpf_plugin.records import Tick
 from llpf_plugin.runs import Node, open_run, open_tree
-from llpf_plugin.search import Callback, Searching
+from llpf_plugin.search import Callback, Searching, SearchOptions
 from llpf_plugin.workspace import Workspace
 
 ALL = LLPF(phases="all")
@@ -305,6 +306,20 @@ def test_with_best_a_pair_that_cannot_be_joined_lets_the_others_go_on(tmp_path: 
     assert [j.node.name for j in found.joins] == ["1-3"] and found.connected
     start = open_run(tmp_path / "out" / "1-3").path.start
     assert tiny.same(start, given[0])
+
+
+def test_the_better_model_is_the_first_of_those_that_score_best() -> None:
+    a = models(1)[0]
+    broken = {k: t * torch.nan for k, t in a.items()}
+    worse = {k: t * 0.1 for k, t in a.items()}
+    request = Request(tiny.mlp(), ALL, SearchOptions(), Compute("cpu"))
+
+    def chosen(*ends: Weights) -> int:
+        sources = [Source(str(i), w) for i, w in enumerate(ends)]
+        return int(better(sources, request).name)
+
+    assert chosen(broken, worse) == 1 and chosen(worse, a, broken) == 1 and chosen(a, dict(a)) == 0
+    assert chosen(broken, broken) == 0
 
 
 @pytest.mark.parametrize("total", [2, 40, 10_000])

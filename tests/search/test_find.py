@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import tiny
+from helpers.methods import WALKS
 from helpers.searches import coarse, found, nan_after, same_path, schedule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -44,6 +45,13 @@ def test_a_path_below_the_goal_from_end_to_end(name: str) -> None:
     assert quality.connected and quality.maximum <= path.cost.goal * 1.1
     straight = measure(Path([path.knots[0], path.knots[-1]], a, b), tiny.TASKS[name](), points=9)
     assert straight.maximum > 1.5 * path.cost.goal
+
+
+@every_task
+@pytest.mark.parametrize("method", WALKS.values(), ids=WALKS)
+def test_every_kind_of_walk_arrives(name: str, method: LLPF) -> None:
+    path = found(name, method, tolerance=0.5)
+    assert path.outcome is Outcome.ARRIVED and path.quality.criteria[1].holds and len(path.knots) > 4
 
 
 @every_task
