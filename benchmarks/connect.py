@@ -1,201 +1,34 @@
-"""How well, and at what cost, LLPF connects pairs of independently trained networks.
+"""How well, and at what cost, LLPF connects pairs of independently trained networks: see `pairs`.
 
-Pair ``i`` are the networks trained from seeds ``2i`` and ``2i + 1``; they are trained once and kept in ``--cache``.
-Every path's maximum is that of the dense path (four points a segment) on the whole training set.
-
-    python benchmarks/connect.py --task digits/resnet
-    python benchmarks/connect.py --task cifar10/resnet8
+python benchmarks/connect.py --task digits/resnet
+python benchmarks/connect.py --task cifar10/resnet8
 """
 
-import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from statistics import median
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from shared import SCHEDULES, machine, table, trained
+from pairs import options, run
+from shared import SCHEDULES
 
-from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, load_task
-from llpf_plugin.evaluation.along_path import linear_losses
-from llpf_plugin.files import write_json
-from llpf_plugin.geometry.weights import NEAR, Weights
-from llpf_plugin.workspace import Gradient
+from llpf_plugin import LLPF, Task
 
-METHODS: Mapping[str, Mapping[str, str]] = {
-    "fixed, all at once": {"pace": str(SCHEDULES / "at-once.yaml")},
-    "fixed, FDF stages": {"pace": str(SCHEDULES / "stages.yaml")},
-    "adaptive, all at once": {"phases": "all"},
-    "adaptive, FDF stages": {"phases": "stage"},
-    "adaptive, auto": {"phases": "auto"},
-    "both sides, all at once": {"phases": "all", "sides": "both"},
-    "both sides, FDF stages": {"phases": "stage", "sides": "both"},
-    "both sides, auto": {"phases": "auto", "sides": "both"},
-}
-"""What each method asks of `find_path`."""
+STAGED = "fixed, FDF stages"
 
-
-@dataclass(frozen=True)
-class Bench:
-    """A task with what is asked of the paths on it.
-
-    Attributes:
-        arguments: of the task's factory.
-        pairs: of seeds.
-        max_loss: the goal for the dense maximum.
-        target: gradient steps that a path should need.
-        budget: gradient steps that it may take.
-        settings: what else `find_path` is told.
-    """
-
-    arguments: Mapping[str, Any]
-    pairs: int
-    max_loss: float
-    target: int
-    budget: int
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-BENCHES = {
-    "digits/resnet": Bench({}, pairs=10, max_loss=0.06, target=200, budget=3000),
-    "digits/mlp": Bench({}, pairs=10, max_loss=0.1, target=200, budget=3000),
-    "mnist/lenet5": Bench({"subset": 4000}, pairs=3, max_loss=0.15, target=400, budget=3000),
-    "cifar10/resnet8": Bench(
-        {"subset": 4000}, 3, max_loss=0.15, target=2500, budget=6000, settings={"threshold": 0.12}
-    ),
+METHODS: Mapping[str, LLPF] = {
+    "fixed, all at once": LLPF(schedule=str(SCHEDULES / "at-once.yaml")),
+    STAGED: LLPF(schedule=str(SCHEDULES / "stages.yaml")),
+    "adaptive, all at once": LLPF(phases="all"),
+    "adaptive, FDF stages": LLPF(phases="stage"),
+    "adaptive, auto": LLPF(phases="auto"),
 }
 
 
-@dataclass(frozen=True)
-class Result:
-    """One method on one pair.
-
-    Attributes:
-        line: the maximum training loss on the straight line.
-        maximum: that on the path.
-        mean: the mean training loss on the path, by arc length.
-        steps: gradient steps, repairs included.
-        ratio: the path's length over the straight line's.
-        seconds: of the whole search, dense measurements included.
-        far: the largest relative distance of a layer to its destination at the last settled knot.
-        outcome: of the walk.
-    """
-
-    pair: int
-    method: str
-    line: float
-    maximum: float
-    mean: float
-    steps: int
-    ratio: float
-    seconds: float
-    far: float
-    outcome: str
-
-    @property
-    def arrived(self) -> bool:
-        """Whether every layer had arrived when the walk settled for the last time."""
-        return self.far <= NEAR
-
-    def reached(self, bench: Bench) -> bool:
-        """Whether the path arrived and lies under the goal."""
-        return self.arrived and self.maximum <= bench.max_loss
-
-
-def connect(
-    task: Task, a: Weights, b: Weights, bench: Bench, pair: int, method: str, line: float, compute: Compute
-) -> Result:
-    """One path, and what became of it."""
-    asked: dict[str, Any] = {"max_loss": bench.max_loss, "budget": bench.budget, **bench.settings, **METHODS[method]}
-    settings = Settings(**asked)
-    path = find_path(a, b, task, settings, compute=compute)
-    quality, cost = path.quality, path.cost
-    return Result(
-        pair, method, line, quality.maximum, quality.mean, cost["gradient_steps"], path.length_ratio, cost["seconds"],
-        max(quality.arrival.values()), path.outcome.name if path.outcome else "",
-    )  # fmt: skip
-
-
-def each_pair(results: Sequence[Result], bench: Bench) -> str:
-    """The table of all results."""
-    head = ("method", "pair", "line", "steps", "maximum", "length ratio", "seconds", "arrived", "goal reached")
-    rows = [
-        (
-            r.method, str(r.pair), f"{r.line:.2f}", str(r.steps), f"{r.maximum:.4f}", f"{r.ratio:.2f}",
-            f"{r.seconds:.1f}", yes(r.arrived), yes(r.reached(bench)),
-        )
-        for r in results
-    ]  # fmt: skip
-    return table(head, rows)
-
-
-def summary(results: Sequence[Result], bench: Bench) -> str:
-    """The table of medians and worst cases, one line a method."""
-    head = (
-        "method", "steps (median; worst)", "maximum (median; worst)", "length ratio (median; worst)",
-        "seconds (median; worst)", "goal reached", f"in ≤ {bench.target} steps",
-    )  # fmt: skip
-    rows = []
-    for method in dict.fromkeys(r.method for r in results):
-        own = [r for r in results if r.method == method]
-        good = [r for r in own if r.reached(bench)]
-        rows.append(
-            (
-                method, spread(own, lambda r: r.steps, ".0f"), spread(own, lambda r: r.maximum, ".4f"),
-                spread(own, lambda r: r.ratio, ".2f"), spread(own, lambda r: r.seconds, ".1f"),
-                f"{len(good)} of {len(own)}", f"{sum(r.steps <= bench.target for r in good)} of {len(own)}",
-            )
-        )  # fmt: skip
-    line = [r.line for r in {r.pair: r for r in results}.values()]
-    return f"{table(head, rows)}\n\nMaximum on the straight lines: {median(line):.2f} (median), {min(line):.2f} (least)"
-
-
-def spread(results: Sequence[Result], value: Callable[[Result], float], form: str) -> str:
-    """Median and worst of one number."""
-    values = [value(r) for r in results]
-    return f"{median(values):{form}}; {max(values):{form}}"
-
-
-def yes(fact: bool) -> str:
-    return "yes" if fact else "no"
-
-
-def options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=sorted(BENCHES), default="digits/resnet")
-    parser.add_argument("--pairs", type=int, help="how many (default: ten on digits, three on CIFAR-10)")
-    parser.add_argument("--first", type=int, default=0, help="number of the first pair")
-    parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=list(METHODS))
-    parser.add_argument("--budget", type=int, help="gradient steps of one search at most")
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help="also write the results here, after each path")
-    return parser.parse_args(arguments)
+def methods(task: Task) -> Mapping[str, LLPF]:
+    """The methods that fit a task: the schedule in stages names the layers of residual networks."""
+    return {name: method for name, method in METHODS.items() if name != STAGED or "resnet" in task.name}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    asked = options(arguments)
-    bench = BENCHES[asked.task]
-    bench = Bench(**{**asdict(bench), "pairs": asked.pairs or bench.pairs, "budget": asked.budget or bench.budget})
-    compute = Compute(asked.device)
-    task = load_task(asked.task, bench.arguments)
-    stem = asked.task.replace("/", "_")
-    results: list[Result] = []
-    for pair in range(asked.first, asked.first + bench.pairs):
-        a, b = (trained(task, asked.cache / f"{stem}_{seed}.pt", seed, compute) for seed in (2 * pair, 2 * pair + 1))
-        line = max(linear_losses(Gradient(task, compute), a, b, points=24, sample=None))
-        for method in asked.methods:
-            try:
-                results.append(connect(task, a, b, bench, pair, method, line, compute))
-            except LLPFError as error:
-                raise SystemExit(f"pair {pair}, {method}: {error}") from error
-            r = results[-1]
-            print(f"pair {pair}, {method}: {r.steps} steps, maximum {r.maximum:.4f}, {r.seconds:.0f} s", flush=True)
-            if asked.json:
-                everything = {"task": asked.task, "bench": asdict(bench), "machine": machine(compute.resolve())}
-                write_json(asked.json, {**everything, "results": [asdict(r) for r in results]})
-    print(f"\n{asked.task}, maximum to reach: {bench.max_loss:g}; {machine(compute.resolve())}\n")
-    print(each_pair(results, bench), "", summary(results, bench), sep="\n")
+    run(options(__doc__, list(METHODS), arguments), methods, arguments)
 
 
 if __name__ == "__main__":

@@ -13,18 +13,20 @@ import itertools
 import json
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
 import torch
-from federation import INDEPENDENT_ONLY, STRATEGIES, Federation, Setting
+from federation import Federation, Setting
+from strategies import INDEPENDENT_ONLY, STRATEGIES
 
 from llpf_plugin.files import write_json
 
 
 def curves(options: argparse.Namespace) -> None:
     """Run what the JSON file does not hold yet, until the minutes are over."""
-    place = Path(options.json)
+    place = options.json
     done = json.loads(place.read_text()) if place.is_file() else {}
     end = time.monotonic() + 60 * options.minutes
     lengths = list(zip(options.epochs, options.rounds, strict=True))
@@ -48,10 +50,10 @@ def curves(options: argparse.Namespace) -> None:
             write_json(place, done)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", default="federated.json", help="results, kept after every run")
+    parser.add_argument("--json", type=Path, default=Path("federated.json"), help="results, kept after every run")
     parser.add_argument("--task", default="digits/mlp")
     parser.add_argument("--subset", type=int, default=0, help="training examples, 0 for all (not for digits)")
     parser.add_argument("--width", type=int, default=0, help="of the network, 0 for the task's own")
@@ -64,7 +66,7 @@ def main() -> None:
     parser.add_argument("--start-epochs", type=float, default=100, help="that independent models are trained for")
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=list(STRATEGIES))
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no run after so many")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.getLogger("flwr").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     curves(options)

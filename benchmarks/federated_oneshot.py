@@ -12,39 +12,42 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import torch
 from federated_report import spread
 from federation import BATCH, Federation, Setting
+from provenance import add_table, publish, sessions
 from shared import table
 from torch import Tensor
 
 from llpf_flower import join_models
 from llpf_flower.oneshot import finetune
 from llpf_plugin import Defaults, TensorData
-from llpf_plugin.evaluation.point import evaluate
+from llpf_plugin.evaluation import evaluate
 from llpf_plugin.files import write_json
-from llpf_plugin.geometry.weights import Weights
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.geometry import Weights
+from llpf_plugin.workspace import Workspace
 
 
-def oneshot(options: argparse.Namespace) -> None:
-    """Run what the JSON file does not hold yet, until the minutes are over, and print the table."""
-    place, end = Path(options.json), time.monotonic() + 60 * options.minutes
-    done = json.loads(place.read_text()) if place.is_file() else {}
+def oneshot(options: argparse.Namespace) -> dict[str, Any]:
+    """Run what the JSON file does not hold yet, until the minutes are over; its content."""
+    place, end = options.json, time.monotonic() + 60 * options.minutes
+    held = json.loads(place.read_text()) if place.is_file() else {"runs": {}}
     for seed, alpha in itertools.product(options.seeds, options.alphas):
         setting = Setting(options.task, options.subset, options.clients, alpha, 1, True, 1, seed, options.start_epochs)
         key = f"{setting.task}|{f'Dirichlet {alpha:g}' if alpha else 'IID'}|{seed}"
-        if key not in done and time.monotonic() < end:
-            done[key] = one_shot(Federation(setting), options.server, options.budget)
-            print(key, done[key], flush=True)
-            write_json(place, done)
-    print(oneshot_table(done))
+        if key not in held["runs"] and time.monotonic() < end:
+            found = one_shot(Federation(setting), options.server, options.budget)
+            print(key, found, flush=True)
+            held = {"measured": sessions(held), "runs": {**held["runs"], key: found}}
+            write_json(place, held)
+    return held
 
 
 def one_shot(federation: Federation, server: int, budget: int) -> dict[str, float]:
@@ -60,10 +63,10 @@ def one_shot(federation: Federation, server: int, budget: int) -> dict[str, floa
         k: sum(m[k].double() * n for m, n in zip(models, sizes, strict=True)).div(sum(sizes)).to(models[0][k].dtype)  # type: ignore[union-attr]
         for k in models[0]
     }
-    gradient = Gradient(replace(task, model=deepcopy(task.model)))
+    workspace = Workspace(replace(task, model=deepcopy(task.model)))
 
     def accuracy(weights: Weights) -> float:
-        found = evaluate(gradient, weights, {"test": federation.test})[0]["test"]
+        found = evaluate(workspace, weights, {"test": federation.test})[0]["test"]
         assert found is not None and found.accuracy is not None
         return found.accuracy
 
@@ -103,10 +106,10 @@ def oneshot_table(done: Mapping[str, Mapping[str, float]]) -> str:
     return table(("setting", *names, "OneShotLLPF of ensemble", "steps"), rows)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", default="oneshot.json", help="results, kept after every run")
+    parser.add_argument("--json", type=Path, default=Path("oneshot.json"), help="results, kept after every run")
     parser.add_argument("--task", default="digits/mlp")
     parser.add_argument("--subset", type=int, default=0, help="training examples, 0 for all (not for digits)")
     parser.add_argument("--clients", type=int, default=10)
@@ -116,10 +119,12 @@ def main() -> None:
     parser.add_argument("--server", type=int, default=100, help="examples of the server's own")
     parser.add_argument("--budget", type=int, default=1000, help="gradient steps on them")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no run after so many")
-    options = parser.parse_args()
+    add_table(parser)
+    options = parser.parse_args(arguments)
     logging.getLogger("flwr").setLevel(logging.ERROR)
     torch.set_num_threads(1)
-    oneshot(options)
+    held = oneshot(options)
+    publish(oneshot_table(held["runs"]), options.table, arguments, held.get("measured", []))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Tables and a picture of what `federated.py` ran.
 
-"Sees" and "served" are the test accuracy of the model that serves a client in a round: with averaging the mean that it
-was sent; with LLPFWalk its own until the mean is as good on its data.
+What a client "sees" is the test accuracy of the model that serves it in a round: the mean that it was sent, or its own
+as long as that is better, where own models are served.
 
     python benchmarks/federated_report.py --json digits.json --figure docs/flower-digits.svg
 """
@@ -15,9 +15,9 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
-from federation import STRATEGIES
-from scipy import stats
-from shared import table
+from provenance import add_table, publish
+from shared import confidence, table
+from strategies import OWN_SERVED, STRATEGIES
 
 Run = Mapping[str, Any]
 """One run: ``start``, a pair a client, and ``rounds``, such pairs by round: accuracy on the test images, and on them
@@ -143,8 +143,8 @@ def interval(gaps: Sequence[float]) -> str:
     """Mean paired difference with its 95 % interval (Student)."""
     if len(gaps) < 2:
         return f"{mean(gaps):+.1f}" if gaps else ""
-    half = float(stats.t.ppf(0.975, len(gaps) - 1)) * stdev(gaps) / len(gaps) ** 0.5
-    return f"{mean(gaps):+.1f} [{mean(gaps) - half:+.1f}, {mean(gaps) + half:+.1f}]"
+    low, middle, high = confidence(gaps)
+    return f"{middle:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def draw(found: Mapping[tuple[str, ...], Group], place: str) -> None:
@@ -168,7 +168,7 @@ def draw(found: Mapping[tuple[str, ...], Group], place: str) -> None:
                 continue
             rows = 100 * np.array([[[a for a, _ in row] for row in [r["start"], *r["rounds"]]] for r in runs])
             axes.plot(rows.mean((0, 2)), color=f"C{color}", lw=1.8 if "LLPF" in name else 0.9, label=name)
-            if name in ("FedAvg", "LLPFWalk"):
+            if name in ("FedAvg", OWN_SERVED):
                 axes.plot(rows.min((0, 2)), color=f"C{color}", lw=0.7, ls=":")
         axes.set_title(f"{key[1]} starts, {key[2]}, {key[3]} local epoch{'s' * (key[3] != '1')}", fontsize=7)
         axes.set_ylim(0, 101)
@@ -179,18 +179,20 @@ def draw(found: Mapping[tuple[str, ...], Group], place: str) -> None:
     figure.savefig(place)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", default="federated.json", help="what federated.py wrote")
+    parser.add_argument("--json", type=Path, default=Path("federated.json"), help="what federated.py wrote")
     parser.add_argument("--figure", help="picture to write; the suffix says the format")
-    options = parser.parse_args()
-    found = groups(json.loads(Path(options.json).read_text()))
-    print(overview(found))
-    for key, group in found.items():
-        print(f"\n**{key[0]}, {words(key, group)}**\n\n{group_table(group)}")
-    if options.figure:
-        draw(found, options.figure)
+    add_table(parser)
+    asked = parser.parse_args(arguments)
+    done = json.loads(asked.json.read_text())
+    found = groups(done)
+    parts = [f"**{key[0]}, {words(key, group)}**\n\n{group_table(group)}" for key, group in found.items()]
+    stamps = [run.get("measured", "an earlier commit") for run in done.values()]
+    publish("\n\n".join([overview(found), *parts]), asked.table, arguments, stamps)
+    if asked.figure:
+        draw(found, asked.figure)
 
 
 if __name__ == "__main__":

@@ -11,24 +11,25 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from federation import STRATEGIES
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from shared import machine, table
+from provenance import add_table, publish, stamp
+from shared import table
+from strategies import STRATEGIES
 
 from llpf_flower import LLPFStrategy, to_arrays
 from llpf_flower.inprocess import InProcessGrid
-from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.geometry import Weights
 from llpf_plugin.tasks.models import SmallResNet
 
 
-def throughput(options: argparse.Namespace) -> None:
-    """Start the processes and print the table."""
-    print(f"{options.clients} clients, ResNet18 (11.2 million float32 parameters), {machine()}\n")
+def throughput(options: argparse.Namespace) -> str:
+    """Start the processes; the table."""
     found: dict[str, list[tuple[float, float]]] = {}
     for _ in range(options.repeats):
         for name in ("FedAvg", "LLPFStrategy"):
@@ -44,9 +45,8 @@ def throughput(options: argparse.Namespace) -> None:
          f"{base / min(s for s, _ in runs):.2f}", f"{min(m for _, m in runs) / size:.2f}")
         for name, runs in found.items()
     ]  # fmt: skip
-    print(
-        table(("strategy", "CPU seconds (best)", "GB/s", "× FedAvg", "peak memory above the replies, in models"), rows)
-    )
+    head = ("strategy", "CPU seconds (best)", "GB/s", "× FedAvg", "peak memory above the replies, in models")
+    return f"{options.clients} clients, ResNet18 (11.2 million float32 parameters)\n\n{table(head, rows)}"
 
 
 def resnet18_bytes() -> int:
@@ -97,15 +97,19 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5, help="aggregations of each strategy")
     parser.add_argument("--strategy", choices=list(STRATEGIES), help="only one aggregation, in this process")
-    options = parser.parse_args()
+    add_table(parser)
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    (aggregate if options.strategy else throughput)(options)
+    if options.strategy:
+        aggregate(options)
+    else:
+        publish(throughput(options), options.table, arguments, [stamp()])
 
 
 if __name__ == "__main__":

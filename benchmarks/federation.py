@@ -1,11 +1,11 @@
-"""Clients, data and strategies of the federated benchmarks: everything that the strategies of one setting share.
+"""Clients and data of the federated benchmarks: everything that the strategies of one setting share.
 
 All strategies of one setting run on the same data, splits, initial models and mini-batches, in one process
 (`llpf_flower.inprocess`).
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -17,38 +17,18 @@ import torch
 import torch.nn.functional as F
 from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedProx, Strategy
+from provenance import stamp
+from strategies import LARGEST_FIRST, OWN_SERVED, STRATEGIES
 from torch import Tensor
 
-from llpf_flower import LLPFStrategy, LLPFWalk, llpf_merge_mod, to_arrays, to_weights
+from llpf_flower import llpf_merge_mod, to_arrays, to_weights
 from llpf_flower.inprocess import InProcessGrid
 from llpf_plugin import Task, TensorData, load_task
-from llpf_plugin.geometry.weights import Weights, clone
+from llpf_plugin.geometry import Weights, clone
 from llpf_plugin.training import initialise, train
 
 BATCH, TEST = 32, 500
 """Mini-batch of every client, and the most test images that are used; the learning rate is the task's own."""
-
-QUIET = {"fraction_train": 1.0, "fraction_evaluate": 1.0}
-
-STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
-    "FedAvg": FedAvg,
-    "FedAvg, largest client first": FedAvg,
-    "FedAvgM": lambda **o: FedAvgM(server_momentum=0.5, **o),
-    "FedProx": lambda **o: FedProx(proximal_mu=0.1, **o),
-    "FedAdam": lambda **o: FedAdam(eta=0.01, tau=1e-3, **o),
-    "LLPFStrategy": LLPFStrategy,
-    "LLPFStrategy, momentum": lambda **o: LLPFStrategy(server_momentum=0.5, **o),
-    "LLPFWalk": LLPFWalk,
-    "LLPFWalk, momentum": lambda **o: LLPFWalk(server_momentum=0.5, **o),
-    "LLPFWalk, no walk": lambda **o: LLPFWalk(close=-1, **o),
-}
-"""By name. "Largest client first": all clients take the model of the one with the most examples, then FedAvg.
-"No walk": averaging as in LLPFStrategy from the first round on, each client served by its own model until the mean is
-as good."""
-
-INDEPENDENT_ONLY = ("FedAvg, largest client first", "LLPFWalk", "LLPFWalk, momentum", "LLPFWalk, no walk")
-"""What differs only from independent starts; from a common start LLPFWalk is LLPFStrategy bit by bit."""
 
 
 @dataclass(frozen=True)
@@ -142,18 +122,15 @@ class Federation:
             self._looked = digest, (self.task.model(self.test.inputs).argmax(-1) == self.test.targets).double()
         return self._looked[1]
 
-    def app(self, walks: bool, first: int | None) -> ClientApp:
+    def app(self, first: int | None, served: bool) -> ClientApp:
         """The clients.
 
         Args:
-            walks: give them our mod.
             first: the client whose model all others take instead of their own, None for their own.
+            served: give them the mod that serves them their own model as long as it is better.
         """
-        mods: list[Any] = []
-        if walks:
-            own = (lambda c: self.starts[number(c)]) if self.starts else None
-            mods = [_StepsOf(self, llpf_merge_mod(lambda c: self.tasks[number(c)], own=own, seed=self.setting.seed))]
-        app = ClientApp(mods=mods)
+        own = llpf_merge_mod(lambda c: self.tasks[number(c)], own=lambda c: self.starts[number(c)])
+        app = ClientApp(mods=[own] if served else [])
 
         @app.train()
         def _train(message: Message, context: Context) -> Message:
@@ -197,7 +174,7 @@ class Federation:
     def run(self, name: str) -> dict[str, Any]:
         """One strategy: by round, the accuracies that the clients see."""
         largest = max(range(self.setting.clients), key=lambda i: len(self.parts[i]))
-        app = self.app("LLPFWalk" in name, largest if "largest" in name else None)
+        app = self.app(largest if name == LARGEST_FIRST else None, name == OWN_SERVED)
         rounds: list[list[list[float]]] = []
 
         def note(records: list[RecordDict], _: str) -> MetricRecord:
@@ -207,26 +184,15 @@ class Federation:
 
         begin = time.monotonic()
         nodes = InProcessGrid(app, self.setting.clients)
-        strategy = STRATEGIES[name](evaluate_metrics_aggr_fn=note, **QUIET)
+        strategy = STRATEGIES[name](evaluate_metrics_aggr_fn=note, fraction_train=1.0, fraction_evaluate=1.0)
         strategy.start(nodes, self.initial, self.setting.rounds)
         starts = self.starts or [to_weights(self.initial)] * self.setting.clients
-        handed = [r["round"] for r in getattr(strategy, "rows", []) if r.get("serving") == "mean"]
         return {
             "start": [list(self.seen(w, i)) for i, w in enumerate(starts)],
             "rounds": rounds,
             "seconds": time.monotonic() - begin,
-            "averaging from": handed[0] if handed else None,
+            "measured": stamp(),
         }
-
-
-class _StepsOf:
-    """Our mod with as many gradient steps a round as the same client's training takes."""
-
-    def __init__(self, federation: Federation, mod: Any) -> None:
-        self.federation, self.mod = federation, mod
-
-    def __call__(self, message: Message, context: Context, call_next: Any) -> Message:
-        return replace(self.mod, steps=self.federation.steps(number(context)))(message, context, call_next)
 
 
 def number(context: Context) -> int:

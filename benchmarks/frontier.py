@@ -3,10 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean, median, stdev
+from statistics import median
 
-from scipy.stats import t as student
-from shared import table
+from shared import confidence, table
 
 
 @dataclass(frozen=True)
@@ -14,7 +13,7 @@ class Run:
     """One path.
 
     Attributes:
-        asked: gradient steps that it was given, polishing those of polishing, or the goal of a walk.
+        asked: gradient steps that it was given, or the goal of a walk.
         steps: gradient steps that it took.
         maximum: the dense maximum of the training loss.
         ratio: the path's length over the straight line's.
@@ -78,6 +77,5 @@ def interval(logs: Sequence[float]) -> str:
     """The geometric mean with its 95 % interval (Student's t on the logarithms)."""
     if len(logs) < 2:
         return "–" if not logs else f"{math.exp(logs[0]):.2f} (1 pair)"
-    half = float(student.ppf(0.975, len(logs) - 1)) * stdev(logs) / math.sqrt(len(logs))
-    low, middle, high = (math.exp(mean(logs) + sign * half) for sign in (-1, 0, 1))
+    low, middle, high = (math.exp(value) for value in confidence(logs))
     return f"{middle:.2f} [{low:.2f}, {high:.2f}], {len(logs)} pairs"

@@ -12,31 +12,27 @@ stops after ``--minutes`` and goes on where it stood when it is started again.
 """
 
 import argparse
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from shared import SCHEDULES, machine, random_resnet18, table
+from gpu_report import PACES, SEEDS, read, report
+from provenance import machine, stamp
+from shared import random_resnet18
 
-from llpf_plugin import Compute, Settings, Task, find_path, load_task
+from llpf_plugin import Compute, Quality, Task, find_path, load_task
 from llpf_plugin.errors import InterruptedRun, LLPFError
-from llpf_plugin.evaluation.point import evaluate
+from llpf_plugin.evaluation import evaluate
 from llpf_plugin.files import write_json
-from llpf_plugin.geometry.weights import Weights, coordinates
-from llpf_plugin.quality import Quality
-from llpf_plugin.runs.folder import RunFolder
-from llpf_plugin.search.find import Search
-from llpf_plugin.search.progress import Callback
+from llpf_plugin.geometry import Weights, buffers
+from llpf_plugin.records import Tick
+from llpf_plugin.runs import Asked, RunFolder
+from llpf_plugin.search import Callback, Searching, SearchOptions
 from llpf_plugin.training import train
-from llpf_plugin.workspace import Gradient
-
-SEEDS = (0, 1)
-PACES = {"adaptive": "adaptive", "fixed": str(SCHEDULES / "resnet18-coarse.yaml")}
+from llpf_plugin.workspace import Workspace
 
 
 class Clock(Callback):
@@ -51,26 +47,26 @@ class Clock(Callback):
         self._mark: tuple[float, int] | None = None
         self._said = 0.0
 
-    def on_start(self, search: Search) -> None:
+    def on_start(self, search: Searching) -> None:
         """Ticks begin."""
-        self._mark = (time.monotonic(), search.gradient.steps)
+        self._mark = (time.monotonic(), search.workspace.steps)
 
-    def on_tick(self, search: Search, report: Mapping[str, Any]) -> None:
+    def on_tick(self, search: Searching, tick: Tick) -> None:
         """Add the tick that has ended."""
         now = time.monotonic()
         if self._mark is not None:
             self.walked += now - self._mark[0]
-            self.steps += search.gradient.steps - self._mark[1]
-        self._mark = (now, search.gradient.steps)
+            self.steps += search.workspace.steps - self._mark[1]
+        self._mark = (now, search.workspace.steps)
         search.stop = now > self.deadline
         if now - self._said > 10:
             self._said = now
             print(
-                f"{report['phase']}, tick {report['tick']}: {search.gradient.steps} steps, "
-                f"loss {report['settled_loss']:.4f}, distance to go {report['gap']:.2f}", flush=True,
+                f"{tick.phase}, tick {tick.tick}: {search.workspace.steps} steps, "
+                f"loss {tick.settled_loss:.4f}, distance to go {tick.gap:.2f}", flush=True,
             )  # fmt: skip
 
-    def on_measure(self, search: Search, done: int, total: int) -> None:
+    def on_measure(self, search: Searching, done: int, total: int) -> None:
         """Measuring is no tick."""
         self._mark = None
         search.stop = time.monotonic() > self.deadline
@@ -99,8 +95,8 @@ def train_one(asked: argparse.Namespace) -> None:
     start = time.monotonic()
     weights = train(task, asked.seed, compute, asked.epochs, progress=say)
     minutes = (time.monotonic() - start) / 60
-    gradient = Gradient(task, compute)
-    scores, _ = evaluate(gradient, weights, {"train": gradient.task.train, "test": gradient.task.test})
+    workspace = Workspace(task, compute)
+    scores, _ = evaluate(workspace, weights, {"train": workspace.task.train, "test": workspace.task.test})
     asked.folder.mkdir(parents=True, exist_ok=True)
     torch.save(weights, place)
     result = {"minutes": minutes, **{split: asdict(score) for split, score in scores.items() if score is not None}}
@@ -153,18 +149,22 @@ def connect(asked: argparse.Namespace) -> None:
     if run.finished:
         print(f"{run.folder} holds a finished path")
         return
-    settings = Settings(
-        max_loss=asked.max_loss, budget=asked.budget, pace=PACES[asked.pace], sample=asked.sample,
-        batch_size=asked.batch_size,
-    )  # fmt: skip
-    task, compute = the_task(asked), the_compute(asked)
+    method, task, compute = PACES[asked.pace], the_task(asked), the_compute(asked)
+    options = SearchOptions(
+        max_loss=asked.max_loss, budget=asked.budget, sample=asked.sample, batch_size=asked.batch_size
+    )
     a, b = (torch.load(asked.folder / f"seed{seed}.pt", weights_only=True) for seed in SEEDS)
-    start_run(run, task, {"settings": settings.to_dict(), "compute": asdict(compute), "width": asked.width}, a, b)
+    wanted = Asked(
+        "seed0.pt", "seed1.pt", task.name, {"width": asked.width}, method.name, method.settings(), options.to_json(),
+        compute=asdict(compute),
+    )  # fmt: skip
+    start_run(run, task, wanted, a, b)
     timer = Clock(asked.minutes)
     try:
         path = find_path(
-            a, b, task, settings, compute=compute, knots=run.knots, callbacks=(timer, run), resume=run.load()
-        )
+            a, b, task, method, **options.to_json(), compute=compute, knots=run.knots, callbacks=(timer, run),
+            resume=run.load(),
+        )  # fmt: skip
     except InterruptedRun:
         print(f"{asked.minutes:g} minutes are over; start the same command again to go on")
         remember(asked, timer, compute)
@@ -173,13 +173,13 @@ def connect(asked: argparse.Namespace) -> None:
     conclude(asked, path.quality)
 
 
-def start_run(run: RunFolder, task: Task, wanted: Mapping[str, Any], a: Weights, b: Weights) -> None:
+def start_run(run: RunFolder, task: Task, wanted: Asked, a: Weights, b: Weights) -> None:
     """Begin a run in the folder, or make sure that the one there was asked for the same."""
     if run.exists:
         run.check_same(wanted)
         return
-    moving = set(coordinates(task.model))
-    run.create(wanted, *({k: t for k, t in w.items() if k not in moving} for w in (a, b)))
+    names = buffers(task.model)
+    run.create(wanted, *({k: w[k] for k in names} for w in (a, b)))
 
 
 def remember(asked: argparse.Namespace, timer: Clock, compute: Compute) -> None:
@@ -193,53 +193,12 @@ def conclude(asked: argparse.Namespace, quality: Quality) -> None:
     """Keep the verdict and the cost of a finished path."""
     path = quality.path
     result = {
-        "outcome": path.outcome.name if path.outcome else None, "steps": path.cost["gradient_steps"],
-        "minutes": path.cost["seconds"] / 60, "knots": len(path.knots), **quality.summary(),
+        "outcome": path.outcome.name if path.outcome else None, "steps": path.cost.gradient_steps,
+        "minutes": path.cost.seconds / 60, "knots": len(path.knots), "maximum": quality.maximum,
+        "length_ratio": path.length_ratio, "connected": quality.connected, "measured": stamp(quality.workspace.device),
     }  # fmt: skip
     write_json(asked.folder / f"{asked.pace}.json", result)
-    print(*(f"{c['name']}: {c['sentence']}" for c in result["criteria"]), sep="\n")
-
-
-def report(asked: argparse.Namespace) -> None:
-    """Print what has been measured so far."""
-    found = {name: read(asked.folder / f"{name}.json") for name in ("seed0", "seed1", "bare", *PACES)}
-    if plain := found["bare"]:
-        print(f"{plain['machine']}; bare training {plain['rate']:.1f} steps/s, peak {memory([plain['peak']])}")
-    for name in ("seed0", "seed1"):
-        if end := found[name]:
-            print(
-                f"{name}: trained in {end['minutes']:.1f} minutes to training loss {end['train']['loss']:.4f}, "
-                f"test accuracy {end['test']['accuracy']:.2%}"
-            )
-    head = (
-        "pace", "outcome", "minutes", "steps", "steps/s", "of bare", "dense maximum", "length ratio", "connected",
-        "peak memory",
-    )  # fmt: skip
-    rows = [row(asked, pace, path, found["bare"]) for pace in PACES if (path := found[pace])]
-    print("", table(head, rows), sep="\n")
-
-
-def row(asked: argparse.Namespace, pace: str, path: Mapping[str, Any], plain: Mapping[str, Any]) -> tuple[str, ...]:
-    """One pace's line of the report."""
-    sessions = read(asked.folder / f"{pace}-sessions.json")["sessions"]
-    walked = sum(s["walked"] for s in sessions)
-    rate = sum(s["steps"] for s in sessions) / walked if walked else float("nan")
-    return (
-        pace, str(path["outcome"]), f"{path['minutes']:.1f}", str(path["steps"]), f"{rate:.1f}",
-        f"{rate / plain['rate']:.0%}" if plain else "–", f"{path['maximum']:.4f}", f"{path['length_ratio']:.2f}",
-        "yes" if path["connected"] else "no", memory([s["peak"] for s in sessions]),
-    )  # fmt: skip
-
-
-def memory(peaks: Sequence[int | None]) -> str:
-    """The largest peak in words."""
-    known = [p for p in peaks if p is not None]
-    return f"{max(known) / 2**30:.2f} GiB" if known else "–"
-
-
-def read(place: Path) -> dict[str, Any]:
-    """A JSON file, empty if there is none."""
-    return json.loads(place.read_text()) if place.is_file() else {}
+    print(*(f"{c.name}: {c.sentence}" for c in quality.criteria), sep="\n")
 
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:

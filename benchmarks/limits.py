@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from connect import yes
 from modes import mode
-from shared import machine, table
+from pairs import yes
+from provenance import stamp
+from shared import table
 
-from llpf_plugin import Compute, Task, find_path, load_task, walk_to_origin
-from llpf_plugin.evaluation.along_path import measure_point
+from llpf_plugin import LLPF, Compute, Task, find_path, load_task, walk_to_origin
+from llpf_plugin.evaluation import train_loss
 from llpf_plugin.files import write_json
-from llpf_plugin.geometry import sphere
-from llpf_plugin.geometry.weights import Weights, coordinates, lerp, select
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.geometry import Weights, coordinates, lerp, select, variance
+from llpf_plugin.workspace import Workspace
 
 TASKS = {"digits/resnet": "conv1.weight", "digits/transformer": "embed.weight"}
 """Tasks of appendix K, and the layer whose variance is looked at: the first one."""
@@ -32,44 +32,45 @@ DIRECTIONS = 10
 """Random directions that a sharpness profile averages over."""
 
 
-def limits(cache: Path, pairs: int, figure: Path, json: Path | None) -> None:
-    """Both appendices: tables on the terminal, one figure."""
+def limits(cache: Path, pairs: int, figure: Path, json: Path | None) -> str:
+    """Both appendices: tables, and one figure."""
     descents = {name: descent(load_task(name), layer, cache) for name, layer in TASKS.items()}
     profiles, paths = sharpness(load_task("digits/resnet"), cache, pairs)
     if json:
-        write_json(json, {"descents": descents, "profiles": profiles, "paths": paths, "machine": machine("cpu")})
-    print(f"\n{machine('cpu')}\n")
-    for name, found in descents.items():
-        rows = [("M2O", "–", f"{v:.3g}", f"{loss:.4f}") for v, loss in _few(found["walk"])]
-        rows += [("trained", f"{wd:g}", f"{v:.3g}", f"{loss:.4f}") for wd, v, loss in found["trained"]]
-        print(f"{name}: {found['steps']} gradient steps, {found['outcome']}\n")
-        print(table(("mode", "weight decay", "variance of the first layer", "training loss"), rows), "\n")
-    rows = [(kind, *(f"{loss:.3g}" for loss in losses)) for kind, losses in profiles.items()]
-    print(table(("training loss at", *(f"{r:g}" for r in RATIOS)), rows), "\n")
-    rows = [(str(p["pair"]), f"{p['maximum']:.4f}", str(p["steps"]), yes(p["connected"])) for p in paths]
-    print(table(("sharp pair", "maximum", "steps", "three criteria"), rows))
+        write_json(json, {"descents": descents, "profiles": profiles, "paths": paths, "measured": stamp()})
     draw(descents, profiles, figure)
+    rows = [(kind, *(f"{loss:.3g}" for loss in losses)) for kind, losses in profiles.items()]
+    profile_table = table(("training loss at", *(f"{r:g}" for r in RATIOS)), rows)
+    rows = [(str(p["pair"]), f"{p['maximum']:.4f}", str(p["steps"]), yes(p["connected"])) for p in paths]
+    path_table = table(("sharp pair", "maximum", "steps", "three criteria"), rows)
+    return "\n\n".join([*(descent_table(name, found) for name, found in descents.items()), profile_table, path_table])
+
+
+def descent_table(name: str, found: Mapping[str, Any]) -> str:
+    """Some points of M2O, and every trained mode."""
+    rows = [("M2O", "–", f"{v:.3g}", f"{loss:.4f}") for v, loss in _few(found["walk"])]
+    rows += [("trained", f"{wd:g}", f"{v:.3g}", f"{loss:.4f}") for wd, v, loss in found["trained"]]
+    head = ("mode", "weight decay", "variance of the first layer", "training loss")
+    return f"{name}: {found['steps']} gradient steps, {found['outcome']}\n\n{table(head, rows)}"
 
 
 def descent(task: Task, layer: str, cache: Path) -> dict[str, Any]:
     """Variance of one layer and training loss, along M2O from a mode without weight decay and at trained modes."""
-    gradient = Gradient(task, Compute("cpu"))
+    workspace = Workspace(task, Compute("cpu"))
     trained = []
     for decay in DECAYS:
         weights = mode(task, 0, cache, decay)
         own = select(weights, list(coordinates(task.model)))
-        trained.append((decay, sphere.variance(weights[layer]), measure_point(gradient, own, None)["train"]))
+        trained.append((decay, variance(weights[layer]), train_loss(workspace, own)))
         print(f"{task.name}, weight decay {decay:g}: {trained[-1][2]:.4f}", flush=True)
     start = mode(task, 0, cache, 0.0)
-    path = walk_to_origin(
-        start, task, compute=Compute("cpu"), max_loss=GOAL, budget=BUDGET, exact_legs=False, repairs=0
-    )
-    walk = [
-        (sphere.variance(lerp(path.knots[i], path.knots[i + 1], row["u"])[layer]), row["train"])
-        for row in path.quality.rows
-        for i in (row["segment"],)
-    ]
-    return {"trained": trained, "walk": walk, "steps": path.cost["gradient_steps"], "outcome": path.outcome.name}
+    method = LLPF(exact_legs=False, repairs=0)
+    path = walk_to_origin(start, task, method, max_loss=GOAL, budget=BUDGET, compute=Compute("cpu"))
+    walk = []
+    for row in path.quality.rows:
+        here = lerp(path.knots[row.segment], path.knots[row.segment + 1], row.u)
+        walk.append((variance(here[layer]), row.train))
+    return {"trained": trained, "walk": walk, "steps": path.cost.gradient_steps, "outcome": path.outcome.name}
 
 
 def sharpness(task: Task, cache: Path, pairs: int) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
@@ -83,8 +84,8 @@ def sharpness(task: Task, cache: Path, pairs: int) -> tuple[dict[str, list[float
     paths = []
     for pair in range(pairs):
         a, b = (mode(task, 2 * pair + i, cache, 0.0, sharp=True) for i in (0, 1))
-        path = find_path(a, b, task, compute=Compute("cpu"), max_loss=0.06, budget=3000)
-        found = {"pair": pair, "maximum": path.quality.maximum, "steps": path.cost["gradient_steps"]}
+        path = find_path(a, b, task, LLPF(), max_loss=0.06, budget=3000, compute=Compute("cpu"))
+        found = {"pair": pair, "maximum": path.quality.maximum, "steps": path.cost.gradient_steps}
         paths.append({**found, "connected": path.quality.connected})
         print(f"sharp pair {pair}: {paths[-1]}", flush=True)
     return profiles, paths
@@ -92,7 +93,7 @@ def sharpness(task: Task, cache: Path, pairs: int) -> tuple[dict[str, list[float
 
 def profile(task: Task, weights: Weights) -> list[float]:
     """Mean training loss at random points around a mode, each tensor perturbed by a part of its own norm."""
-    gradient = Gradient(task, Compute("cpu"))
+    workspace = Workspace(task, Compute("cpu"))
     own = select(weights, list(coordinates(task.model)))
     losses = []
     for ratio in RATIOS:
@@ -101,7 +102,7 @@ def profile(task: Task, weights: Weights) -> list[float]:
             rng = torch.Generator().manual_seed(direction)
             noise = {k: torch.randn(t.shape, generator=rng) for k, t in own.items()}
             there = {k: t + ratio * t.norm() * noise[k] / noise[k].norm() for k, t in own.items()}
-            total += measure_point(gradient, there, None)["train"]
+            total += train_loss(workspace, there)
         losses.append(total / DIRECTIONS)
     return losses
 

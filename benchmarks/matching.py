@@ -10,13 +10,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shared import machine, table
+from provenance import add_table, publish, stamp
+from shared import table
 
 from llpf_plugin import Compute, Defaults, Task, align, load_task
-from llpf_plugin.evaluation.along_path import linear_losses
+from llpf_plugin.evaluation import losses_on_line
 from llpf_plugin.tasks.models import MLP
 from llpf_plugin.training import train
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 COMPUTE = Compute("cpu")
 POINTS = 10
@@ -41,8 +42,8 @@ def row(width: int, epochs: float, subset: int | None, sample: int | None, seeds
     began = time.perf_counter()
     matching = align(a, b, task)
     seconds = time.perf_counter() - began
-    gradient = Gradient(task, COMPUTE)
-    lines = [linear_losses(gradient, a, end, POINTS, sample) for end in (b, matching.weights)]
+    workspace = Workspace(task, COMPUTE)
+    lines = [losses_on_line(workspace, a, end, POINTS, sample) for end in (b, matching.weights)]
     return (
         str(width), f"{max(lines[0][0], lines[0][-1]):.4f}", f"{barrier(lines[0]):.4f}", f"{barrier(lines[1]):.4f}",
         f"{matching.distance[1] / matching.distance[0]:.2f}", str(matching.sweeps), f"{seconds:.1f}",
@@ -56,11 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--subset", type=int, help="training images (default: all but those held out)")
     parser.add_argument("--sample", type=int, default=10_000, help="training images that lines are measured on")
     parser.add_argument("--seeds", type=int, nargs=2, default=(0, 1))
+    add_table(parser)
     asked = parser.parse_args(arguments)
-    print(f"{machine()}, seeds {asked.seeds}, {asked.epochs:g} epochs\n", flush=True)
     head = ("width", "worse end", "barrier", "barrier, aligned", "distance", "sweeps", "seconds")
     rows = [row(width, asked.epochs, asked.subset, asked.sample, asked.seeds) for width in asked.widths]
-    print(table(head, rows))
+    publish(table(head, rows), asked.table, arguments, [stamp()])
 
 
 if __name__ == "__main__":

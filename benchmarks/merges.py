@@ -1,5 +1,6 @@
 """What can be made of two networks that were trained apart, within a number of gradient steps on joint data."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -8,20 +9,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from llpf_plugin import Compute, Path, Task, TensorData, align, find_path
-from llpf_plugin.geometry.weights import Weights, coordinates, lerp, select
-from llpf_plugin.methods.base import Leg
-from llpf_plugin.methods.finetune import Finetune
+from llpf_plugin import LLPF, Compute, Finetune, Linear, Method, Path, Task, TensorData, align, find_path
+from llpf_plugin.evaluation import Goal
+from llpf_plugin.geometry import Weights, coordinates, lerp, select
+from llpf_plugin.methods import Problem
 from llpf_plugin.quality.predictions import predict
-from llpf_plugin.tasks.data import Data
+from llpf_plugin.tasks import Data
 from llpf_plugin.training import train
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 MEMBERS, PLACES = 11, 10
 """Points of a path in its ensemble, both ends included; segments in which a straight line is measured."""
 
 CHANCE = 2.0
 """A little under the loss of guessing among ten classes."""
+
+NO_GOAL = Goal(loss=math.inf, ends=0.0, batch=0.0)
+"""Of finetuning, which leads to no path."""
 
 AVERAGE, POINT, TUNED, ENSEMBLE = "average", "best point", "best point, finetuned", f"ensemble of {MEMBERS} points"
 """The second halves of rows' names."""
@@ -51,20 +55,20 @@ class Recipe:
     Attributes:
         settle: the share of the steps that settles the ends on the joint data, half of it each.
         align: bring B's units into A's order first.
-        polish: the share that trains the path as a chain once it is found.
         tail: the share that the walk leaves over, to finetune the point that was chosen.
         lr: factor on the task's learning rate.
-        low: settle every point to the case's low loss, however high that of the ends is, and undo moves above chance.
-        settings: of the walk.
+        low: settle every point to the case's low loss, however high that of the ends is, and reject moves above chance.
     """
 
     settle: float = 0.2
     align: bool = False
-    polish: float = 0.0
     tail: float = 0.0
     lr: float = 1.0
     low: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def method(self, low: float) -> LLPF:
+        """The walk, where mini-batch losses up to ``low`` are low."""
+        return LLPF(threshold=low, reject_above=max(CHANCE, low)) if self.low else LLPF()
 
 
 @dataclass(frozen=True)
@@ -111,17 +115,20 @@ class Case:
         start = self.coordinates(weights)
         if not steps:
             return start
-        defaults = self.task.defaults
-        finder = Finetune(steps, defaults.lr * self.lr, defaults.momentum)
-        work, state = finder.init(Leg(Gradient(self.task, self.compute), start, start))
-        while state.outcome is None:
-            state = finder.step(work, state).state
-        return finder.knot(work)
+        defaults, workspace = self.task.defaults, Workspace(self.task, self.compute)
+        problem = Problem(workspace, start, start, NO_GOAL, defaults.lr * self.lr, defaults.momentum)
+        plan = Finetune(steps=steps).bind(problem)
+        solver = plan.solver(plan.stretches[0])
+        state, outcome = solver.init(start, start), None
+        while outcome is None:
+            step = solver.step(state)
+            state, outcome = step.state, step.outcome
+        return solver.knot()
 
-    def path(self, a: Weights, b: Weights, **settings: Any) -> Path:
+    def path(self, a: Weights, b: Weights, method: Method, **options: Any) -> Path:
         """A path between two sets of coordinates; running statistics are estimated wherever it is measured."""
         a, b = ({**whole, **some} for whole, some in ((self.a, a), (self.b, b)))
-        return find_path(a, b, self.task, sample=self.sample, compute=self.compute, **settings)
+        return find_path(a, b, self.task, method, sample=self.sample, compute=self.compute, **options)
 
 
 def as_they_are(case: Case) -> dict[str, Merge]:
@@ -146,7 +153,7 @@ def aligned(case: Case) -> dict[str, Merge]:
 
 def _line(case: Case, b: Weights, name: str) -> dict[str, Merge]:
     start, end = case.coordinates(case.a), case.coordinates(b)
-    path = case.path(start, end, method="linear", points=PLACES, tolerance=1e9)
+    path = case.path(start, end, Linear(), points=PLACES, tolerance=1e9)
     best = path.quality.pick("best")
     return {
         f"{name}, {AVERAGE}": Merge([lerp(start, end, 0.5)], t=0.5),
@@ -184,17 +191,10 @@ def llpf(case: Case, recipe: Recipe, name: str = "LLPF") -> dict[str, Merge]:
     each = int(steps * recipe.settle / 2)
     a, b = (case.finetuned(end, each) for end in (case.a, case.aligned if recipe.align else case.b))
     budget = steps - 2 * each - int(steps * recipe.tail)
-    words: dict[str, Any] = {
-        "points": 2,
-        "lr": case.task.defaults.lr * case.lr,
-        "polish": int(steps * recipe.polish),
-        "budget": budget,
-    }
-    if recipe.low:
-        words |= {"threshold": case.low, "barrier": max(CHANCE, case.low)}
-    path = case.path(a, b, **words, **recipe.settings)
+    lr = case.task.defaults.lr * case.lr
+    path = case.path(a, b, recipe.method(case.low), budget=budget, lr=lr, points=2)
     best = path.quality.pick("best")
-    point, walked = case.coordinates(best.weights), 2 * each + path.cost["gradient_steps"]
+    point, walked = case.coordinates(best.weights), 2 * each + path.cost.gradient_steps
     members = [path.coordinates(float(t)) for t in np.linspace(0, 1, MEMBERS)]
     return {
         f"{name}, {POINT}": Merge([point], walked, best.t),
@@ -225,9 +225,9 @@ BASELINES: Mapping[str, Callable[[Case], dict[str, Merge]]] = {
 def scores(case: Case, merge: Merge, data: Mapping[str, TensorData]) -> dict[str, float]:
     """Accuracy and mean negative log likelihood of a merge on every split, probabilities averaged over its members."""
     statistics = merge.statistics or [case.task.train] * len(merge.members)
-    gradients = [Gradient(replace(case.task, train=some), case.compute) for some in statistics]
+    spaces = [Workspace(replace(case.task, train=some), case.compute) for some in statistics]
     together = TensorData(torch.cat([d.inputs for d in data.values()]), torch.cat([d.targets for d in data.values()]))
-    answers = [predict(g, w, together)[0] for g, w in zip(gradients, merge.members, strict=True)]
+    answers = [predict(space, w, together)[0] for space, w in zip(spaces, merge.members, strict=True)]
     mean = torch.stack(answers).mean(0).split([len(d) for d in data.values()])
     found = {}
     for (split, examples), probabilities in zip(data.items(), mean, strict=True):

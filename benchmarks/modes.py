@@ -5,7 +5,7 @@ from pathlib import Path
 from shared import trained
 
 from llpf_plugin import Compute, Task
-from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.geometry import Weights
 
 CPU = Compute("cpu")
 

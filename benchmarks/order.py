@@ -22,17 +22,18 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from order_report import line, report, timing_table
+from provenance import add_table, publish, stamp
 from torch import Tensor, nn
 
 from llpf_plugin.order import Inputs, LayerOrder, layer_order, phases
 from llpf_plugin.order.derive import unwrap
-from llpf_plugin.order.render import human
 from llpf_plugin.order.trace.tensors import tensors_in
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -40,6 +41,9 @@ from helpers.order_export import export_graph, violations
 from zoo import Build, zoo
 
 SLOW = 180  # seconds for one step of one model
+
+TIMED = ("torchvision:resnet50", "torchvision:vit_b_16", "torchvision:efficientnet_b0", "hf:llama-24-layers")
+"""Models whose order is timed beside a forward pass."""
 
 
 @contextmanager
@@ -158,64 +162,11 @@ def timing(build: Build, repeats: int = 5) -> tuple[float, float]:
     return statistics.median(forward), statistics.median(order)
 
 
-def line(name: str, r: dict[str, Any]) -> str:
-    if "error" in r:
-        return f"| {name} | failed: {r['error']} | | | | | | | |"
-    phases = "/".join(map(str, r["phases"]))
-    placed = f"{r['tensors'] - len(r['unused'])} of {r['tensors']}"
-    note = "meta" if r["meta"] else ""
-    return (
-        f"| {name} | {human(r['parameters'])} | {r['layers']} | {r['regions']} | {phases} | {placed} | {r['tracer']} "
-        f"| {r['export']} | {r['seconds']:.2f} {note} |"
-    )
-
-
-def good(r: dict[str, Any]) -> bool:
-    """Whether a model is ordered, with every used parameter placed and verified."""
-    return "error" not in r and r["verified"] and r["complete"] and r["restored"] and not r["unused_matter"]
-
-
-def report(results: dict[str, dict[str, Any]]) -> str:
-    titles = "model parameters layers regions layer/block/stage tensors_placed tracer torch.export seconds"
-    header = f"| {titles.replace(' ', ' | ').replace('_', ' ')} |"
-    lines = [header, "|---|---|---|---|---|---|---|---|---|", *(line(name, r) for name, r in results.items()), ""]
-    ordered = {name: r for name, r in results.items() if "error" not in r}
-    exported = [r["export"] for r in ordered.values() if not r["export"].startswith("no export")]
-    silent = [name for name, r in ordered.items() if not r["complete"] or r["unused_matter"]]
-    lines += [
-        f"- {sum(map(good, results.values()))} of {len(results)} models ordered, "
-        "every used parameter placed and verified.",
-        f"- {len(silent)} with silently missing parameters{': ' + ', '.join(silent) if silent else ''}.",
-        f"- {sum(text.startswith('agrees') for text in exported)} of {len(exported)} that torch.export accepts: "
-        "the order is a topological order of its graph.",
-        f"- {sum(r['restored'] for r in ordered.values())} of {len(ordered)} left bit-identical.",
-    ]
-    lines += [f"- not ordered: {name}: {r['error']}" for name, r in results.items() if "error" in r]
-    lines += [f"- not verified: {name}: {' '.join(r['warnings'])}" for name, r in ordered.items() if not r["verified"]]
-    checked = {None: "not checked on meta", False: "filled with NaN: same result", True: "filled with NaN: THEY MATTER"}
-    lines += [
-        f"- unused in {name}: {', '.join(r['unused'][:4])}{' …' if len(r['unused']) > 4 else ''} "
-        f"({len(r['unused'])}; {checked[r['unused_matter']]})"
-        for name, r in ordered.items()
-        if r["unused"]
-    ]
-    return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="regular expression on names")
-    parser.add_argument("--resume", type=Path, help="file of results, one JSON object a line")
-    parser.add_argument("--no-timing", action="store_true")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)
-    models = {name: build for name, build in zoo().items() if re.search(options.only, name)}
+def results_of(models: Mapping[str, Build], resume: Path | None) -> dict[str, dict[str, Any]]:
+    """What examining each model gave, those that the file ``resume`` holds not again."""
     results: dict[str, dict[str, Any]] = {}
-    if options.resume and options.resume.exists():
-        results = dict(json.loads(text) for text in options.resume.read_text().splitlines())
+    if resume and resume.exists():
+        results = dict(json.loads(text) for text in resume.read_text().splitlines())
     for name, build in models.items():
         if name in results:
             continue
@@ -224,23 +175,30 @@ def main() -> None:
         except (Exception, TimeoutError) as error:
             results[name] = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
         print(line(name, results[name]), file=sys.stderr, flush=True)
-        if options.resume:
-            with options.resume.open("a") as file:
+        if resume:
+            with resume.open("a") as file:
                 file.write(json.dumps([name, results[name]]) + "\n")
         gc.collect()
-    print(report({name: results[name] for name in models}))
-    if not options.no_timing:
-        print("\n| model | eager forward, s | layer order, s | limit: 1.5 × forward + 0.2 s |\n|---|---|---|---|")
-        for name in (
-            "torchvision:resnet50",
-            "torchvision:vit_b_16",
-            "torchvision:efficientnet_b0",
-            "hf:llama-24-layers",
-        ):
-            if name in models:
-                forward, order = timing(models[name])
-                kept = "kept" if order <= 1.5 * forward + 0.2 else "missed"
-                print(f"| {name} | {forward:.3f} | {order:.3f} | {1.5 * forward + 0.2:.3f}: {kept} |")
+    return {name: results[name] for name in models}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="regular expression on names")
+    parser.add_argument("--resume", type=Path, help="file of results, one JSON object a line")
+    parser.add_argument("--no-timing", action="store_true")
+    add_table(parser)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    models = {name: build for name, build in zoo().items() if re.search(options.only, name)}
+    parts = [report(results_of(models, options.resume))]
+    timed = [] if options.no_timing else [name for name in TIMED if name in models]
+    if timed:
+        parts.append(timing_table({name: timing(models[name]) for name in timed}))
+    publish("\n\n".join(parts), options.table, arguments, [stamp()])
 
 
 if __name__ == "__main__":

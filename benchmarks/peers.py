@@ -3,7 +3,7 @@
 Pair ``i`` are the networks trained from seeds ``2i`` and ``2i + 1``, as in ``connect.py``. Every path is measured in
 the same way: densely, between knots too, on the training set, BatchNorm statistics re-estimated at each place.
 LLPF is asked for goals that fall by √2, from above the highest level on, and takes the steps that it takes. The others
-run with 32, 45, 64, 91, … gradient steps (AutoNEB from 64 on, polishing with 8, 16, 32, …; on MNIST 32, 64, 128, …).
+run with 32, 45, 64, 91, … gradient steps (AutoNEB from 64 on; on MNIST 32, 64, 128, …).
 Every run begins afresh, and the runs end with the first that is under the lowest level or used up its budget; a level's
 number is the least steps of a run that is under it, so that a method may need up to 1.4 times fewer than it says
 (2 times where the grid is that coarse). On CIFAR-10 the levels are higher, the goals 0.7 and 0.35, the grid 512, 1024,
@@ -30,11 +30,12 @@ from pathlib import Path
 from typing import Any
 
 from frontier import Run, paired, summary, whole
-from shared import machine, table, trained
+from provenance import add_table, publish, sessions, stamp
+from shared import add_cache, table, trained
 
-from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, load_task
+from llpf_plugin import LLPF, AutoNEB, Bezier, Compute, LLPFError, SphereCurve, Task, find_path, load_task
 from llpf_plugin.files import write_json
-from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.geometry import Weights
 
 
 @dataclass(frozen=True)
@@ -71,16 +72,17 @@ def roots(first: int, last: int) -> tuple[int, ...]:
     return tuple(round(2 ** (i / 2)) for i in range(first, last + 1))
 
 
+WALK = "LLPF"
+TRAINED = {"sphere curve": SphereCurve, "Bezier (FGE)": Bezier, "AutoNEB": AutoNEB}
+"""What walks for as long as it takes, and what trains for a number of steps. Finetuning leads to no path."""
+
+METHODS = (WALK, *TRAINED)
+
 GOALS = (0.28, 0.2, 0.14, 0.1, 0.07, 0.05, 0.035, 0.025, 0.02)
 """Of walks, falling by √2."""
 
-CURVES = ("sphere curve", "sphere curve, 3 points", "Bezier (FGE)", "AutoNEB")
-
-TWICE, HALF = (dict.fromkeys(CURVES, factor) for factor in (2.0, 0.5))
+TWICE, HALF = (dict.fromkeys(TRAINED, factor) for factor in (2.0, 0.5))
 """What ``--tune`` found for curves: factors on their learning rate."""
-
-POLISH = (8, 16, 32, 64, 128, 256)
-"""Gradient steps of polishing."""
 
 BENCHES = {
     "digits/resnet": Bench({}, 10, roots(10, 19), GOALS, 1000, rates=TWICE),
@@ -95,47 +97,33 @@ BENCHES = {
 TUNING = (20, 21)
 """Seeds of the pair that ``--tune`` takes, which is none of the others."""
 
-METHODS: Mapping[str, Mapping[str, Any]] = {
-    "LLPF": {"method": "llpf"},
-    "LLPF, polished": {"method": "llpf", "polish": 0},
-    "sphere curve": {"method": "sphere-curve"},
-    "sphere curve, 3 points": {"method": "sphere-curve", "control": 3},
-    "sphere curve, Adam": {"method": "sphere-curve", "optimizer": "adam"},
-    "Bezier (FGE)": {"method": "bezier"},
-    "AutoNEB": {"method": "autoneb"},
-}
-"""What each method asks of `find_path`. The straight line is printed beside; finetuning leads to no path."""
-
-DEFAULT = ("LLPF", "sphere curve", "Bezier (FGE)", "LLPF, polished", "AutoNEB")
-
-COARSE = 0.1
-"""The level that a walk is asked for before it is polished."""
-
 RATES = (0.12, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Factors on the methods' learning rate that ``--tune`` tries."""
 
 
-def run(task: Task, a: Weights, b: Weights, pair: int, method: str, asked: float, bench: Bench, **more: Any) -> Run:
-    """One search."""
-    rate = task.defaults.lr * bench.rates.get(method, 1.0)
-    words = {"lr": rate, "sample": bench.sample[0], **METHODS[method], **more}
-    if "polish" in words:
-        settings = Settings(max_loss=COARSE, budget=bench.budget, points=2, **{**words, "polish": int(asked)})
-    elif words["method"] == "llpf":
-        settings = Settings(max_loss=asked, budget=bench.budget, points=2, **words)
-    else:
-        settings = Settings(tolerance=1e9, budget=int(asked), steps=int(asked), points=2, **words)
+def run(
+    task: Task, a: Weights, b: Weights, pair: int, method: str, asked: float, bench: Bench, rate: float | None = None
+) -> Run:
+    """One search, at a factor on the learning rate (by default the one that ``--tune`` found)."""
+    rate = bench.rates.get(method, 1.0) if rate is None else rate
+    shared: dict[str, Any] = {
+        "lr": rate * task.defaults.lr, "points": 2, "sample": bench.sample[0], "compute": bench.compute
+    }  # fmt: skip
     began = time.process_time()
-    path = find_path(a, b, task, settings, compute=bench.compute)
+    if method == WALK:
+        path = find_path(a, b, task, LLPF(), max_loss=asked, budget=bench.budget, **shared)
+    else:
+        steps = int(asked)
+        path = find_path(a, b, task, TRAINED[method](steps=steps), tolerance=1e9, budget=steps, **shared)
     seconds = time.process_time() - began
-    return Run(pair, method, asked, path.cost["gradient_steps"], path.quality.maximum, path.length_ratio, seconds)
+    return Run(pair, method, asked, path.cost.gradient_steps, path.quality.maximum, path.length_ratio, seconds)
 
 
 def grid(method: str, bench: Bench) -> Sequence[float]:
     """What a method is asked for, in the order of trying: goals, or gradient steps."""
-    if METHODS[method]["method"] == "llpf":
-        return POLISH if "polish" in METHODS[method] else bench.goals
-    return bench.grid[2:] if METHODS[method]["method"] == "autoneb" else bench.grid
+    if method == WALK:
+        return bench.goals
+    return bench.grid[2:] if method == "AutoNEB" else bench.grid
 
 
 def frontier(task: Task, a: Weights, b: Weights, pair: int, method: str, bench: Bench) -> Iterator[Run]:
@@ -161,17 +149,17 @@ def tune(
     bench = replace(bench, sample=bench.sample[::-1])
     for method in methods:
         for steps in bench.tuned:
-            given = [run(task, a, b, -1, method, steps, bench, lr=task.defaults.lr * rate) for rate in rates]
+            given = [run(task, a, b, -1, method, steps, bench, rate) for rate in rates]
             rows.append((method, str(steps), *(f"{r.maximum:.4f} ({r.ratio:.2f})" for r in given)))
             print(rows[-1], flush=True)
     return table(("maximum (length ratio)", "steps", *(f"× {rate:g}" for rate in rates)), rows)
 
 
-def memory(task: str, methods: Sequence[str]) -> str:
+def memory(task: str, methods: Sequence[str], cache: Path) -> str:
     """Peak memory of each method above that of a process that holds the task and both ends, in a process of its own."""
     rows = []
     for method in ["straight line", *methods]:
-        command = [sys.executable, __file__, "--task", task, "--peak", method]
+        command = [sys.executable, __file__, "--task", task, "--cache", str(cache), "--peak", method]
         rows.append((method, subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()))
     return table(("method", "peak memory, MB"), rows)
 
@@ -189,50 +177,55 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--task", choices=sorted(BENCHES), default="digits/resnet")
     parser.add_argument("--pairs", type=int, help="how many (default: ten on digits, three on the others)")
     parser.add_argument("--first", type=int, default=0, help="number of the first pair")
-    parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=list(DEFAULT))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--tune", action="store_true", help="try learning rates on a pair of its own instead")
     parser.add_argument("--rates", nargs="+", type=float, default=RATES, help="factors on it")
     parser.add_argument("--memory", action="store_true", help="measure peak memory on the first pair instead")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
     parser.add_argument("--json", type=Path, default=Path("peers.json"), help="results, written after each method")
+    add_cache(parser)
+    add_table(parser)
     return parser.parse_args(arguments)
+
+
+def measure(asked: argparse.Namespace, task: Task, bench: Bench) -> tuple[list[Run], list[str]]:
+    """Every run, those that the JSON file holds already among them, and the stamps of what measured them."""
+    held = json.loads(asked.json.read_text()) if asked.json.is_file() else {"runs": []}
+    runs = [Run(**r) for r in held["runs"]]
+    for pair in range(asked.first, asked.first + (bench.pairs if asked.pairs is None else asked.pairs)):
+        a, b = ends(asked, task, (2 * pair, 2 * pair + 1))
+        for method in asked.methods:
+            if any((r.pair, r.method) == (pair, method) for r in runs):
+                continue
+            runs += frontier(task, a, b, pair, method, bench)
+            held = {"task": asked.task, "bench": asdict(bench), "measured": sessions(held)}
+            write_json(asked.json, {**held, "runs": [asdict(r) for r in runs]})
+    return [r for r in runs if r.method in asked.methods], held.get("measured", [])
+
+
+def ends(asked: argparse.Namespace, task: Task, seeds: Sequence[int]) -> list[Weights]:
+    """The networks of two seeds."""
+    stem = asked.task.replace("/", "_")
+    return [trained(task, asked.cache / f"{stem}_{seed}.pt", seed, Compute("cpu")) for seed in seeds]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     asked = options(arguments)
     bench = BENCHES[asked.task]
-    task, stem, compute = load_task(asked.task, bench.arguments), asked.task.replace("/", "_"), Compute("cpu")
-    measured = replace(task, validation=None, test=None)  # nothing is chosen here: only the training loss counts
-
-    def pair_of(seeds: Sequence[int]) -> tuple[Weights, Weights]:
-        a, b = (trained(task, asked.cache / f"{stem}_{seed}.pt", seed, compute) for seed in seeds)
-        return a, b
-
-    if asked.tune:
-        curves = [m for m in asked.methods if METHODS[m]["method"] != "llpf"]
-        print(tune(measured, *pair_of(TUNING), curves, bench, asked.rates))
-        return
+    task = replace(load_task(asked.task, bench.arguments), validation=None, test=None)  # nothing is chosen here
     if asked.peak:
-        print(f"{peak(measured, *pair_of((0, 1)), asked.peak, bench):.0f}")
-        return
-    if asked.memory:
-        print(memory(asked.task, asked.methods))
-        return
-    runs = [Run(**r) for r in json.loads(asked.json.read_text())["runs"]] if asked.json.is_file() else []
-    pairs = bench.pairs if asked.pairs is None else asked.pairs
-    for pair in range(asked.first, asked.first + pairs):
-        a, b = pair_of((2 * pair, 2 * pair + 1))
-        for method in asked.methods:
-            if any((r.pair, r.method) == (pair, method) for r in runs):
-                continue
-            runs += frontier(measured, a, b, pair, method, bench)
-            about = {"task": asked.task, "bench": asdict(bench), "machine": machine()}
-            write_json(asked.json, {**about, "runs": [asdict(r) for r in runs]})
-    runs = [r for r in runs if r.method in asked.methods]
-    print(f"\n{asked.task}, pairs {', '.join(map(str, whole(runs)))}; {machine()}\n")
-    tables = [summary(runs, bench.levels), *(paired(runs, ours, bench.levels) for ours in ("LLPF", "sphere curve"))]
-    print(*tables, sep="\n\n")
+        print(f"{peak(task, *ends(asked, task, (0, 1)), asked.peak, bench):.0f}")
+    elif asked.tune:
+        curves = [m for m in asked.methods if m in TRAINED]
+        found = tune(task, *ends(asked, task, TUNING), curves, bench, asked.rates)
+        publish(found, asked.table, arguments, [stamp()])
+    elif asked.memory:
+        publish(memory(asked.task, asked.methods, asked.cache), asked.table, arguments, [stamp()])
+    else:
+        runs, stamps = measure(asked, task, bench)
+        title = f"{asked.task}, pairs {', '.join(map(str, whole(runs)))}"
+        beside = (paired(runs, ours, bench.levels) for ours in (WALK, "sphere curve"))
+        publish("\n\n".join([title, summary(runs, bench.levels), *beside]), asked.table, arguments, stamps)
 
 
 if __name__ == "__main__":

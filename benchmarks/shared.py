@@ -1,14 +1,17 @@
-"""What the benchmarks share: the machine in words, tables in Markdown, and images to measure speed on."""
+"""What the benchmarks share: tables in Markdown, trained networks kept in a folder, images to measure speed on."""
 
-import platform
+import math
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import torch
+from scipy.stats import t as student
 
 from llpf_plugin import Compute, Defaults, Task, TensorData, crop_and_flip
-from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.geometry import Weights
 from llpf_plugin.tasks.models import SmallResNet
 from llpf_plugin.training import train
 
@@ -16,12 +19,10 @@ SCHEDULES = Path(__file__).parent / "schedules"
 """Fixed schedules written for the benchmarks."""
 
 
-def machine(device: torch.device | str = "cpu") -> str:
-    """The device, the number of CPU threads and the version of torch, in one line."""
-    device = torch.device(device)
-    cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
-    return f"{name}, torch {torch.__version__}"
+def add_cache(parser: ArgumentParser) -> None:
+    """The option that says where trained networks are kept."""
+    place = Path.home() / ".cache" / "llpf-bench"
+    parser.add_argument("--cache", type=Path, default=place, help="folder of the trained networks")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -34,6 +35,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for line in [lines[0], marks, *lines[1:]]
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in padded)
+
+
+def confidence(values: Sequence[float]) -> tuple[float, float, float]:
+    """The mean of at least two values between the ends of its 95 % interval (Student's t): low, mean, high."""
+    middle = mean(values)
+    half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+    return middle - half, middle, middle + half
 
 
 def trained(task: Task, place: Path, seed: int, compute: Compute, **recipe: Any) -> Weights:

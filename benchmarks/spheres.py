@@ -19,26 +19,26 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from connect import yes
 from limits import limits
 from modes import mode
-from shared import machine, table
+from pairs import yes
+from provenance import add_table, publish, sessions, stamp
+from shared import add_cache, table
 
-from llpf_plugin import Compute, LLPFError, Settings, Task, find_path, load_task
-from llpf_plugin.evaluation.along_path import linear_losses
+from llpf_plugin import LLPF, Compute, LLPFError, Task, find_path, load_task
+from llpf_plugin.evaluation import losses_on_line
 from llpf_plugin.files import write_json
-from llpf_plugin.geometry.weights import NEAR, Weights, coordinates, select
-from llpf_plugin.llpf import common_spheres as legs
+from llpf_plugin.geometry import NEAR, Weights, coordinates, select
 from llpf_plugin.preflight import layer_statistics
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.quality import leg_summaries
+from llpf_plugin.workspace import Workspace
 
-METHODS: Mapping[str, Mapping[str, Any]] = {
-    "across": {"across": "always"},
-    "without exact legs": {"across": "always", "exact_legs": False},
-    "… and AngleConformal": {"across": "always", "exact_legs": False, "angle_conformal": False},
-    "plain M2M": {"across": "never"},
+METHODS: Mapping[str, LLPF] = {
+    "across": LLPF(across="always"),
+    "without exact legs": LLPF(across="always", exact_legs=False),
+    "… and AngleConformal": LLPF(across="always", exact_legs=False, angle_conformal=False),
+    "plain M2M": LLPF(across="never"),
 }
-"""What each method asks of `find_path`."""
 
 KINDS = {"5e-4 / 5e-4": (5e-4, 5e-4), "5e-4 / 1e-4": (5e-4, 1e-4), "5e-4 / 0": (5e-4, 0.0), "5e-3 / 0": (5e-3, 0.0)}
 """Weight decay of A and of B; the first kind lies on one sphere."""
@@ -48,12 +48,22 @@ SAME = "5e-4 / 5e-4"
 
 @dataclass(frozen=True)
 class Bench:
-    """A task with what is asked of the paths on it: the goal for the dense maximum and the budget of gradient steps."""
+    """A task with what is asked of the paths on it.
+
+    Attributes:
+        arguments: of the task's factory.
+        max_loss: the goal for the dense maximum.
+        budget: of gradient steps.
+        threshold: of settling, None for the method's own.
+        measured: how paths are measured, where that is not `find_path`'s way.
+        compute: where and how gradients are computed.
+    """
 
     arguments: Mapping[str, Any]
     max_loss: float
     budget: int
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    threshold: float | None = None
+    measured: Mapping[str, int] = field(default_factory=dict)
     compute: Compute = Compute("cpu")  # noqa: RUF009
 
 
@@ -61,7 +71,7 @@ BENCHES = {
     "digits/resnet": Bench({}, max_loss=0.06, budget=3000),
     "digits/transformer": Bench({}, max_loss=0.15, budget=10_000),
     "cifar10/resnet8": Bench(
-        {"subset": 4000}, 0.25, 4000, {"threshold": 0.19, "points": 2, "sample": 2000},
+        {"subset": 4000}, 0.25, 4000, 0.19, {"points": 2, "sample": 2000},
         Compute("cpu", "bfloat16", channels_last=True),
     ),
 }  # fmt: skip
@@ -76,7 +86,7 @@ class Result:
         ratios: least and greatest variance of B over A's, over the tensors of ≥ 2 dimensions.
         line: the maximum training loss on the straight line.
         maximum: that on the path.
-        legs: one mapping a leg, as in `legs.summary`.
+        legs: one mapping a leg, of `llpf_plugin.quality.LegSummary`.
         steps: gradient steps, repairs included.
         far: the largest relative distance of a layer to its destination at the last settled knot.
         criteria: whether each of the three holds.
@@ -101,14 +111,15 @@ def connect(task: Task, a: Weights, b: Weights, goal: float, bench: Bench, kind:
     """One path, and what became of it."""
     names = list(coordinates(task.model))
     ratios = [row.ratio for row in layer_statistics(select(a, names), select(b, names))]
-    sample = bench.settings.get("sample")
-    line = max(linear_losses(Gradient(task, bench.compute), a, b, points=24, sample=sample))
-    settings = Settings(max_loss=goal, budget=bench.budget, **bench.settings, **METHODS[method])
-    path = find_path(a, b, task, settings, compute=bench.compute)
+    sample = bench.measured.get("sample")
+    line = max(losses_on_line(Workspace(task, bench.compute), a, b, points=24, sample=sample))
+    llpf = replace(METHODS[method], threshold=bench.threshold)
+    path = find_path(a, b, task, llpf, max_loss=goal, budget=bench.budget, compute=bench.compute, **bench.measured)
     quality, cost = path.quality, path.cost
     return Result(
-        kind, method, pair, (min(ratios), max(ratios)), line, quality.maximum, legs.summary(path, quality.rows),
-        cost["gradient_steps"], cost["repairs"], cost["seconds"], max(quality.arrival.values()),
+        kind, method, pair, (min(ratios), max(ratios)), line, quality.maximum,
+        [leg.to_json() for leg in leg_summaries(path, quality.rows)],
+        cost.gradient_steps, cost.repairs, cost.seconds, max(quality.arrival.values()),
         tuple(c.holds for c in quality.criteria), path.outcome.name if path.outcome else "",
     )  # fmt: skip
 
@@ -149,21 +160,24 @@ def summary(results: Sequence[Result], goals: Mapping[str, float]) -> str:
     return table(head, rows)
 
 
-def stored(place: Path | None) -> list[Result]:
-    """What an earlier call has measured."""
-    if place is None or not place.is_file():
-        return []
-    rows = json.loads(place.read_text())["results"]
-    return [Result(**{**r, "ratios": tuple(r["ratios"]), "criteria": tuple(r["criteria"])}) for r in rows]
+def stored(place: Path | None) -> dict[str, Any]:
+    """What an earlier call has written."""
+    return json.loads(place.read_text()) if place is not None and place.is_file() else {"results": []}
 
 
-def pairs(asked: argparse.Namespace) -> None:
-    """Pairs of other weight decay, after the same-sphere pairs that their goal is taken from."""
+def result(row: Mapping[str, Any]) -> Result:
+    """A result as the file has it."""
+    return Result(**{**row, "ratios": tuple(row["ratios"]), "criteria": tuple(row["criteria"])})
+
+
+def pairs(asked: argparse.Namespace) -> tuple[str, list[str]]:
+    """Tables and stamps of pairs of other weight decay, after the same-sphere pairs that their goal is taken from."""
     bench = BENCHES[asked.task]
     task = load_task(asked.task, bench.arguments)
     if asked.budget:
         bench = replace(bench, budget=asked.budget)
-    results = stored(asked.json)
+    held = stored(asked.json)
+    results = [result(row) for row in held["results"]]
     goals = {SAME: bench.max_loss}
     for kind in dict.fromkeys([SAME, *asked.kinds]):
         if kind != SAME:
@@ -179,11 +193,10 @@ def pairs(asked: argparse.Namespace) -> None:
                     raise SystemExit(f"{kind}, pair {pair}, {method}: {error}") from error
                 r = results[-1]
                 print(f"{kind}, pair {pair}, {method}: {r.steps} steps, {r.maximum:.4f}, {r.seconds:.0f} s", flush=True)
+                held = {"task": asked.task, "goals": goals, "measured": sessions(held)}
                 if asked.json:
-                    everything = {"task": asked.task, "goals": goals, "machine": machine("cpu")}
-                    write_json(asked.json, {**everything, "results": [asdict(r) for r in results]})
-    print(f"\n{asked.task}; {machine('cpu')}\n")
-    print(each(results), "", summary(results, goals), sep="\n")
+                    write_json(asked.json, {**held, "results": [asdict(r) for r in results]})
+    return "\n\n".join([asked.task, each(results), summary(results, goals)]), held["measured"]
 
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -194,15 +207,20 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=[k for k in KINDS if k != SAME])
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--budget", type=int, help="gradient steps of one search at most")
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
     parser.add_argument("--figure", type=Path, default=Path("spheres.png"), help="of limits: where to draw it")
     parser.add_argument("--json", type=Path, help="write the results here after each path, and go on from it")
+    add_cache(parser)
+    add_table(parser)
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     asked = options(arguments)
-    pairs(asked) if asked.what == "pairs" else limits(asked.cache, asked.pairs, asked.figure, asked.json)
+    if asked.what == "pairs":
+        text, stamps = pairs(asked)
+    else:
+        text, stamps = limits(asked.cache, asked.pairs, asked.figure, asked.json), [stamp()]
+    publish(text, asked.table, arguments, stamps)
 
 
 if __name__ == "__main__":

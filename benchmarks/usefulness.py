@@ -17,14 +17,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from apart import SPLITS, make_case
+from gains import Result, by_method, summary, tuning
 from merges import BASELINES, POINT, TUNED, Case, Merge, Recipe, llpf, scores
-from scipy.stats import t as student
-from shared import machine, table
+from provenance import add_table, publish, sessions
+from shared import add_cache
 
 from llpf_plugin import Compute, LLPFError, Task, TensorData, load_task
 from llpf_plugin.files import write_json
@@ -97,9 +98,7 @@ RECIPES = {
     "settle 0.2": Recipe(0.2),
     "settle 0.4": Recipe(0.4),
     "settle 0.4, lr × 2": Recipe(0.4, lr=2.0),
-    "settle 0.4, both sides": Recipe(0.4, settings={"sides": "both"}),
     "settle 0.4, aligned": Recipe(0.4, align=True),
-    "settle 0.2, polish 0.4": Recipe(0.2, polish=0.4),
     "low": Recipe(0.0, low=True),
     "low, tail 0.4": Recipe(0.0, tail=0.4, low=True),
     "low, lr × 2": Recipe(0.0, lr=2.0, low=True),
@@ -121,30 +120,6 @@ OURS: Mapping[str, tuple[str, str]] = {
     "classes": (f"{FROM_ENDS}, {POINT}", f"{FROM_SETTLED}, {TUNED}"),
 }
 """By split, the rows that the others are compared with: the best on the validation data of the tuning pairs."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """One row's method on one pair.
-
-    Attributes:
-        family: what was run to get it.
-        steps: gradient steps on the joint data.
-        networks: that an answer asks.
-        t: where a point was chosen on its path.
-        scores: accuracies and losses by split.
-        seconds: of the whole family.
-    """
-
-    split: str
-    pair: int
-    family: str
-    method: str
-    steps: int
-    networks: int
-    t: float | None
-    scores: Mapping[str, float]
-    seconds: float
 
 
 def families(split: str, bench: Bench, tune: bool) -> dict[str, Family]:
@@ -179,49 +154,6 @@ def run(case: Case, task: Task, split: str, pair: int, name: str, family: Family
     ]
 
 
-def interval(gaps: Sequence[float]) -> str:
-    """The mean of paired differences with its 95 % interval (Student's t)."""
-    if len(gaps) < 2:
-        return "".join(f"{gap:+.2f} (1 pair)" for gap in gaps)
-    half = float(student.ppf(0.975, len(gaps) - 1)) * stdev(gaps) / len(gaps) ** 0.5
-    return f"{mean(gaps):+.2f} [{mean(gaps) - half:+.2f}, {mean(gaps) + half:+.2f}]"
-
-
-def by_method(results: Sequence[Result], split: str, order: Sequence[str]) -> dict[str, dict[int, Result]]:
-    """The results of a split by method, in the families' order, and by pair."""
-    mine = sorted((r for r in results if r.split == split and r.family in order), key=lambda r: order.index(r.family))
-    return {m: {r.pair: r for r in mine if r.method == m} for m in dict.fromkeys(r.method for r in mine)}
-
-
-def summary(found: Mapping[str, Mapping[int, Result]], ours: Sequence[str]) -> str:
-    """One row a method: test accuracy over the pairs, and by how many points each of ``ours`` is better."""
-    rows = []
-    for method, own in found.items():
-        test = {pair: 100 * r.scores["test"] for pair, r in own.items()}
-        pairs = [[p for p in test if p in found.get(our, {})] for our in ours]
-        gaps = [
-            [100 * found[our][p].scores["test"] - test[p] for p in some] for our, some in zip(ours, pairs, strict=True)
-        ]
-        rows.append((
-            method, f"{mean(test.values()):.2f}", f"{min(test.values()):.2f}",
-            *("" if method == our else interval(gap) for our, gap in zip(ours, gaps, strict=True)),
-            f"{mean(r.steps for r in own.values()):.0f}", str(max(r.networks for r in own.values())),
-            " ".join(f"{r.t:.2f}" for r in own.values() if r.t is not None),
-        ))  # fmt: skip
-    head = ("method", "test, mean", "worst", "LLPF's point − this", "finetuned − this", "steps", "networks", "t")
-    return table(head, rows)
-
-
-def tuning(found: Mapping[str, Mapping[int, Result]]) -> str:
-    """One row a setting that was tried: validation accuracy and loss, means over the pairs."""
-    rows = []
-    for method, own in found.items():
-        seen = [(r.scores["validation"], r.scores["validation_loss"], r.steps) for r in own.values()]
-        accuracy, loss, steps = (mean(values) for values in zip(*seen, strict=True))
-        rows.append((method, f"{100 * accuracy:.2f}", f"{loss:.4f}", f"{steps:.0f}"))
-    return table(("tried", "validation accuracy", "validation loss", "steps"), rows)
-
-
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=sorted(BENCHES), default="digits/resnet")
@@ -231,46 +163,60 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="gradient steps on them")
     parser.add_argument("--tune", action="store_true", help="try settings, on pairs of their own and validation data")
     parser.add_argument("--only", nargs="+", default=[""], help="families whose names begin so, of those to run")
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench", help="trained networks")
     parser.add_argument("--json", type=Path, default=Path("usefulness.json"), help="results, kept after each family")
+    add_cache(parser)
+    add_table(parser)
     return parser.parse_args(arguments)
+
+
+def measure(asked: argparse.Namespace, task: Task, bench: Bench) -> dict[str, Any]:
+    """Run what the JSON file does not hold yet; its content."""
+    held = json.loads(asked.json.read_text()) if asked.json.is_file() else {"results": []}
+    compute = Compute("cpu", precision=bench.precision, channels_last=bench.precision != "float32")
+    pairs = TUNING if asked.tune else range(bench.pairs)
+    for pair, split in product(pairs if asked.pairs is None else pairs[: asked.pairs], asked.splits):
+        done = {r["family"] for r in held["results"] if (r["split"], r["pair"]) == (split, pair)}
+        wanted = {k: f for k, f in families(split, bench, asked.tune).items() if k.startswith(tuple(asked.only))}
+        missing = {k: f for k, f in wanted.items() if k not in done}
+        if not missing:
+            continue
+        case = make_case(
+            task, split, pair, asked.cache, bench.steps, bench.sample, bench.low[split], asked.joint, compute
+        )
+        for name, family in missing.items():
+            fresh = run(case, task, split, pair, name, family, asked.tune)
+            for r in fresh:
+                words = ", ".join(f"{k} {v:.4f}" for k, v in r.scores.items())
+                print(f"{split} {pair}, {r.family}: {r.method}, {r.steps} steps: {words}", flush=True)
+            about = {"task": asked.task, "joint": asked.joint, "bench": asdict(bench), "measured": sessions(held)}
+            held = {**about, "results": [*held["results"], *map(asdict, fresh)]}
+            write_json(asked.json, held)
+    return held
+
+
+def every_table(asked: argparse.Namespace, task: Task, bench: Bench, results: Sequence[Result]) -> str:
+    """The table of every split."""
+    text = []
+    for split in asked.splits:
+        found = by_method(results, split, list(families(split, bench, asked.tune)))
+        text.append(f"{asked.task}, {split}, {asked.joint or len(task.train)} joint examples, {bench.steps} steps")
+        if not asked.tune:
+            text.append(f"LLPF's point: {OURS[split][0]}; finetuned: {OURS[split][1]}")
+        text.append(tuning(found) if asked.tune else summary(found, OURS[split]))
+    return "\n\n".join(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     asked = options(arguments)
     bench = BENCHES[asked.task]
-    steps = asked.steps or bench.steps
-    compute = Compute("cpu", precision=bench.precision, channels_last=bench.precision != "float32")
+    bench = replace(bench, steps=asked.steps or bench.steps)
     task = load_task(asked.task, bench.arguments)
     assert isinstance(task.test, TensorData)
     task = replace(task, recipe={**task.recipe, **bench.recipe}, test=task.test.subset(bench.test))
     task = replace(task, defaults=replace(task.defaults, batch_size=bench.batch or task.defaults.batch_size))
-    results = [Result(**r) for r in json.loads(asked.json.read_text())["results"]] if asked.json.is_file() else []
-    pairs = TUNING if asked.tune else range(bench.pairs)
-    about = {"task": asked.task, "joint": asked.joint, "steps": steps, "bench": asdict(bench), "machine": machine()}
-    for pair in pairs if asked.pairs is None else pairs[: asked.pairs]:
-        for split in asked.splits:
-            done = {r.family for r in results if (r.split, r.pair) == (split, pair)}
-            missing = {k: f for k, f in families(split, bench, asked.tune).items() if k not in done}
-            missing = {k: f for k, f in missing.items() if k.startswith(tuple(asked.only))}
-            if not missing:
-                continue
-            case = make_case(
-                task, split, pair, asked.cache, steps, bench.sample, bench.low[split], asked.joint, compute
-            )
-            for name, family in missing.items():
-                fresh = run(case, task, split, pair, name, family, asked.tune)
-                results += fresh
-                for r in fresh:
-                    words = ", ".join(f"{k} {v:.4f}" for k, v in r.scores.items())
-                    print(f"{split} {pair}, {r.family}: {r.method}, {r.steps} steps: {words}", flush=True)
-                write_json(asked.json, {**about, "results": [asdict(r) for r in results]})
-    for split in asked.splits:
-        found = by_method(results, split, list(families(split, bench, asked.tune)))
-        joint = f"{asked.joint or len(task.train)} joint examples"
-        print(f"\n{asked.task}, {split}, {joint}, {steps} steps; {machine()}")
-        print("" if asked.tune else f"LLPF's point: {OURS[split][0]}; finetuned: {OURS[split][1]}\n")
-        print(tuning(found) if asked.tune else summary(found, OURS[split]))
+    held = measure(asked, task, bench)
+    text = every_table(asked, task, bench, [Result(**r) for r in held["results"]])
+    publish(text, asked.table, arguments, held.get("measured", []))
 
 
 if __name__ == "__main__":

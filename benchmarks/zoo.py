@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from llpf_merge.families import hugging_face_inputs
-from llpf_merge.models import load_model
 from torch import nn
+
+from llpf_cli.families import hugging_face_inputs
+from llpf_cli.models import load_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from helpers import order_modules as hard

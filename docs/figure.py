@@ -15,6 +15,7 @@ POINTS = 24
 
 
 def main(folder: str, place: str) -> None:
+    """Draw it."""
     run = open_run(folder)
     quality = measure(run.path, load_task(*run.task))
     path, t, loss = quality.path, quality.column("t"), quality.column("train")

@@ -12,6 +12,7 @@ import io
 import os
 import re
 import sys
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 DOCS = Path(__file__).parent
@@ -72,7 +73,9 @@ def api() -> str:
 def _entry(name: str, value: type) -> str:
     """One function or class: its signature as it is written in the source, its docstring, its public methods."""
     node = _definition(value)
-    lines = [f"\n### `{name}`\n\n```python\n{_signature(node)}\n```\n\n{_text(value)}\n"]
+    lines = [f"\n### `{name}`\n\n```python\n{_signature(node)}\n```\n\n{_text(value)}\n\n"]
+    settings = [f for f in fields(value) if f.metadata.get("help")] if is_dataclass(value) else []
+    lines += [f"- `{f.name} = {f.default!r}`: {f.metadata['help']}\n" for f in settings]
     for child in getattr(node, "body", ()) if isinstance(node, ast.ClassDef) else ():
         if isinstance(child, ast.FunctionDef) and not child.name.startswith("_"):
             first = (ast.get_docstring(child) or "").partition("\n")[0]
@@ -98,13 +101,13 @@ def _signature(node: ast.FunctionDef | ast.ClassDef) -> str:
 
 
 def _text(value: object) -> str:
-    """A docstring as Markdown: its first paragraphs as they are, its sections (Args, Raises, …) as preformatted text."""
+    """A docstring as Markdown: its paragraphs as they are, its sections (Args, Raises, …) as preformatted text."""
     doc = inspect.cleandoc(value.__doc__ or "")
     sections = re.search(r"^(Args|Attributes|Returns|Raises|Example|Yields):$", doc, re.MULTILINE)
     words = doc[: sections.start()] if sections else doc
     rest = doc[sections.start() :] if sections else ""
     words = words.replace("``", "`").strip()
-    return words + (f"\n\n```text\n{rest}\n```" if rest else "")
+    return words + (f"\n\n```text\n{rest.strip()}\n```" if rest else "")
 
 
 def pages() -> dict[Path, str]:

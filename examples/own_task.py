@@ -1,6 +1,7 @@
 """A task of your own: a network, its data and its loss, in one function that ``--task`` names.
 
-    llpf-merge a.pt b.pt --task examples/own_task.py:task -t width=32
+    python examples/train_pair.py examples/own_task.py:task -t width=32 -o pair
+    llpf merge pair/seed0.pt pair/seed1.pt --task examples/own_task.py:task -t width=32
 
 Here the network regresses a sine wave, so the loss is no cross-entropy and there is no accuracy.
 """

@@ -58,5 +58,5 @@ class MetricError(LLPFError):
     """A metric is undefined for a task or a path; the message says why."""
 
 
-class InterruptedRun(LLPFError):  # noqa: N818 - an interruption by the user is no error of the run
+class InterruptedRun(LLPFError):  # noqa: N818 - an interruption by the user is not an error
     """The user stopped a run; everything up to its last knot is on disk."""

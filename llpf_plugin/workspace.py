@@ -116,7 +116,7 @@ class Workspace:
         Batch and dropout are functions of the seed and the number of steps so far, so that a resumed run repeats them.
 
         Args:
-            weights: parameters to take the loss at instead of the model's own, by name; the graph goes on into them.
+            weights: parameters to take the loss at instead of the model's own, by name; the graph continues into them.
         """
         batch = self.task.train.batch(self.batch_size, self.seed, self.steps)
         # Where CUDA sleeps, torch.manual_seed formats a stack trace for every kind of device, for half a millisecond.

@@ -12,7 +12,7 @@ from llpf_plugin.records import Tick
 from llpf_plugin.search import Callback, Searching
 
 QUIET = 10.0
-"""Seconds between two lines where the output is no terminal."""
+"""Seconds between two lines where the output is not a terminal."""
 
 
 class LiveView(Callback):

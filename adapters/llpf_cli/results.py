@@ -91,7 +91,7 @@ def _cell(loss: float, accuracy: float | None) -> str:
 
 
 def tree(console: Console, joins: Sequence[Join], merged: Path | None) -> None:
-    """What became of the pairs of a tree, one line a pair."""
+    """The outcome of every pair of a tree, one line each."""
     table = _table("  models", "max loss", "steps", "time", "A", "B", "merged", "advances")
     for j in joins:
         table.add_row(

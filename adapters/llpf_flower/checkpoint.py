@@ -47,7 +47,7 @@ def load(place: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{place} cannot be read: {error}") from error
     except (KeyError, ValueError) as error:
         raise CheckpointError(
-            f"{place} is no checkpoint of a strategy: name a file of its checkpoint folder"
+            f"{place} is not a checkpoint of a strategy: name a file of its checkpoint folder"
         ) from error
     return {**values, "models": models}
 

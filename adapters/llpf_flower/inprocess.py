@@ -54,7 +54,7 @@ class InProcessGrid(Grid):
 
     @property
     def run(self) -> Any:
-        """There is no record of the run."""
+        """No record of the run is kept."""
         raise NotImplementedError("an InProcessGrid keeps no record of its run")
 
     def create_message(

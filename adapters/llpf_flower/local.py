@@ -160,7 +160,7 @@ def _phase(task: Task, level: float, room: float, limit: int, share: float, acti
         level + THRESHOLD * room, min(2, limit), min(limit, MOST_STEPS),
         lr=task.defaults.lr, momentum=task.defaults.momentum,
     )  # fmt: skip
-    # Where a round ends is no destination, so the learning rate need not fall on the way there.
+    # Where a round ends is not a destination, so the learning rate need not fall on the way there.
     return Phase("round", active, Backtracking(level + REJECT * room, share, anneal_below=NEAR), rule)
 
 

@@ -105,7 +105,7 @@ class Memory:
         """Continue from `state_dict`: the round offset, the rows and the global model, which `start` is to be given.
 
         Raises:
-            MismatchError: the state is no strategy's.
+            MismatchError: the state is not a strategy's.
         """
         try:
             rows = [{**row, "left_out": {int(k): v for k, v in row["left_out"].items()}} for row in state["rows"]]
@@ -113,7 +113,7 @@ class Memory:
             models = state["models"]
         except (KeyError, TypeError) as error:
             raise MismatchError(
-                f"this is no state of a strategy: {error!r}; give what state_dict() returned"
+                f"this is not the state of a strategy: {error!r}; give what state_dict() returned"
             ) from error
         self.arrays = to_arrays(models["arrays"]) if "arrays" in models else None
         self.momentum.velocity = models.get("velocity")

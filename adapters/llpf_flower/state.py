@@ -146,7 +146,7 @@ class Store:
                 weights = {} if header else {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - no mapping
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise CheckpointError(
-                f"{self.file} is no client's model or is damaged ({error}): remove it, or name another state-dir"
+                f"{self.file} is not a client's model or is damaged ({error}): remove it, or name another state-dir"
             ) from error
         if values["run"] == self.context.run_id and values["node"] != self.context.node_id:
             raise RunError(

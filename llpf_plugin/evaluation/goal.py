@@ -42,7 +42,7 @@ class Goal:
 
 
 def goal_of(max_loss: float | None, tolerance: float | None, ends: Ends, default: float) -> Goal:
-    """The goal that a user's wish comes to.
+    """The goal that follows from a user's wish.
 
     Args:
         max_loss: the wish as a training loss.

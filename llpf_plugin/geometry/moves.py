@@ -33,7 +33,7 @@ class StepRule:
 
 @torch.no_grad()
 def gaps(tensors: Sequence[Tensor], destination: Sequence[Tensor]) -> Tensor:
-    """The distances ``‖d − p‖₂``, one a tensor, as a 1-d float32 (or wider) tensor on the device."""
+    """The distances ``‖d − p‖₂``, one per tensor, as a 1-d float32 (or wider) tensor on the device."""
     if not tensors:
         return torch.zeros(0)
     # Sums are pairwise; over millions of elements ``vector_norm`` in float32 loses three digits on a CPU.

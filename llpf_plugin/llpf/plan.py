@@ -151,7 +151,7 @@ def read_order(which: str | LayerOrder, task: Task) -> LayerOrder:
 def leg_phase(method: LLPF, problem: Problem, leg: str, ticks: int | None = None) -> Phase:
     """The one phase of a leg towards the origin: all groups at once, with adaptive steps.
 
-    Its share is one of what is left, and where it ends is no destination that the learning rate must fall for.
+    Its share is one of what is left, and where it ends is not a destination that the learning rate must fall for.
     """
     level = reject_above(method, problem.goal)
     control = Backtracking(level, SHARE, anneal_below=0.0, hand_over=0.0, ticks=ticks)

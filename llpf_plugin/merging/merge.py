@@ -26,7 +26,7 @@ from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute, Workspace
 
 Advance = Literal["connected", "best"]
-"""What goes on from a pair: the merged model where the pair is connected, or always the best of it and its ends."""
+"""What advances from a pair: the merged model where the pair is connected, or always the best of it and its ends."""
 
 
 class Watch:

@@ -201,7 +201,7 @@ def respace(chain: Sequence[Weights]) -> None:
 def missing_pivots(workspace: Workspace, chain: Sequence[Weights]) -> list[tuple[int, float]]:
     """Where pivots are missing: (segment, u) of the places highest above the line between their pivots' losses.
 
-    A place counts if it is more than `HIGH` of the range of all losses above that line; at most one a segment, and
+    A place counts if it is more than `HIGH` of the range of all losses above that line; at most one per segment, and
     at most `LATER` in all.
     """
     rows = [losses_on_line(workspace, p, q, POINTS, SAMPLE) for p, q in pairwise(chain)]

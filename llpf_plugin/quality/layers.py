@@ -34,7 +34,7 @@ class LayerTrace:
 
     @property
     def shares(self) -> np.ndarray:
-        """The share of a layer's whole way that it goes on a segment, ``[knots − 1, layers]``; 0 if it never moves."""
+        """The share of a layer's whole way that lies on a segment, ``[knots − 1, layers]``; 0 if it never moves."""
         whole = self.moved.sum(0, keepdims=True)
         return np.divide(self.moved, whole, out=np.zeros_like(self.moved), where=whole > 0)
 

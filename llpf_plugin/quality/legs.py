@@ -29,7 +29,7 @@ class LegSummary(Record):
 
 
 def leg_summaries(path: Path, rows: Sequence[Row]) -> list[LegSummary]:
-    """One entry a leg, in the order of the path; none for a path of one leg.
+    """One entry per leg, in the order of the path; none for a path of one leg.
 
     Args:
         path: any path.

@@ -47,12 +47,12 @@ DEFINITIONS: Mapping[str, Definition] = {
     "error_barrier": Definition(
         "error barrier", "max E(t) − ½(E(0) + E(1)); under 2 % counts as connected", "Frankle et al., 2020", "share"
     ),
-    "saddle": Definition("saddle", "the highest loss of the knots and of 9 places a segment", "Draxler et al., 2018"),
+    "saddle": Definition("saddle", "the highest loss of the knots and of 9 places per segment", "Draxler et al., 2018"),
     "integral": Definition("integral", "Σ ½(Lᵢ + Lᵢ₊₁)·Δℓᵢ / Σ Δℓᵢ", "Garipov et al., 2018"),
     "length": Definition("length", "Σ Δℓᵢ over all segments", "Garipov et al., 2018", "weights"),
     "length_ratio": Definition("length ratio", "length / ‖B − A‖; 1 is the line", "Garipov et al., 2018", "ratio"),
 }
-"""Every metric that has one number a path, by name."""
+"""Every metric that is one number per path, by name."""
 
 LOSSES = ("dense_maximum", "tolerance", "barrier_midpoint", "barrier_chord", "integral")
 """Metrics of the loss along the path; they are the same functions on every split."""
@@ -91,7 +91,7 @@ def error_barrier(accuracy: np.ndarray, missing: str) -> Metric:
 
 
 def highest(loss: np.ndarray) -> float:
-    """The maximum; a loss that is no number counts as infinite."""
+    """The maximum; a loss that is not a number counts as infinite."""
     return float(np.nan_to_num(loss, nan=np.inf).max())
 
 

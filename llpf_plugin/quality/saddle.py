@@ -13,7 +13,7 @@ SUB_POINTS = 9
 def saddle(quality: Quality) -> dict[str, Metric]:
     """The highest loss of the knots and of nine evenly spaced places on every segment, by split.
 
-    Costs nine evaluations a segment, none where the path was measured at ten points a segment already.
+    Costs nine evaluations per segment, none where the path was already measured at ten points per segment.
 
     Args:
         quality: a measured path; its sample and workspace are used.

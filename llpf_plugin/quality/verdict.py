@@ -21,7 +21,7 @@ from llpf_plugin.records import Row
 from llpf_plugin.workspace import Workspace
 
 INNER = (0.1, 0.9)
-"""Where a merged model is chosen: t in this range, so that the choice is no copy of an end."""
+"""Where a merged model is chosen: t in this range, so that the choice is not a copy of an end."""
 
 TEST_SLACK = (1.1, 0.01)
 """The test loss at the end meets that of the ends if it is at most this factor times it, plus this much."""
@@ -46,7 +46,7 @@ class Quality:
 
     Attributes:
         path: the path that was measured.
-        rows: one a measured point, in order, with its position ``t`` and the index of its ``segment``.
+        rows: one per measured point, in order, with its position ``t`` and the index of its ``segment``.
         ends: rows of A, of the last settled knot and of B, test data included.
         goal: the training loss that the path was to stay under, None if there was none.
         sample: training examples of every measurement, None for all.

@@ -119,7 +119,7 @@ def tree_figure(names: Sequence[str], joins: Sequence[Join], size: tuple[float, 
 
     Args:
         names: of the models.
-        joins: one a pair.
+        joins: one per pair.
         size: in inches.
     """
     figure = new_figure(size)

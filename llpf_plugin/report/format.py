@@ -32,4 +32,4 @@ def duration(seconds: float | None) -> str:
 
 def plain(value: Any) -> str:
     """A setting's value."""
-    return "by default" if value is None else number(value) if isinstance(value, float) else str(value)
+    return "default" if value is None else number(value) if isinstance(value, float) else str(value)

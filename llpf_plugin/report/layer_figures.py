@@ -64,7 +64,7 @@ def moves_figure(trace: LayerTrace, found: Sequence[Band] = ()) -> "Figure":
     else:
         axes.set_ylabel("layers, first to last")
     bar = figure.colorbar(mesh, ax=axes, location="bottom", shrink=0.6, aspect=30, pad=0.02)
-    bar.set_label("speed (1: the same everywhere); dots: half of its way", fontsize=7.5)
+    bar.set_label("speed (1: the same everywhere); dots: halfway", fontsize=7.5)
     bar.outline.set_visible(False)
     axes.set_xlabel("position t along the path")
     return figure

@@ -165,7 +165,7 @@ _EXTRA: Mapping[str, Callable[[Measured, Mapping[str, Sequence[str]], Tell], Non
 
 
 def same_measurement(runs: Sequence[StoredRun], points: int | None, sample: int | None) -> tuple[int, int | None]:
-    """Points a segment and examples that all runs are measured with: what is given, else the finest of the runs' own.
+    """Points per segment and examples that all runs are measured with: what is given, else the finest of the runs' own.
 
     Raises:
         RunError: a run's settings are not numbers.

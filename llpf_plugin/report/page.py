@@ -15,7 +15,7 @@ from llpf_plugin.report.style import drawing, save
 from llpf_plugin.runs.tree import Join
 
 Tree = tuple[Sequence[str], Sequence[Join]]
-"""Names of models, and what came of every pair."""
+"""Names of models, and the outcome of every pair."""
 
 
 def write_report(
@@ -29,7 +29,7 @@ def write_report(
         page: the HTML file.
         figures: folder for the figures' files, None for none.
         formats: of ``png``, ``svg``, ``pdf``.
-        tree: where the runs are the pairs of one: the models' names, and what came of every pair.
+        tree: where the runs are the pairs of one: the models' names, and the outcome of every pair.
 
     Returns:
         The page, and the files of the figures.

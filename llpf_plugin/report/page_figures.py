@@ -94,7 +94,7 @@ def run_figures(one: Measured, prefix: str = "") -> Iterator[Drawn]:
 
 def tree_drawn(names: Sequence[str], joins: Sequence[Join]) -> Drawn:
     """The figure of a tree."""
-    words = "Models at the foot; above every pair the model that goes on from it. Dotted: an end that was given up."
+    words = "Models at the foot; above every pair the model that advances. Dotted: an end that was dropped."
     wide, narrow = (several.tree_figure(names, joins, size) for size in (WIDE, NARROW))
     return Drawn("tree", "What was joined with what", words, wide, narrow)
 

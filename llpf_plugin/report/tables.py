@@ -15,7 +15,7 @@ SPLIT_NAMES = {"train": "training", "validation": "validation", "test": "test"}
 
 
 def comparison_table(examined: Sequence[Measured]) -> list[dict[str, Any]]:
-    """One row a run, the best path first: those that reach the goal by their cost, then the others by their maximum."""
+    """One row per run, the best path first: those that reach the goal by their cost, then others by their maximum."""
 
     def rank(one: Measured) -> tuple[bool, float, float]:
         cost = one.steps if one.reached and one.steps is not None else np.inf
@@ -38,7 +38,7 @@ def comparison_table(examined: Sequence[Measured]) -> list[dict[str, Any]]:
 
 
 def method_table(examined: Sequence[Measured]) -> list[dict[str, Any]]:
-    """One row a method, where any has several runs: success rate, and median and range over pairs."""
+    """One row per method, where any has several runs: success rate, and median and range over pairs."""
     methods: dict[str, list[Measured]] = {}
     for one in examined:
         methods.setdefault(one.run.method, []).append(one)
@@ -116,7 +116,7 @@ def _score(loss: float | None, accuracy: float | None, split: str) -> tuple[str,
 def metric_rows(one: Measured) -> list[dict[str, Any]]:
     """Every metric with its definition, on training and validation data."""
     train, validation = one.metrics("train"), one.metrics("validation")
-    asked = Metric(None, "not asked for")
+    asked = Metric(None, "not requested")
     return [
         {
             "definition": definition,
@@ -154,7 +154,7 @@ def costs(one: Measured) -> list[tuple[str, str]]:
 
 
 def settings(one: Measured) -> list[tuple[str, str]]:
-    """What was asked of the search, where and with what."""
+    """The settings of the search, and where it ran."""
     run = one.run
     name, arguments = run.task
     rows = [("method", run.method), ("task", " ".join([name, *(f"{k}={v}" for k, v in arguments.items())]))]

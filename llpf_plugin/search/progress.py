@@ -45,7 +45,7 @@ class Progress:
         seconds: spent so far, earlier sessions included.
         ends: A and B, measured.
         segments: rows of the segments measured so far, by "knot-knot".
-        record: one entry a tick.
+        record: one entry per tick.
         next_knot: the identifier of the next knot.
         dropped: knots dropped as redundant.
         legs: how the walk of each leg ended, by the leg's name.

@@ -156,11 +156,3 @@ def test_a_factory_may_import_a_neighbour_of_its_file(tmp_path: Path) -> None:
         torch.save(weights, tmp_path / f"{name}.pt")
     result = merge(tmp_path / "a.pt", tmp_path / "b.pt", "--task", f"{tmp_path / 'mine.py'}:task", "--dry-run")
     assert result.code == 0, result.text
-
-
-@fails("TypeError: values of -t stay strings")
-def test_the_example_that_trains_a_pair_takes_numbers(tmp_path: Path) -> None:
-    words = ["examples/own_task.py:task", "-t", "width=8", "--epochs", 1, "--seeds", 0, "-o", tmp_path]
-    result = process(ROOT / "examples" / "train_pair.py", *words, cwd=ROOT)
-    assert result.code == 0, result.err[-1000:]
-    assert torch.load(tmp_path / "seed0.pt", weights_only=True)["state_dict"]["0.weight"].shape == (8, 1)

@@ -1,0 +1,79 @@
+"""The benchmarks of time and memory, at a tiny size, from their command lines."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def has_cifar10() -> bool:
+    return (Path(os.environ.get("LLPF_DATA", "")) / "cifar-10-batches-py").is_dir()
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        "random",
+        pytest.param(
+            "cifar10",
+            marks=[pytest.mark.slow, pytest.mark.skipif(not has_cifar10(), reason="LLPF_DATA has no CIFAR-10")],
+        ),
+    ],
+)
+def test_two_resnet18_are_trained_joined_and_reported(
+    images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import gpu_resnet18
+
+    shared = ["--folder", str(tmp_path), "--device", "cpu", "--precision", "float32"]
+    shared += ["--width", "4", "--subset", "128", "--batch-size", "32", *(["--random"] * (images == "random"))]
+
+    def run(*command: str) -> str:
+        gpu_resnet18.main([*shared, *command])
+        return capsys.readouterr().out
+
+    for seed in ("0", "1"):
+        run("train", "--seed", seed, "--epochs", "2")
+    assert "is there already" in run("train", "--seed", "1")
+    run("bare", "--steps", "2", "--warm-up", "1")
+    walk = ["--max-loss", "4", "--sample", "64", "--budget", "10"]
+    assert "to go on" in run("connect", "--pace", "adaptive", *walk, "--minutes", "0")
+    assert "low loss:" in run("connect", "--pace", "adaptive", *walk)
+    assert "holds a finished path" in run("connect", "--pace", "adaptive", *walk)
+    run("connect", "--pace", "fixed", *walk)
+    sessions = json.loads((tmp_path / "adaptive-sessions.json").read_text())["sessions"]
+    finished = json.loads((tmp_path / "adaptive.json").read_text())
+    assert len(sessions) == 2 and sum(s["steps"] for s in sessions) <= finished["steps"] <= 10
+    lines = run("report").splitlines()
+    assert [line.split("|")[1].strip() for line in lines[-2:]] == ["adaptive", "fixed"]
+
+
+def test_a_tick_is_timed_and_its_memory_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import tick
+
+    monkeypatch.setattr(tick, "resnet18", lambda width: tick.random_resnet18(width, n=8))
+    tick.main(["--device", "cpu", "--width", "8", "--batch-size", "2", "--turns", "1"])
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| ResNet18", "| digits"))]
+    assert len(rows) == 4
+    added = [float(row.split("+")[1].split("×")[0]) for row in rows[2:]]
+    assert all(1.9 < a <= 2.5 for a in added)  # the destination, the copy to undo a move, and a difference
+
+
+def test_the_literal_tick_is_the_tick_that_is_timed() -> None:
+    import tick
+
+    case = tick.cases(2, 8)[1]
+    workspace = tick.Workspace(case.task(), tick.Compute("cpu"), batch_size=case.batch_size)
+    walk = tick.walk_of(workspace, case.steps, tick.Unsettled)
+    state = walk.init(*tick.ends_of(workspace))
+    literal = tick.LiteralTick(walk, tick.STEP_A)
+    for _ in range(3):
+        literal()
+        state = walk.step(state).state
+    reached = tick.coordinates(literal.model)
+    assert all(torch.allclose(walk.weights[k], t, atol=1e-6) for k, t in reached.items())
+    assert any(not torch.equal(walk.weights[k], walk.direction.destination[k]) for k in reached)
