@@ -12,6 +12,7 @@ from llpf_plugin.geometry import Weights, assign, clone, coordinates, lerp
 from llpf_plugin.llpf import LLPF
 from llpf_plugin.methods import Outcome, Plan, Problem, Step, Stretch, known, make_method, setting
 from llpf_plugin.records import Tick
+from llpf_plugin.tasks import find
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_method.py"
 """A method as the documentation shows it."""
@@ -88,13 +89,13 @@ class Climbing:
         assign(self.workspace.model, tensors)
 
 
-def example() -> str | None:
-    """How the command line names the first method of `EXAMPLE`; None where there is no such file."""
+def examples() -> dict[str, str]:
+    """The methods of `EXAMPLE` by name, as the command line names them; none where there is no such file."""
     if not EXAMPLE.is_file():
-        return None
-    classes = [node for node in ast.parse(EXAMPLE.read_text()).body if isinstance(node, ast.ClassDef)]
-    first = next(c.name for c in classes if any(ast.unparse(base).endswith("Method") for base in c.bases))
-    return f"{EXAMPLE}:{first}"
+        return {}
+    classes = [node.name for node in ast.parse(EXAMPLE.read_text()).body if isinstance(node, ast.ClassDef)]
+    own = [name for name in classes if issubclass(find(f"{EXAMPLE}:{name}"), Method)]
+    return {name: f"{EXAMPLE}:{name}" for name in own}
 
 
 def small(spec: str, **settings: Any) -> Method:
@@ -114,6 +115,6 @@ METHODS: dict[str, Method] = {
     **{name: small(name) for name in known()},
     **WALKS,
     "a user's": Ladder(),
-    **({"the example's": small(spec)} if (spec := example()) else {}),
+    **{f"the example's {name}": small(spec) for name, spec in examples().items()},
 }
-"""By the name of its test: all of the registry with their defaults, further settings of ours, and two of users."""
+"""By the name of its test: all of the registry with their defaults, further settings of ours, and those of users."""
