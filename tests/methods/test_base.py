@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
+from helpers import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llpf_plugin import LLPFError, Method
-from llpf_plugin.methods import Outcome, Plan, Stretch, in_words, setting
+from llpf_plugin.evaluation import Goal
+from llpf_plugin.methods import Outcome, Plan, Problem, Stretch, in_words, setting
+from llpf_plugin.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -110,3 +113,11 @@ def test_a_plan_is_one_stretch_from_a_to_b_that_is_not_repaired() -> None:
 def test_every_outcome_has_a_sentence() -> None:
     assert all(len(outcome.value.split()) > 3 for outcome in Outcome)
     assert len({outcome.value for outcome in Outcome}) == len(Outcome)
+
+
+def test_the_steps_of_a_method_that_trains_are_those_asked_for_or_the_budget() -> None:
+    workspace = Workspace(tiny.mlp())
+    problem = Problem(workspace, {}, {}, Goal(1.0, 0.5, 0.5), 0.1, 0.0)
+    assert problem.steps(12) == 12 and problem.steps(None) == 1
+    workspace.budget = 30
+    assert problem.steps(None) == 30 and problem.steps(12) == 12

@@ -7,23 +7,11 @@ import pytest
 import torch
 from helpers import tiny
 from helpers.planes import corner, data, plane, squares, straight, with_answers
-from torch import Tensor, nn
 
-from llpf_plugin import LLPFError, Path, Quality, Task, measure
+from llpf_plugin import LLPFError, Path, Task, measure
 from llpf_plugin.geometry.weights import Weights, coordinates, layers_of, select
 from llpf_plugin.quality.verdict import check_pick
-from llpf_plugin.records import Cost, Row
-
-
-def test_every_measured_point_by_hand() -> None:
-    quality = measure(corner(), plane(), points=2)
-    assert quality.column("t").tolist() == pytest.approx([0, 1.5 / 7, 3 / 7, 5 / 7, 1])
-    assert quality.column("segment").tolist() == [0, 0, 0, 1, 1]
-    assert quality.column("u").tolist() == [0, 0.5, 1, 0.5, 1]
-    assert quality.column("train").tolist() == pytest.approx([0, 2.25, 9, 9, 9])
-    assert quality.column("validation").tolist() == pytest.approx([4, 0.25, 1, 1, 1])
-    assert all(math.isnan(x) for x in quality.column("train_accuracy"))
-    assert all(row.test is None for row in quality.rows)
+from llpf_plugin.records import Cost
 
 
 def test_metrics_by_hand() -> None:
@@ -42,17 +30,6 @@ def test_the_maximum_may_lie_between_two_knots() -> None:
     hill = plane(lambda model, batch: 4 - squares(model, batch))  # 0 at both ends, 4 half-way
     assert measure(path, hill, points=1).maximum == pytest.approx(0)
     assert measure(path, hill, points=2).maximum == pytest.approx(4)
-
-
-def test_a_knot_is_measured_once() -> None:
-    calls = []
-
-    def counted(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        calls.append(len(batch[0]))
-        return squares(model, batch)
-
-    measure(corner(), plane(counted, validation=None, test=None), points=4)
-    assert len(calls) == 9 + 3  # nine points of the path; both ends and the last settled knot once more
 
 
 def test_not_a_number_counts_as_infinite() -> None:
@@ -186,28 +163,6 @@ def test_a_picked_model_keeps_its_promise_in_eval_mode() -> None:
     assert int(correct) / len(task.test) == pytest.approx(picked.scores["test"].accuracy)
     stale = path.at(0.5)["bn2.running_mean"]
     assert not torch.allclose(picked.weights["bn2.running_mean"], stale, rtol=0.05)
-
-
-def test_measuring_changes_neither_the_path_nor_its_ends() -> None:
-    task, path, _ = line("conv")
-    before = [{k: t.clone() for k, t in w.items()} for w in (path.start, path.end, *path.knots)]
-    measure(path, task, points=3).pick("best")
-    after = [path.start, path.end, *path.knots]
-    assert all(tiny.same(x, y) for x, y in zip(before, after, strict=True))
-
-
-def test_measuring_twice_gives_the_same_bits() -> None:
-    def rows() -> list[Row]:
-        task, path, _ = line("conv")
-        return measure(path, task, points=3).rows
-
-    assert rows() == rows()
-
-
-def test_progress_is_told() -> None:
-    seen = []
-    quality = measure(corner(), plane(), points=1, progress=lambda done, total: seen.append((done, total)))
-    assert isinstance(quality, Quality) and seen == [(1, 2), (2, 2)]
 
 
 def test_what_a_pick_means() -> None:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from helpers import tiny
 
 from llpf_plugin import LLPF, merge
 from llpf_plugin.checkpoint import fingerprint
 from llpf_plugin.errors import RunError
 from llpf_plugin.geometry import Weights
-from llpf_plugin.runs import KnotFolder, check_comparable, name_runs, open_run, read_verdict
+from llpf_plugin.runs import KnotFolder, check_comparable, name_runs, open_run
 
 
 @pytest.fixture(scope="module")
@@ -125,41 +124,3 @@ def test_runs_of_different_tasks_are_not_compared(run: Path, made: Path) -> None
     change(run / "run.json", lambda d: d["asked"].update(task_arguments={"width": 4}))
     with pytest.raises(RunError, match=r"one is of tiny\.py:mlp width=3, other is of tiny\.py:mlp width=4"):
         check_comparable([open_run(made, "one"), open_run(run, "other")])
-
-
-# The verdict ----------------------------------------------------------------------------------------------------------
-
-
-def test_the_verdict_is_read_as_it_was_written(run: Path) -> None:
-    document, verdict = json.loads((run / "quality.json").read_text()), read_verdict(run)
-    assert verdict.connected is document["connected"] is True and verdict.sample is None
-    assert verdict.maximum == document["metrics"]["train"]["dense_maximum"]["value"] > 0
-    assert verdict.integral == document["metrics"]["train"]["integral"]["value"] <= verdict.maximum
-    merged = verdict.merged
-    assert merged is not None and merged.file == "merged.safetensors" and (run / merged.file).is_file()
-    assert merged.judged_on == "test" and merged.scores["test"].accuracy > 0.9  # type: ignore[union-attr]
-    assert {"points", "criteria", "ends", "goal"} <= set(document)
-
-
-def test_what_is_not_finite_is_null_in_the_file_and_infinite_when_read(run: Path) -> None:
-    change(run / "quality.json", lambda d: d["metrics"]["train"]["dense_maximum"].update(value=None))
-    change(run / "quality.json", lambda d: d["merged"]["scores"]["train"].update(loss=None))
-    verdict = read_verdict(run)
-    assert verdict.maximum == torch.inf and verdict.merged.scores["train"].loss == torch.inf  # type: ignore[union-attr]
-
-
-def test_a_verdict_without_a_merged_model_or_scores(run: Path) -> None:
-    change(run / "quality.json", lambda d: d["merged"].update(scores={"train": None, "validation": None}))
-    merged = read_verdict(run).merged
-    assert merged is not None and merged.judged_on == "train" and merged.scores["train"] is None
-    change(run / "quality.json", lambda d: d.pop("merged"))
-    assert read_verdict(run).merged is None
-
-
-@pytest.mark.parametrize(
-    "edit", [lambda d: d.pop("connected"), lambda d: d.update(metrics=3), lambda d: d["merged"].pop("t")]
-)
-def test_a_verdict_that_was_edited_beyond_reading(run: Path, edit: Callable[[dict[str, Any]], object]) -> None:
-    change(run / "quality.json", edit)
-    with pytest.raises(RunError, match=r"quality\.json cannot be read \(.*\): it was edited or damaged"):
-        read_verdict(run)
