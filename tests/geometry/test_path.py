@@ -120,6 +120,24 @@ def test_the_last_settled_knot_and_where_it_was_to_go() -> None:
     assert Path(knots, knots[0], knots[-1]).last_settled == 3
 
 
+@pytest.mark.parametrize(
+    ("kinds", "walked", "length"),
+    [
+        (["start", "settled", "settled", "closing", "end"], True, 7.0),  # 3 to the destination, 4 to the end
+        (["start", "settled", "closing", "reversed", "end"], True, 5.0),  # up to the leg that was walked from B
+        (["start", "settled", "reversed", "reversed", "end"], True, 2.0),
+        (["start", "curve", "curve", "curve", "end"], False, 4.0),
+        (["start", "settled", "settled", "settled", "end"], True, 4.0),
+    ],
+)
+def test_what_was_not_walked_is_its_closing(kinds: list[str], walked: bool, length: float) -> None:
+    """Segments of 1, 2, 3 and 4."""
+    knots = [at(x) for x in (0.0, 1.0, 3.0, 6.0, 10.0)]
+    path = Path(knots, knots[0], knots[-1], [Knot(kind) for kind in kinds])
+    assert path.walked is walked and path.closing_length == length
+    assert Path(knots, knots[0], knots[-1]).walked  # without labels nothing else is known
+
+
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=40), st.floats(0.001, 0.5))
 def test_simplify_keeps_both_ends_and_the_bound(heights: list[float], slack: float) -> None:
     """Knots ``(i, height)``: a chord may leave out what it passes within ``slack``."""

@@ -320,6 +320,9 @@ def test_the_better_model_is_the_first_of_those_that_score_best() -> None:
 
     assert chosen(broken, worse) == 1 and chosen(worse, a, broken) == 1 and chosen(a, dict(a)) == 0
     assert chosen(broken, broken) == 0
+    by_loss = replace(tiny.mlp(), objective=lambda model, batch: nn.functional.cross_entropy(model(batch[0]), batch[1]))
+    request = replace(request, task=by_loss)
+    assert chosen(broken, worse) == 1 and chosen(worse, broken, a) == 2
 
 
 @pytest.mark.parametrize("total", [2, 40, 10_000])

@@ -8,7 +8,7 @@ import torch
 from helpers import tiny
 from torch import nn
 
-from llpf_plugin import LLPF, Compute, LLPFError, Task
+from llpf_plugin import LLPF, Compute, LLPFError, Task, checkpoint
 from llpf_plugin.checkpoint import fingerprint
 from llpf_plugin.errors import MismatchError, OrderError, RunError
 from llpf_plugin.merging import Pair, Request, Source, open_pair
@@ -68,10 +68,12 @@ def test_a_pair_in_a_folder_from_its_search_to_its_merged_model(tmp_path: Path) 
     assert again.done and again.run is not None
     seconds = quality.path.cost.seconds
     found = again.search.run()
-    bits, _ = again.close(found), None
-    assert bits[0].t == picked.t and found.path.cost.seconds == pytest.approx(seconds, abs=1.0)
+    assert again.close(found)[0].t == picked.t and found.path.cost.seconds == pytest.approx(seconds, abs=1.0)
     stamp = file.stat().st_mtime_ns
     assert again.close(found, keep=True)[1] == file and file.stat().st_mtime_ns == stamp
+    elsewhere = pair(tmp_path / "run", resume=True, pick=0.3)
+    at, file = elsewhere.close(elsewhere.search.run(), keep=True)
+    assert at.t == 0.3 and file is not None and tiny.same(checkpoint.read(file).weights, at.weights)
 
 
 def test_a_pair_in_memory_writes_nothing() -> None:

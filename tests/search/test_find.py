@@ -235,6 +235,19 @@ def test_a_repair_that_fails_leaves_the_path_as_it_was() -> None:
     assert before.labels == after.labels and after.outcome is Outcome.ARRIVED
 
 
+def test_a_repair_takes_no_more_steps_than_the_walk_itself_or_a_given_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the tick that goes beyond; what is cut short changes nothing, and the next round tries again."""
+
+    def steps(path: Path) -> list[int]:
+        rounds = [[tick.steps for tick in path.record if tick.stretch == i] for i in range(path.cost.repairs + 1)]
+        return [sum(one) for one in rounds]
+
+    assert steps(coarse("mlp"))[2] > 60  # two rounds are enough, where they may take 200
+    monkeypatch.setattr("llpf_plugin.search.find.REPAIR", 1)
+    walked, *repaired = steps(coarse("mlp"))
+    assert len(repaired) == 3 and all(walked <= taken < walked + 60 for taken in repaired)
+
+
 def test_a_repair_that_comes_no_nearer_is_given_up() -> None:
     path = found("mlp", max_loss=0.04, budget=1500)
     assert path.cost.gradient_steps < 1500
