@@ -2,17 +2,15 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import tiny
 
-from llpf_plugin import Task, find_path
 from llpf_plugin.quality import Quality
-from llpf_plugin.report.measure import examine
-from llpf_plugin.report.page import write_report
-from llpf_plugin.runs.read import StoredRun
+from llpf_plugin.report import EXTRAS, measure_stored, write_report
+from llpf_plugin.runs import StoredRun
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 QUIET = (
@@ -24,18 +22,16 @@ WINDOWS = {"phone": (360, "light"), "tablet": (800, "light"), "desktop": (1280, 
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A page of one run with everything measured, and one that compares two."""
-    task: Task = tiny.conv()
-    path = find_path(*tiny.pair("conv"), task, max_loss=0.2, phases="stage", thin=0)
-    quality: Quality = path.quality
-    asked = {"a": 0, "b": 0, "task": "tiny/" + "long-name-" * 12, "settings": {"method": "llpf", "points": 4}}
-    info = {"a": "a.pt", "b": "b.pt", "command": "llpf-merge " + "x" * 300}
-    runs = [StoredRun(Path(n), n, path, asked, info, None, ("a note about " + "it" * 90,)) for n in ("one", "two")]
+def pages(run: StoredRun, quality: Quality, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A page of one run with everything measured, and one that compares two; their names are as long as can be."""
+    asked = replace(run.asked, task="tiny/" + "long-name-" * 12)
+    info = {"a": "a.pt", "b": "b.pt", "command": "llpf merge " + "x" * 300}
+    notes = ("a note about " + "it" * 90,)
+    runs = [replace(run, folder=Path(n), name=n, asked=asked, info=info, notes=notes) for n in ("one", "two")]
     folder = tmp_path_factory.mktemp("pages")
-    one = examine(runs[0], quality, ("plane", "layers", "diversity", "sharpness", "flatness", "saddle"))
+    one = measure_stored(runs[0], quality, EXTRAS)
     write_report([one], folder / "one.html")
-    write_report([one, examine(runs[1], quality)], folder / "two.html")
+    write_report([one, measure_stored(runs[1], quality)], folder / "two.html")
     return {name: folder / f"{name}.html" for name in ("one", "two")}
 
 
