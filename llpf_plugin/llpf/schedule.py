@@ -27,7 +27,7 @@ import yaml
 from llpf_plugin.errors import OrderError, ScheduleError
 from llpf_plugin.geometry.moves import StepRule
 from llpf_plugin.geometry.weights import coordinates
-from llpf_plugin.llpf.settle import SettleRule
+from llpf_plugin.llpf.settling import SettleRule
 from llpf_plugin.llpf.step_control import Scheduled, StepControl
 from llpf_plugin.order import cumulative, layer_order, matching, phases
 from llpf_plugin.tasks.task import Task

@@ -10,7 +10,7 @@ from llpf_plugin import Task, TensorData
 from llpf_plugin.errors import ScheduleError
 from llpf_plugin.geometry.moves import StepRule
 from llpf_plugin.llpf.schedule import Phase, read_schedule, shipped
-from llpf_plugin.llpf.settle import SettleRule
+from llpf_plugin.llpf.settling import SettleRule
 from llpf_plugin.llpf.step_control import Scheduled
 from llpf_plugin.tasks.models import LeNet5, SmallResNet
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llpf_plugin.geometry.moves import StepRule
-from llpf_plugin.llpf.settle import Settled
+from llpf_plugin.llpf.settling import Settled
 from llpf_plugin.llpf.step_control import Backtracking, Scheduled, StepControl
 
 LEAST, MOST = 2, 20

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from llpf_plugin import Task, TensorData
-from llpf_plugin.llpf.settle import SettleRule, settle
+from llpf_plugin.llpf.settling import SettleRule, settle
 from llpf_plugin.workspace import Workspace
 
 
