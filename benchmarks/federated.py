@@ -1,6 +1,6 @@
 """Flower's strategies beside ours: the accuracy that every client sees, by round.
 
-Runs that the JSON file already holds are not run again: a series goes on where it was stopped, seed by seed.
+Runs that the JSON file already has are skipped, so that a series can be stopped and resumed.
 `federated_report.py` makes tables and a picture of it.
 
     python benchmarks/federated.py --json digits.json --seeds 0 1 2
@@ -42,7 +42,7 @@ def curves(options: argparse.Namespace) -> None:
         federation = Federation(setting) if missing and time.monotonic() < end else None
         for name in missing:
             if federation is None or time.monotonic() > end:
-                print("The minutes are over: the same command goes on from here.")
+                print("The time is up; run the same command again to continue.")
                 return
             run = done[setting.key(name)] = federation.run(name)
             by_round = " ".join(f"{100 * mean(a for a, _ in row):.0f}" for row in run["rounds"])
@@ -60,12 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--clients", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--alphas", type=float, nargs="+", default=[0.0, 0.3, 0.1], help="of Dirichlet, 0 for IID")
-    parser.add_argument("--epochs", type=int, nargs="+", default=[1, 10], help="local epochs a round")
+    parser.add_argument("--epochs", type=int, nargs="+", default=[1, 10], help="local epochs per round")
     parser.add_argument("--rounds", type=int, nargs="+", default=[30, 12], help="one number for each of --epochs")
     parser.add_argument("--starts", nargs="+", default=["independent", "common"])
     parser.add_argument("--start-epochs", type=float, default=100, help="that independent models are trained for")
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=list(STRATEGIES))
-    parser.add_argument("--minutes", type=float, default=1e9, help="begin no run after so many")
+    parser.add_argument("--minutes", type=float, default=1e9, help="start no run after this many")
     options = parser.parse_args(arguments)
     logging.getLogger("flwr").setLevel(logging.ERROR)
     torch.set_num_threads(1)

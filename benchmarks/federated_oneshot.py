@@ -1,7 +1,7 @@
 """Clients train apart and send their models once: one-shot merging beside what it is compared with.
 
 The server has a small set of its own, half for training and half for validation. Every method that trains there takes
-as many gradient steps as OneShotLLPF.
+the same number of gradient steps as OneShotLLPF.
 
     python benchmarks/federated_oneshot.py --json oneshot.json --seeds 0 1 2
     python benchmarks/federated_oneshot.py --json oneshot-mnist.json --task mnist/lenet5 --subset 2000 --seeds 0 1 2
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--start-epochs", type=float, default=100, help="that the clients' models are trained for")
     parser.add_argument("--server", type=int, default=100, help="examples of the server's own")
     parser.add_argument("--budget", type=int, default=1000, help="gradient steps on them")
-    parser.add_argument("--minutes", type=float, default=1e9, help="begin no run after so many")
+    parser.add_argument("--minutes", type=float, default=1e9, help="start no run after this many")
     add_table(parser)
     options = parser.parse_args(arguments)
     logging.getLogger("flwr").setLevel(logging.ERROR)

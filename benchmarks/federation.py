@@ -40,7 +40,7 @@ class Setting:
         subset: training examples, 0 for all.
         clients: how many.
         alpha: of the Dirichlet split by class, 0 for IID.
-        epochs: of a client in a round.
+        epochs: of a client, per round.
         independent: whether clients begin with models of their own, trained apart, or all with one untrained model.
         rounds: how many.
         seed: of split, starts and batches.
@@ -98,7 +98,7 @@ class Federation:
         )
 
     def steps(self, i: int) -> int:
-        """Gradient steps of a client in a round."""
+        """Gradient steps of a client per round."""
         return self.setting.epochs * max(1, len(self.parts[i]) // BATCH)
 
     def seen(self, weights: Mapping[str, Tensor], i: int) -> tuple[float, float]:

@@ -46,7 +46,7 @@ def by_method(results: Sequence[Result], split: str, order: Sequence[str]) -> di
 
 
 def summary(found: Mapping[str, Mapping[int, Result]], ours: Sequence[str]) -> str:
-    """One row a method: test accuracy over the pairs, and by how many points each of ``ours`` is better."""
+    """One row per method: test accuracy over the pairs, and by how many points each of ``ours`` is better."""
     rows = []
     for method, own in found.items():
         test = {pair: 100 * r.scores["test"] for pair, r in own.items()}

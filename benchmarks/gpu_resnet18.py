@@ -1,7 +1,7 @@
 """Two ResNet18 on CIFAR-10, trained from two seeds and joined by LLPF, at both paces.
 
 Everything is kept in ``--folder``. Each command takes minutes on a GPU; what is done is not done again, and ``connect``
-stops after ``--minutes`` and goes on where it stood when it is started again.
+stops after ``--minutes``; start it again to continue.
 
     python benchmarks/gpu_resnet18.py train --seed 0
     python benchmarks/gpu_resnet18.py train --seed 1
@@ -67,7 +67,7 @@ class Clock(Callback):
             )  # fmt: skip
 
     def on_measure(self, search: Searching, done: int, total: int) -> None:
-        """Measuring is no tick."""
+        """The time that measuring takes does not count."""
         self._mark = None
         search.stop = time.monotonic() > self.deadline
 
@@ -166,7 +166,7 @@ def connect(asked: argparse.Namespace) -> None:
             resume=run.load(),
         )  # fmt: skip
     except InterruptedRun:
-        print(f"{asked.minutes:g} minutes are over; start the same command again to go on")
+        print(f"{asked.minutes:g} minutes are over; run the same command again to continue")
         remember(asked, timer, compute)
         return
     remember(asked, timer, compute)
@@ -224,7 +224,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument("--max-loss", type=float, default=0.1)
     command.add_argument("--budget", type=int, default=40_000)
     command.add_argument("--sample", type=int, default=5000, help="training images that the path is measured on")
-    command.add_argument("--minutes", type=float, default=9, help="stop after so many")
+    command.add_argument("--minutes", type=float, default=9, help="stop after this many")
     command.set_defaults(run=connect)
     commands.add_parser("report", help="print what has been measured").set_defaults(run=report)
     return parser.parse_args(arguments)

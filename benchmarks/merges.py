@@ -111,7 +111,7 @@ class Case:
         return select(weights, list(coordinates(self.task.model)))
 
     def finetuned(self, weights: Weights, steps: int) -> Weights:
-        """A network after so many steps of SGD on the joint data, the learning rate cooled."""
+        """A network after this many steps of SGD on the joint data, the learning rate cooled."""
         start = self.coordinates(weights)
         if not steps:
             return start

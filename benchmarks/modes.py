@@ -1,4 +1,4 @@
-"""Trained networks of other weight decay, or in sharp minima, kept in a folder once they are trained."""
+"""Networks trained with a given weight decay, or to sharp minima, kept in a folder."""
 
 from pathlib import Path
 

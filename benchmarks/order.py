@@ -6,7 +6,7 @@ installed is left out, with a word. Runs on one CPU core; large models stay on `
 
     python benchmarks/order.py                          # all, about half an hour
     python benchmarks/order.py --only 'timm:.*vit'      # some
-    python benchmarks/order.py --resume results.jsonl   # keep each result, go on where it stopped
+    python benchmarks/order.py --resume results.jsonl   # keep each result, resume where it stopped
 """
 
 from __future__ import annotations

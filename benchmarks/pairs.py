@@ -1,7 +1,7 @@
 """Pairs of independently trained networks, paths between them by several methods, and their tables.
 
 Pair ``i`` are the networks trained from seeds ``2i`` and ``2i + 1``; they are trained once and kept in ``--cache``.
-Every path's maximum is that of the dense path (four points a segment) on the whole training set.
+Every path's maximum is that of the dense path (four points per segment) on the whole training set.
 """
 
 import argparse
@@ -92,7 +92,7 @@ class Result:
 def connect(
     task: Task, a: Weights, b: Weights, bench: Bench, pair: int, name: str, method: LLPF, line: float, compute: Compute
 ) -> Result:
-    """One path, and what became of it."""
+    """Search one path and measure it."""
     method = replace(method, threshold=bench.threshold)
     path = find_path(a, b, task, method, max_loss=bench.max_loss, budget=bench.budget, compute=compute)
     quality, cost = path.quality, path.cost
@@ -127,7 +127,7 @@ def each_pair(results: Sequence[Result], bench: Bench) -> str:
 
 
 def summary(results: Sequence[Result], bench: Bench) -> str:
-    """The table of medians and worst cases, one line a method."""
+    """The table of medians and worst cases, one line per method."""
     head = (
         "method", "steps (median; worst)", "maximum (median; worst)", "length ratio (median; worst)",
         "seconds (median; worst)", "goal reached", "connected", f"in ≤ {bench.target} steps",
@@ -167,7 +167,7 @@ def options(doc: str | None, methods: Sequence[str], arguments: Sequence[str] | 
     parser.add_argument("--methods", nargs="+", choices=methods, help="default: all that fit the task")
     parser.add_argument("--budget", type=int, help="gradient steps of one search at most")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help="write the results here after each path, and go on from it")
+    parser.add_argument("--json", type=Path, help="write the results here after each path, and resume from it")
     add_cache(parser)
     add_table(parser)
     return parser.parse_args(arguments)

@@ -4,17 +4,17 @@ Pair ``i`` are the networks trained from seeds ``2i`` and ``2i + 1``, as in ``co
 the same way: densely, between knots too, on the training set, BatchNorm statistics re-estimated at each place.
 LLPF is asked for goals that fall by √2, from above the highest level on, and takes the steps that it takes. The others
 run with 32, 45, 64, 91, … gradient steps (AutoNEB from 64 on; on MNIST 32, 64, 128, …).
-Every run begins afresh, and the runs end with the first that is under the lowest level or used up its budget; a level's
-number is the least steps of a run that is under it, so that a method may need up to 1.4 times fewer than it says
-(2 times where the grid is that coarse). On CIFAR-10 the levels are higher, the goals 0.7 and 0.35, the grid 512, 1024,
-2048, convolutions are in bfloat16, channels last, and paths are measured on 2,000 of the 4,000 images. Seconds are
-those of the CPU.
+Every run starts from scratch; the runs end with the first that is under the lowest level or has used up its budget. A
+level's number is the least steps of a run that is under it, so that a method may need up to 1.4 times fewer than it
+says (2 times where the grid is that coarse). On CIFAR-10 the levels are higher, the goals 0.7 and 0.35, the grid 512,
+1024, 2048, convolutions are in bfloat16, channels last, and paths are measured on 2,000 of the 4,000 images. Seconds
+are those of the CPU.
 
     python benchmarks/peers.py --task digits/resnet --json digits.json
     python benchmarks/peers.py --task digits/resnet --tune
     python benchmarks/peers.py --task digits/resnet --memory
 
-A second call with the same ``--json`` goes on where the first one stopped; with ``--pairs 0`` it only prints. A table
+A second call with the same ``--json`` resumes where the first one stopped; with ``--pairs 0`` it only prints. A table
 has the pairs on which all of the asked ``--methods`` were run.
 """
 

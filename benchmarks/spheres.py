@@ -1,10 +1,10 @@
-"""How well paths across variance spheres are found: modes trained with other weight decay, or none, or to sharp minima.
+"""How well paths across variance spheres are found: modes trained with different weight decay.
 
 Pair ``i`` of a kind are the networks trained from seeds ``2i`` and ``2i + 1`` with the weight decays that the kind
-names; they are trained once and kept in ``--cache``. Every maximum is that of the dense path (four points a segment)
+names; they are trained once and kept in ``--cache``. Every maximum is that of the dense path (four points per segment)
 on the whole training set. The goal is twice the maximum of the same-sphere pairs, whose paths have the task's goal.
-CIFAR-10's paths are measured at two points a segment on 2,000 of the 4,000 images; convolutions are in bfloat16,
-channels last. A second call with the same ``--json`` goes on where the first one stopped.
+CIFAR-10's paths are measured at two points per segment on 2,000 of the 4,000 images; convolutions are in bfloat16,
+channels last. A second call with the same ``--json`` resumes where the first one stopped.
 
     python benchmarks/spheres.py pairs --task digits/resnet
     python benchmarks/spheres.py pairs --task digits/transformer
@@ -86,7 +86,7 @@ class Result:
         ratios: least and greatest variance of B over A's, over the tensors of ≥ 2 dimensions.
         line: the maximum training loss on the straight line.
         maximum: that on the path.
-        legs: one mapping a leg, of `llpf_plugin.quality.LegSummary`.
+        legs: one mapping per leg, of `llpf_plugin.quality.LegSummary`.
         steps: gradient steps, repairs included.
         far: the largest relative distance of a layer to its destination at the last settled knot.
         criteria: whether each of the three holds.
@@ -108,7 +108,7 @@ class Result:
 
 
 def connect(task: Task, a: Weights, b: Weights, goal: float, bench: Bench, kind: str, method: str, pair: int) -> Result:
-    """One path, and what became of it."""
+    """Search one path and measure it."""
     names = list(coordinates(task.model))
     ratios = [row.ratio for row in layer_statistics(select(a, names), select(b, names))]
     sample = bench.measured.get("sample")
@@ -171,7 +171,7 @@ def result(row: Mapping[str, Any]) -> Result:
 
 
 def pairs(asked: argparse.Namespace) -> tuple[str, list[str]]:
-    """Tables and stamps of pairs of other weight decay, after the same-sphere pairs that their goal is taken from."""
+    """Tables and stamps of pairs of different weight decay, and of the same-sphere pairs that give their goal."""
     bench = BENCHES[asked.task]
     task = load_task(asked.task, bench.arguments)
     if asked.budget:
@@ -208,7 +208,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--budget", type=int, help="gradient steps of one search at most")
     parser.add_argument("--figure", type=Path, default=Path("spheres.png"), help="of limits: where to draw it")
-    parser.add_argument("--json", type=Path, help="write the results here after each path, and go on from it")
+    parser.add_argument("--json", type=Path, help="write the results here after each path, and resume from it")
     add_cache(parser)
     add_table(parser)
     return parser.parse_args(arguments)

@@ -8,7 +8,7 @@ and ``2i + 1``, its split is drawn from seed ``i``; networks are trained once an
     python benchmarks/usefulness.py --task digits/resnet --joint 100 --json digits-100.json
     python benchmarks/usefulness.py --task digits/resnet --tune --json tuning.json
 
-A second call with the same ``--json`` goes on where the first one stopped; with ``--pairs 0`` it only prints.
+A second call with the same ``--json`` resumes where the first one stopped; with ``--pairs 0`` it only prints.
 """
 
 import argparse

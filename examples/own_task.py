@@ -3,7 +3,7 @@
     python examples/train_pair.py examples/own_task.py:task -t width=32 -o pair
     llpf merge pair/seed0.pt pair/seed1.pt --task examples/own_task.py:task -t width=32
 
-Here the network regresses a sine wave, so the loss is no cross-entropy and there is no accuracy.
+Here the network regresses a sine wave, so the loss is not cross-entropy, and there is no accuracy.
 """
 
 import torch

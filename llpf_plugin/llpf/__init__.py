@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from llpf_plugin.llpf.method import LLPF
     from llpf_plugin.llpf.plan import REJECT, THRESHOLD, cut_slices, read_order
     from llpf_plugin.llpf.schedule import Phase, read_schedule, shipped
-    from llpf_plugin.llpf.settle import Settled, SettleRule, settle
+    from llpf_plugin.llpf.settling import Settled, SettleRule, settle
     from llpf_plugin.llpf.step_control import Backtracking, Scheduled
     from llpf_plugin.llpf.walk import Walk, WalkState
 
@@ -27,9 +27,9 @@ _PLACES = {
     "Phase": "schedule",
     "read_schedule": "schedule",
     "shipped": "schedule",
-    "Settled": "settle",
-    "SettleRule": "settle",
-    "settle": "settle",
+    "Settled": "settling",
+    "SettleRule": "settling",
+    "settle": "settling",
     "Backtracking": "step_control",
     "Scheduled": "step_control",
     "Walk": "walk",

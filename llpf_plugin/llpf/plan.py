@@ -13,7 +13,7 @@ from llpf_plugin.llpf.common_spheres import descent, route
 from llpf_plugin.llpf.directions import ToModel
 from llpf_plugin.llpf.method import LLPF
 from llpf_plugin.llpf.schedule import Phase, read_schedule
-from llpf_plugin.llpf.settle import SettleRule
+from llpf_plugin.llpf.settling import SettleRule
 from llpf_plugin.llpf.step_control import Backtracking
 from llpf_plugin.llpf.walk import Walk
 from llpf_plugin.methods.base import Plan, Problem, Solver, Stretch

@@ -39,7 +39,7 @@ def test_two_resnet18_are_trained_joined_and_reported(
     assert "is there already" in run("train", "--seed", "1")
     run("bare", "--steps", "2", "--warm-up", "1")
     walk = ["--max-loss", "4", "--sample", "64", "--budget", "10"]
-    assert "to go on" in run("connect", "--pace", "adaptive", *walk, "--minutes", "0")
+    assert "to continue" in run("connect", "--pace", "adaptive", *walk, "--minutes", "0")
     assert "low loss:" in run("connect", "--pace", "adaptive", *walk)
     assert "holds a finished path" in run("connect", "--pace", "adaptive", *walk)
     run("connect", "--pace", "fixed", *walk)
