@@ -52,7 +52,7 @@ def origin(
     from llpf_cli.progress_bar import LiveView, StopOnCtrlC
     from llpf_cli.watch import KeepConfig, picture_of, write_page
     from llpf_plugin import load_task
-    from llpf_plugin.llpf import LLPF
+    from llpf_plugin.llpf import LLPF, Descent
     from llpf_plugin.merging import Finished, open_descent
     from llpf_plugin.quality import check_pick
     from llpf_plugin.report import TensorBoard
@@ -62,6 +62,7 @@ def origin(
     out, console, search = output.out or RUN, Console(), SearchOptions(**search_options(goal, measure))
     with checked():
         check_pick(pick)
+        Descent(walk)
     destination = _destination(to)
     if ticks is not None and ticks < 1:
         raise UsageError(f"--ticks {ticks}: it must be at least 1")

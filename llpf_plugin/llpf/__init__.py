@@ -9,7 +9,7 @@ from llpf_plugin.lazy import lazily
 
 if TYPE_CHECKING:
     from llpf_plugin.llpf.directions import ToModel, ToOrigin
-    from llpf_plugin.llpf.method import LLPF
+    from llpf_plugin.llpf.method import LLPF, Descent
     from llpf_plugin.llpf.plan import REJECT, THRESHOLD, cut_slices, read_order
     from llpf_plugin.llpf.schedule import Phase, read_schedule, shipped
     from llpf_plugin.llpf.settling import Settled, SettleRule, settle
@@ -20,6 +20,7 @@ _PLACES = {
     "ToModel": "directions",
     "ToOrigin": "directions",
     "LLPF": "method",
+    "Descent": "method",
     "REJECT": "plan",
     "THRESHOLD": "plan",
     "cut_slices": "plan",
@@ -41,6 +42,7 @@ __all__ = [
     "REJECT",
     "THRESHOLD",
     "Backtracking",
+    "Descent",
     "Phase",
     "Scheduled",
     "SettleRule",

@@ -144,7 +144,7 @@ def read_order(which: str | LayerOrder, task: Task) -> LayerOrder:
     own = {k for k, _ in task.model.named_parameters()}
     if stored != own:
         odd = ", ".join(sorted(stored ^ own)[:5])
-        raise OrderError(f"the layer order is of another model ({order.model}): {odd} is not in both")
+        raise OrderError(f"the layer order is of another model ({order.model}): only one of the two has {odd}")
     return order
 
 

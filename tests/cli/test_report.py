@@ -153,7 +153,7 @@ def test_several_runs_of_a_method_are_summed_up(made: Path, tmp_path: Path) -> N
     result = report(tmp_path / "one", tmp_path / "two", *MEASURED, "-o", tmp_path / "out")
     assert result.code == 3 and "✓ one" in result.out and "✗ two" in result.out, result.text
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "1 of 2" in page and "2 runs, 1 pairs" in page
+    assert "1 of 2" in page and "runs: 2, pairs: 1" in page
 
 
 def test_runs_of_different_tasks_are_not_compared(made: Path, tmp_path: Path) -> None:

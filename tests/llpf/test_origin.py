@@ -12,7 +12,7 @@ from torch import nn
 from llpf_plugin import LLPF, LLPFError, Task
 from llpf_plugin.geometry import Weights, sphere
 from llpf_plugin.llpf import Backtracking, Scheduled, ToModel, Walk
-from llpf_plugin.llpf.method import Descent
+from llpf_plugin.llpf.method import BETWEEN_MODELS, Descent
 from llpf_plugin.llpf.origin import phases_of, plan, route
 from llpf_plugin.methods import Problem, Stretch
 from llpf_plugin.records import ORIGIN
@@ -52,12 +52,20 @@ def test_only_what_is_scaled_at_no_cost_may_grow() -> None:
         "conv2.weight",
     }
     with pytest.raises(
-        LLPFError, match=r"1 layers lie on smaller variance spheres .*worst: fc\.weight.*gradients explode"
+        LLPFError, match=r"layers on smaller variance spheres .*: 1 .*worst: fc\.weight.*gradients explode"
     ):
         route(Descent(LLPF(), scaled(bound.start, conv1=2.0, fc=2.0)), bound)
-    with pytest.raises(LLPFError, match=r"2 layers .*worst: conv1\.weight"):
+    with pytest.raises(LLPFError, match=r"layers .*: 2 .*worst: conv1\.weight"):
         route(Descent(LLPF(exact_legs=False), scaled(bound.start, conv1=3.0, fc=2.0)), bound)
     assert route(Descent(LLPF(exact_legs=False), scaled(bound.start, fc=1.005)), bound).free == {}  # within 2 %
+
+
+@pytest.mark.parametrize("name", BETWEEN_MODELS)
+def test_settings_that_would_have_no_effect_are_refused(name: str) -> None:
+    other = {"phases": "all", "order": "mine.json", "share": 0.5, "correct": "none", "across": "never"}[name]
+    with pytest.raises(LLPFError, match=f"{name} is of walks between two models"):
+        Descent(LLPF(**{name: other}))
+    assert Descent(LLPF(max_steps=30, threshold=0.1)).llpf.max_steps == 30
 
 
 def test_a_network_of_scales_alone_cannot_walk() -> None:

@@ -47,7 +47,7 @@ def test_all_of_one_run_with_its_figures_as_files(everything: Measured, tmp_path
 def test_several_runs_and_a_sum_over_them(variant: Variant, tmp_path: Path) -> None:
     page, _ = write_report([variant("one"), variant("two", raised=1.0)], tmp_path / "report.html")
     text = page.read_text()
-    assert title(page) == "2 paths compared" and "Over pairs" in text and "2 runs, 1 pairs" in text
+    assert title(page) == "2 paths compared" and "Over pairs" in text and "runs: 2, pairs: 1" in text
     assert all(f'id="{name}-' in text for name in ("frontier", "overlay", "run1-path", "run2-path"))
     assert text.count("✓ connected") == 1 and text.count("✗ not connected") == 1
 
