@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llpf_plugin import LLPF, LLPFError
-from llpf_plugin.llpf.method import Descent
+from llpf_plugin.llpf.method import BETWEEN_MODELS, Descent
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,13 @@ def test_descents_that_make_no_sense_are_refused(settings: dict[str, Any], messa
 
 
 def test_a_descent_goes_under_the_name_of_its_method() -> None:
-    assert Descent().name == LLPF.name == "llpf" and Descent(LLPF(share=0.2)).llpf.share == 0.2
+    assert Descent().name == LLPF.name == "llpf" and Descent(LLPF(min_steps=3)).llpf.min_steps == 3
+
+
+@pytest.mark.parametrize("name", BETWEEN_MODELS)
+def test_what_says_nothing_about_a_descent_is_refused(name: str) -> None:
+    other = {"phases": "all", "order": "order.json", "share": 0.2, "correct": "all", "across": "always"}
+    with pytest.raises(
+        LLPFError, match=f"llpf: {name} is of walks between two models; leave it out towards the origin"
+    ):
+        Descent(LLPF(**{name: other[name]}))  # type: ignore[arg-type]
