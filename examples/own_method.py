@@ -8,6 +8,7 @@ In Python: ``find_path(a, b, task, Chain(steps=600))``. `Chain` is a curve that 
 `Midpoint` brings a solver of its own.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -75,7 +76,8 @@ class TrainedMidpoint:
         seen, after = float(loss.detach()), Taken(state.steps + 1)
         left = self.steps - after.steps
         tick = Tick("midpoint", state.steps, gap=left, first_loss=seen, settled_loss=seen, steps=1, lr=self.lr)
-        return Step(after, tick=tick, outcome=None if left else Outcome.TRAINED)
+        outcome = Outcome.DIVERGED if not math.isfinite(seen) else None if left else Outcome.TRAINED
+        return Step(after, tick=tick, outcome=outcome)
 
     def knot(self) -> Weights:
         """The model's coordinates."""

@@ -6,7 +6,7 @@ missing has its default. A record can also be read like the mapping that it is i
 
 import enum
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 __all__ = [
@@ -138,6 +138,12 @@ class Tick(Record):
     stretch: int = 0
     leg: str = ""
     gradient_steps: int = 0
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        tick = super().from_json(values)
+        return replace(tick, scaled=tuple(tick.scaled))
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,14 @@ def test_every_exported_name_is_there(name: str) -> None:
         assert getattr(module, exported) is not None, f"{name}.{exported}"
 
 
+@pytest.mark.parametrize(
+    "name", [n for n, f in LIBRARY.items() if f.name == "__init__.py" and "lazily" in f.read_text()]
+)
+def test_names_that_are_imported_when_they_are_asked_for_are_not_those_of_files(name: str) -> None:
+    """A file that is imported becomes an attribute of its package, and would stand in place of what it defines."""
+    assert not {f"{name}.{exported}" for exported in import_module(name).__all__} & LIBRARY.keys()
+
+
 @pytest.mark.parametrize("name", LIBRARY)
 def test_the_library_never_imports_adapters_or_command_line_toolkits(name: str) -> None:
     shells = {n.split(".")[0] for n in SHELLS}

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from llpf_merge.main import app
-from typer.testing import CliRunner
+from helpers.commands import merge
 
 from llpf_plugin import Compute, find_path, load_task
-from llpf_plugin.errors import TaskError
-from llpf_plugin.evaluation.along_path import linear_losses
+from llpf_plugin.evaluation import losses_on_line
 from llpf_plugin.training import train
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 real = pytest.mark.skipif("LLPF_DATA" not in os.environ, reason="LLPF_DATA does not name a folder with the data sets")
 CPU = Compute("cpu")
@@ -31,30 +29,16 @@ def test_two_lenets_on_mnist() -> None:
 
 
 @real
-def test_the_splits_do_not_overlap_and_are_standardised() -> None:
-    task = load_task("cifar10/resnet8", {"subset": 4000})
-    assert [len(s) for s in (task.train, task.validation, task.test)] == [4000, 1000, 10_000]  # type: ignore[arg-type]
-    images = [next(iter(s.batches(500)))[0].flatten(1) for s in (task.train, task.validation)]  # type: ignore[union-attr]
-    assert float(torch.cdist(*images).min()) > 0
-    assert abs(float(images[0].mean())) < 0.1 and 0.9 < float(images[0].std()) < 1.1
-
-
-def test_missing_data_say_where_to_put_them(tmp_path: Path) -> None:
-    pytest.importorskip("torchvision")
-    with pytest.raises(TaskError, match="LLPF_DATA"):
-        load_task("mnist/lenet5", {"data": str(tmp_path / "nothing")})
-
-
-@real
 @pytest.mark.slow
 def test_two_resnets_on_4000_images_of_cifar10(tmp_path: Path) -> None:
     """The line is far above 2; the path stays under a quarter."""
-    arguments = {"subset": 4000}
-    task = load_task("cifar10/resnet8", arguments)
+    task = load_task("cifar10/resnet8", {"subset": 4000})
     ends = [train(task, seed, CPU) for seed in (0, 1)]
     for name, weights in zip("ab", ends, strict=True):
         torch.save({"state_dict": weights}, tmp_path / f"{name}.pt")
-    assert max(linear_losses(Gradient(task, CPU), *ends)) > 2
-    words = [tmp_path / "a.pt", tmp_path / "b.pt", "--task", "cifar10/resnet8", "-t", "subset=4000", "--max-loss", 0.25]
-    result = CliRunner().invoke(app, [*map(str, words), "-o", str(tmp_path / "run"), "--device", "cpu"])
-    assert result.exit_code == 0, result.output
+    assert max(losses_on_line(Workspace(task, CPU), *ends)) > 2
+    result = merge(
+        tmp_path / "a.pt", tmp_path / "b.pt", "--task", "cifar10/resnet8", "-t", "subset=4000", "--max-loss", 0.25,
+        "-o", tmp_path / "run", "--device", "cpu",
+    )  # fmt: skip
+    assert result.code == 0, result.text

@@ -1,6 +1,7 @@
 """``llpf compare``: several methods on one pair, each a run in a folder of its own."""
 
-from dataclasses import asdict, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Any
 
 from llpf_cli.config import command_line, config_text, resumable
@@ -13,9 +14,12 @@ from llpf_cli.options import (
     MethodArguments,
     OutputOptions,
     TaskOptions,
+    checked,
     option,
+    search_options,
 )
 from llpf_plugin.errors import UsageError
+from llpf_plugin.methods import Method, known, make_method
 
 METHODS = option("Methods to compare, with commas between [all of them].", group=PATH)
 
@@ -35,20 +39,20 @@ def compare(
     """Run several methods on one pair within one budget, side by side; ``-m`` sets LLPF."""
     if len(models) != 2:
         raise UsageError("a comparison is about two checkpoints: llpf compare A B --task …")
-    (task_name, task_args), (_, llpf_args) = task.named(), method.named()
+    (task_name, task_args), made = task.named(), _made(methods, method)
+    folders = _folders(made)
     from rich.console import Console
 
     from llpf_cli import results
     from llpf_cli.watch import TerminalWatch, write_page
     from llpf_plugin import load_task, merge
     from llpf_plugin.files import plain, write_json
-    from llpf_plugin.methods import known, make_method
+    from llpf_plugin.quality import check_pick
     from llpf_plugin.runs import check_folders
 
-    out, console = output.out or RUN, Console()
-    names = [name.strip() for name in methods.split(",")] if methods else list(known())
-    made = {name: make_method(name, llpf_args if name == "llpf" else {}) for name in names}
-    folders = {name: name.rpartition(":")[2] for name in names}
+    out, console, search = output.out or RUN, Console(), search_options(goal, measure)
+    with checked():
+        check_pick(pick)
     check_folders(out, list(folders.values()), output.resume)
     said = config_text(
         "compare", models=models, task=task, methods=methods, method=method, goal=goal, measure=measure,
@@ -59,16 +63,14 @@ def compare(
     with resumable(out):
         for name, one in made.items():
             console.print(f"\n[bold]{name}[/]", highlight=False)
-            search = {**asdict(goal), **asdict(measure)}
-            if found and goal.budget == GoalOptions().budget:
-                first = next(iter(found.values()))
-                search["budget"] = max(1, first.quality.path.cost.gradient_steps)
+            if "llpf" in found and goal.budget == GoalOptions().budget:
+                search["budget"] = max(1, found["llpf"].quality.path.cost.gradient_steps)
             merged = merge(
                 models, load_task(task_name, task_args), one, pick=pick, align=align, out=out / folders[name],
                 resume=output.resume, compute=compute.made(), **search,
                 watch=TerminalWatch(console, out, said, output.tensorboard, brief=bool(found)),
                 named={"task": task_name, "task_arguments": task_args, "method": name},
-                info={"a": models[0], "b": models[1], "command": command_line()},
+                info={"command": command_line()},
             )  # fmt: skip
             found[name] = merged.pairs[0]
         results.comparison(console, found)
@@ -76,6 +78,32 @@ def compare(
         if output.report:
             write_page(list(found.values()), out / "report.html", console)
     return 0 if any(one.quality.connected for one in found.values()) else 3
+
+
+def _made(names: str | None, llpf: MethodArguments) -> dict[str, Method]:
+    """The methods by name; `llpf` is that of the options.
+
+    Raises:
+        UsageError: an unknown method, or one that is named twice.
+    """
+    listed = [name.strip() for name in names.split(",")] if names else list(known())
+    if len(set(listed)) < len(listed):
+        raise UsageError(f"--methods {names}: name every method once")
+    if llpf.method_args and "llpf" not in listed:
+        raise UsageError(f"-m sets llpf, which --methods {names} leaves out")
+    listed.sort(key=lambda name: name != "llpf")  # it goes first, since the others get the steps that it took
+    with checked():
+        return {name: llpf.made() if name == "llpf" else make_method(name) for name in listed}
+
+
+def _folders(names: Iterable[str]) -> dict[str, str]:
+    """The folder of every method in that of the comparison: a class by its name, with a number where two share it."""
+    folders: dict[str, str] = {}
+    for name in names:
+        own = name.rpartition(":")[2]
+        taken = sum(folder.rpartition("-")[0] == own or folder == own for folder in folders.values())
+        folders[name] = f"{own}-{taken + 1}" if taken else own
+    return folders
 
 
 def _row(name: str, one: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -10,34 +10,49 @@ from typing import Any
 
 import yaml
 
+from llpf_cli.parsing import Options
 from llpf_plugin.errors import InterruptedRun, UsageError
+from llpf_plugin.tasks import nearest, parse_value
 
 REPEATED = {"task_args": "-t", "method_args": "-m"}
 """Entries that are mappings in the file, and ``key=value`` options on the command line."""
 
 
-def with_config(tokens: Sequence[str]) -> list[str]:
+def with_config(tokens: Sequence[str], options_of: Callable[[str], Options]) -> list[str]:
     """The tokens of a command, with those of the file that ``--config`` names before what is said beside it.
 
+    Args:
+        tokens: the command and its words.
+        options_of: the options of a command, by its name; none for a command that does not exist.
+
     Raises:
-        UsageError: the file cannot be read, or is of another command.
+        UsageError: the file cannot be read, is of another command, or says what the command does not know.
     """
-    words, file = list(tokens), None
-    for i, word in enumerate(words):
-        if word == "--config" or word.startswith("--config="):
-            file = word.partition("=")[2] or (words[i + 1] if i + 1 < len(words) else "")
-            del words[i : i + (1 if "=" in word else 2)]
-            break
+    words, file = _without_config(tokens)
     if file is None:
         return words
-    document = _read(Path(file))
-    command = document.pop("command", words[0] if words else "")
-    if words and words[0] != command:
-        raise UsageError(f"{file} is the configuration of llpf {command}, not of llpf {words[0]}")
-    said = words[1:]
-    models = [] if said and not said[0].startswith("-") else [str(model) for model in document.get("models", [])]
-    options = [t for key, value in document.items() if key != "models" for t in _tokens(key, value, said)]
-    return [command, *models, *options, *said]
+    document = _read(file)
+    called = words.pop(0) if words and not words[0].startswith("-") else None
+    command = str(document.pop("command", None) or called or "")
+    if not command:
+        raise UsageError(f"{file} names no command: add command: merge, or say llpf merge --config {file}")
+    if called not in (None, command):
+        raise UsageError(f"{file} is the configuration of llpf {command}, not of llpf {called}")
+    options, said = options_of(command), words
+    models = _models(file, document.pop("models", None))
+    own = [word for key, value in document.items() for word in _tokens(file, command, key, value, options, said)]
+    return [command, *([] if options.positions(said) else models), *own, *said]
+
+
+def _without_config(tokens: Sequence[str]) -> tuple[list[str], Path | None]:
+    """The other tokens, and the file that ``--config`` names."""
+    words = list(tokens)
+    for i, word in enumerate(words):
+        if word == "--config" and i + 1 < len(words):
+            return words[:i] + words[i + 2 :], Path(words[i + 1])
+        if word.startswith("--config="):
+            return words[:i] + words[i + 1 :], Path(word.partition("=")[2])
+    return words, None
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -45,25 +60,58 @@ def _read(file: Path) -> dict[str, Any]:
         document = yaml.safe_load(file.read_bytes())
     except OSError as error:
         raise UsageError(f"--config {file} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise UsageError(f"--config {file} is not YAML: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"--config {file} is not YAML: {_fault(error)}") from error
     if not isinstance(document, dict):
         raise UsageError(f"--config {file}: expected a mapping of options, got {type(document).__name__}")
     return {str(key).replace("-", "_"): value for key, value in document.items()}
 
 
-def _tokens(key: str, value: Any, said: Sequence[str]) -> list[str]:
+def _fault(error: Exception) -> str:
+    """What is wrong with a YAML file, and in which line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())[:300]
+
+
+def _models(file: Path, named: Any) -> list[str]:
+    if isinstance(named, list) and all(isinstance(model, str) for model in named):
+        return named
+    if named is None or isinstance(named, str):
+        return [named] if named else []
+    raise UsageError(f"{file}: models must be a list of checkpoints, got {named!r}")
+
+
+def _tokens(file: Path, command: str, key: str, value: Any, options: Options, said: Sequence[str]) -> list[str]:
     """One entry of the file as words; none where the command line says it itself."""
+    word = REPEATED.get(key, "--" + key.replace("_", "-"))
+    if word not in options or word == "--config":
+        repeated = {key for key, short in REPEATED.items() if short in options}
+        singular = {"config", *(key.removesuffix("s") for key in REPEATED)}
+        known = sorted(repeated | {name[2:].replace("-", "_") for name in options.long} - singular)
+        raise UsageError(f"{file}: llpf {command} has no option {key!r}{nearest(key, known)}")
     if key in REPEATED:
-        pairs = value.items() if isinstance(value, Mapping) else (str(pair).split("=", 1) for pair in value)
-        return [word for name, inner in pairs for word in (REPEATED[key], f"{name}={inner}")]
-    option = "--" + key.replace("_", "-")
-    short = {"--task": "--task", "--out": "-o"}.get(option, option)
-    if value is None or any(word.partition("=")[0] in (option, short, f"--no-{option[2:]}") for word in said):
+        return [w for pair in _pairs(file, key, value) for w in (word, pair)]
+    if value is None or any(w.partition("=")[0] in options.names(word) for w in said):
         return []
-    if isinstance(value, bool):
-        return [option] if value else ["--no-report"] if key == "report" else []
-    return [option, str(value)]
+    if options.takes_value(word):
+        return [word, str(value)]
+    if not isinstance(value, bool):
+        raise UsageError(f"{file}: {key} must be true or false, got {value!r}")
+    negative = f"--no-{word[2:]}"
+    return [word] if value else [negative] if negative in options else []
+
+
+def _pairs(file: Path, key: str, value: Any) -> list[str]:
+    """The entries of a mapping as ``key=value``; text stays text, whatever it reads like on a command line."""
+    if isinstance(value, Mapping):
+        text = {k: repr(v) if isinstance(v, str) and parse_value(v) != v else str(v) for k, v in value.items()}
+        return [f"{k}={v}" for k, v in text.items()]
+    if isinstance(value, list) and all(isinstance(pair, str) for pair in value):
+        return value
+    if value is None:
+        return []
+    raise UsageError(f"{file}: {key} must be a mapping, or a list of key=value, got {value!r}")
 
 
 def config_text(command: str, **parts: Any) -> str:
@@ -91,6 +139,15 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def words_of(options: Any) -> list[str]:
+    """The words that ask for these options, as far as they are not left at their default."""
+    words = []
+    for name, value in _changed(options).items():
+        word = name.replace("_", "-")
+        words += [f"--{word}" if value else f"--no-{word}"] if isinstance(value, bool) else [f"--{word}", str(value)]
+    return words
+
+
 def command_line(*more: str) -> str:
     """The present command as a line, with further words unless it has them."""
     words = [Path(sys.argv[0]).name, *sys.argv[1:]]
@@ -103,5 +160,5 @@ def resumable(place: Path) -> Iterator[None]:
     try:
         yield
     except (InterruptedRun, KeyboardInterrupt) as stop:
-        line = command_line("--resume")
-        raise InterruptedRun(f"stopped; everything so far is in {place}. Continue with:\n  {line}") from stop
+        begun = f"stopped; everything so far is in {place}" if place.exists() else "stopped before anything was written"
+        raise InterruptedRun(f"{begun}. Continue with:\n  {command_line('--resume')}") from stop

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from llpf_cli.compare import compare as compare_models
+from llpf_cli.config import words_of
 from llpf_cli.merge import merge
 from llpf_cli.options import GOAL, OUTPUT, PATH, ComputeOptions, GoalOptions, OutputOptions, TaskOptions, option
 
@@ -40,18 +41,16 @@ def demo(
     RunFolder(folder).check_free()
     places = [folder / "a.pt", folder / "b.pt"]
     for place, own in zip(places, (seed, seed + 1), strict=True):
-        console.print(f"training {place} on scikit-learn's digits, seed {own}", markup=False)
+        console.print(f"training {place} on scikit-learn's digits, seed {own}", markup=False, soft_wrap=True)
         state = {"state_dict": train(load_task(TASK), own, compute.made()), "seed": own}
         atomic_write(place, lambda temporary, state=state: torch.save(state, temporary))  # type: ignore[misc]
     models, run = [str(place) for place in places], folder / ("compared" if compare else "run")
-    asked = ["--task", TASK, "-o", str(run), "--max-loss", str(GOAL_LOSS)]
+    goal, task, output = GoalOptions(max_loss=GOAL_LOSS), TaskOptions(task=TASK), OutputOptions(out=run, report=report)
+    asked = [word for options in (task, goal, output, compute) for word in words_of(options)]
     sys.argv = ["llpf", "compare" if compare else "merge", *models, *asked]  # what the run's folder says it was
-    console.print(f"\n{shlex.join(sys.argv)}\n", style="bold", markup=False, highlight=False)
+    console.print(f"\n{shlex.join(sys.argv)}\n", style="bold", markup=False, highlight=False, soft_wrap=True)
     command = compare_models if compare else merge
-    return command(
-        *models, goal=GoalOptions(max_loss=GOAL_LOSS), task=TaskOptions(task=TASK),
-        output=OutputOptions(out=run, report=report), compute=compute,
-    )  # fmt: skip
+    return command(*models, goal=goal, task=task, output=output, compute=compute)
 
 
 def _free(folder: Path) -> Path:

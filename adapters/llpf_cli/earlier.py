@@ -1,8 +1,9 @@
 """How earlier versions said things: rewritten where the meaning is the same, refused with a hint where it is not."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from llpf_cli.parsing import Options
 from llpf_plugin.errors import UsageError
 
 MOVED = {
@@ -26,8 +27,12 @@ SEARCHES = ("merge", "compare", "origin", "demo")
 """Commands that had these options."""
 
 
-def rewritten(tokens: Sequence[str]) -> list[str]:
+def rewritten(tokens: Sequence[str], options_of: Callable[[str], Options]) -> list[str]:
     """The same command as this version says it: ``merge --demo``, ``merge --compare`` and ``merge A origin``.
+
+    Args:
+        tokens: the command and its words.
+        options_of: the options of a command, by its name.
 
     Raises:
         UsageError: an option has moved or is gone; names what replaces it.
@@ -40,11 +45,13 @@ def rewritten(tokens: Sequence[str]) -> list[str]:
             raise UsageError(f"{option} is gone: {GONE[option]}")
     if words[:1] != ["merge"]:
         return words
+    origin = [i for i in options_of("merge").positions(words) if words[i] == "origin" and not Path("origin").exists()]
     if "--demo" in words:
         return ["demo", *(word for word in words[1:] if word != "--demo")]
+    if "--compare" in words and origin:
+        raise UsageError("a comparison is about two checkpoints, not the origin")
     if "--compare" in words:
         return ["compare", *(word for word in words[1:] if word != "--compare")]
-    places = [i for i, word in enumerate(words) if word == "origin" and not words[i - 1].startswith("-")]
-    if places and not Path("origin").exists():
-        return ["origin", *(word for i, word in enumerate(words[1:], start=1) if i != places[0])]
+    if origin:
+        return ["origin", *(word for i, word in enumerate(words[1:], start=1) if i != origin[0])]
     return words

@@ -5,12 +5,14 @@ imported when they are called, and torch only when they do their work, so that `
 """
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
 from llpf_cli.config import with_config
 from llpf_cli.earlier import rewritten
+from llpf_cli.parsing import Options
 from llpf_cli.texts import EXIT_CODES, HELP, SYNOPSIS, epilogue, said
 from llpf_plugin.errors import InterruptedRun, LLPFError, UsageError
 
@@ -21,7 +23,8 @@ app = App(
     name="llpf",
     help="Connect independently trained networks by paths of low training loss, and merge them along these paths.",
     help_epilogue=EXIT_CODES,
-    help_format="markdown", suppress_keyboard_interrupt=False, result_action="return_value",
+    help_format="markdown", version=lambda: f"llpf-plugin {version('llpf-plugin')}",
+    suppress_keyboard_interrupt=False, result_action="return_value",
 )  # fmt: skip
 for _place, _name in enumerate(HELP):
     app.command(
@@ -30,13 +33,18 @@ for _place, _name in enumerate(HELP):
     )  # fmt: skip
 
 
+def options_of(command: str) -> Options:
+    """The options of a command; none where there is no such command."""
+    return Options.of(app, command) if command in HELP else Options()
+
+
 def run() -> None:
     """The console scripts."""
     script = Path(sys.argv[0]).stem.removeprefix("llpf-")
     tokens = [script, *sys.argv[1:]] if script in HELP else sys.argv[1:]
     code, message = DONE, ""
     try:
-        tokens = rewritten(with_config(tokens))
+        tokens = rewritten(with_config(tokens, options_of), options_of)
         code = app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         code, message = USAGE, f"{said(str(error))} (--help shows what there is)"

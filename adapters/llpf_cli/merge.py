@@ -1,6 +1,6 @@
 """``llpf merge``: two checkpoints or more, along low-loss paths."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +16,9 @@ from llpf_cli.options import (
     MethodOptions,
     OutputOptions,
     TaskOptions,
+    checked,
     option,
+    search_options,
 )
 from llpf_plugin.errors import UsageError
 
@@ -50,18 +52,20 @@ def merge(
     """
     if len(models) < 2:
         raise UsageError("two checkpoints or more are needed: llpf merge A B --task …")
-    (task_name, task_args), (method_name, method_args) = task.named(), method.named()
+    (task_name, task_args), made = task.named(), method.made()
     from rich.console import Console
 
     from llpf_cli import preview, results
     from llpf_cli.watch import TerminalWatch, write_page
     from llpf_plugin import load_task
     from llpf_plugin import merge as merge_models
-    from llpf_plugin.methods import make_method
+    from llpf_plugin.quality import check_pick
 
-    out, console, search = output.out or RUN, Console(), {**asdict(goal), **asdict(measure)}
-    options = {"align": align, "compute": compute.made(), **search}
-    loaded, made = load_task(task_name, task_args), make_method(method_name, method_args)
+    out, console = output.out or RUN, Console()
+    options = {"align": align, "compute": compute.made(), **search_options(goal, measure)}
+    with checked():
+        check_pick(pick)
+    loaded = load_task(task_name, task_args)
     if dry_run:
         preview.dry_run(console, models, loaded, made, **options)
         return 0
@@ -73,8 +77,8 @@ def merge(
         merged = merge_models(
             models, loaded, made, pick=pick, out=out, resume=output.resume, **options,
             watch=TerminalWatch(console, out, said, output.tensorboard),
-            named={"task": task_name, "task_arguments": task_args, "method": method_name},
-            info={"a": models[0], "b": models[1], "command": command_line()},
+            named={"task": task_name, "task_arguments": task_args, "method": method.method},
+            info={"command": command_line()},
         )  # fmt: skip
         if len(models) > 2:
             results.tree(console, merged.joins, merged.file)

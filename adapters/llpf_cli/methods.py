@@ -1,11 +1,12 @@
 """``llpf methods``: which methods there are, and what each can be told."""
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from llpf_plugin.methods import Method, in_words, known, method_class
+from llpf_cli.options import checked
+from llpf_plugin.methods import BUILT_IN, Method, in_words, known, method_class
 
 NAME = Parameter(name="NAME", help="One method: its name, file.py:Class or module:Class.")
 
@@ -19,12 +20,14 @@ def methods(name: Annotated[str | None, NAME] = None, /) -> int:
     console = Console()
     if name is None:
         table = Table.grid(padding=(0, 3))
-        for spec in known():
-            table.add_row(f"[bold]{spec}[/]", escape(_summary(method_class(spec))))
+        for spec, place in known().items():  # those of other packages are not imported to be listed
+            table.add_row(f"[bold]{spec}[/]", escape(_summary(method_class(spec)) if spec in BUILT_IN else place))
         console.print(table)
         console.print("\nllpf methods NAME shows the settings of one; your own is file.py:Class.", highlight=False)
         return 0
-    _show(console, name, method_class(name))
+    with checked():
+        found = method_class(name)
+    _show(console, name, found)
     return 0
 
 
@@ -42,10 +45,12 @@ def _show(console: "Console", name: str, method: type[Method]) -> None:  # type:
     table = Table("setting", "default", "what it does", box=box.SIMPLE_HEAD)
     for f in fields(method):
         within = f" ({in_words(f.metadata['within'])})" if f.metadata.get("within") else ""
-        default = "" if f.default is None else str(f.default)
+        default = "needed" if f.default is MISSING else "" if f.default is None else str(f.default)
         table.add_row(f.name, default, escape(f.metadata.get("help", "") + within))
-    console.print(table)
+    if fields(method):
+        console.print(table)
+    else:
+        console.print("it has no settings")
     example = next((f"-m {f.name}={f.default}" for f in fields(method) if isinstance(f.default, int | float)), "")
-    console.print(
-        f"example: llpf merge a.pt b.pt --task digits/resnet --method {name} {example}", highlight=False, markup=False
-    )
+    line = f"llpf merge a.pt b.pt --task digits/resnet --method {name} {example}".rstrip()
+    console.print(f"example: {line}", highlight=False, markup=False)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from llpf_cli.families import build_hugging_face, build_timm, build_torchvision, example_tensor
-from llpf_plugin.errors import SpecificationError
+from llpf_plugin.errors import SpecificationError, UsageError
 from llpf_plugin.tasks import Task, build, explained, find, load_task
 
 FAMILIES = {"torchvision": build_torchvision, "timm": build_timm, "hf": build_hugging_face}
@@ -61,23 +61,23 @@ def parse_inputs(shapes: Sequence[str], dtype: str) -> Any:
     """Example inputs from shapes such as ``1x3x224x224``, ``1x8:int64`` or ``input_ids=1x8:int64``.
 
     Raises:
-        SpecificationError: a shape or a dtype that is none, or inputs by position and by name.
+        UsageError: a shape or a dtype that is none, or inputs by position and by name.
     """
     positional: list[torch.Tensor] = []
     named: dict[str, torch.Tensor] = {}
     for shape in shapes:
         match = _SHAPE.fullmatch(shape)
         if not match:
-            raise SpecificationError(f"{shape!r} is not a shape: write 1x3x224x224, 1x8:int64 or input_ids=1x8:int64")
+            raise UsageError(f"{shape!r} is not a shape: write 1x3x224x224, 1x8:int64 or input_ids=1x8:int64")
         kind = getattr(torch, match["dtype"] or dtype, None)
         if not isinstance(kind, torch.dtype):
             word = match["dtype"] or dtype
-            raise SpecificationError(f"{word!r} is not a torch dtype: write float32, bfloat16, int64 or bool")
+            raise UsageError(f"{word!r} is not a torch dtype: write float32, bfloat16, int64 or bool")
         tensor = example_tensor(tuple(int(n) for n in match["shape"].split("x")), kind)
         if match["name"]:
             named[match["name"]] = tensor
         else:
             positional.append(tensor)
     if positional and named:
-        raise SpecificationError("give all inputs by position or all by name, not both")
+        raise UsageError("give all inputs by position or all by name, not both")
     return named or tuple(positional)

@@ -1,13 +1,15 @@
 """Options that several commands share, in the panels of their ``--help``; nothing here imports torch."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from llpf_plugin.errors import UsageError
-from llpf_plugin.methods import known
+from llpf_plugin.errors import LLPFError, SpecificationError, UsageError
+from llpf_plugin.methods import Method, known, make_method
 from llpf_plugin.tasks import parse_arguments
 
 GOAL, PATH, OUTPUT, COMPUTE = (
@@ -18,6 +20,33 @@ GOAL, PATH, OUTPUT, COMPUTE = (
 def option(text: str, *names: str, **more: Any) -> Parameter:
     """An option with its help, which names its default in brackets where it is not just off or nothing."""
     return Parameter(name=names or None, help=text, show_default=False, show_choices=False, **more)
+
+
+@contextmanager
+def checked() -> Iterator[None]:
+    """A value that makes no sense is wrong usage; a file that is missing or whose code fails is an error.
+
+    Raises:
+        UsageError: in place of any other `LLPFError` but a `SpecificationError`.
+    """
+    try:
+        yield
+    except SpecificationError:
+        raise
+    except LLPFError as error:
+        raise UsageError(str(error)) from error
+
+
+def pairs(words: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` words as a mapping.
+
+    Raises:
+        UsageError: a word has another form.
+    """
+    try:
+        return parse_arguments(words)
+    except SpecificationError as error:
+        raise UsageError(str(error)) from error
 
 
 SETTINGS = option(
@@ -62,7 +91,7 @@ class TaskOptions:
         """
         if self.task is None:
             raise UsageError("--task is needed: a checkpoint contains neither the architecture nor the data")
-        return self.task, parse_arguments(self.task_args)
+        return self.task, pairs(self.task_args)
 
 
 @Parameter(name="*", group=PATH)
@@ -72,9 +101,14 @@ class MethodArguments:
 
     method_args: Annotated[list[str], SETTINGS] = field(default_factory=list)
 
-    def named(self) -> tuple[str, dict[str, Any]]:
-        """The method's name and settings."""
-        return "llpf", parse_arguments(self.method_args)
+    def made(self) -> Method:
+        """LLPF with these settings.
+
+        Raises:
+            UsageError: there is no such setting, or it does not take the value.
+        """
+        with checked():
+            return make_method("llpf", pairs(self.method_args))
 
 
 @Parameter(name="*", group=PATH)
@@ -85,9 +119,15 @@ class MethodOptions:
     method: Annotated[str, option(f"{', '.join(known())}, or file.py:Class [llpf]; see llpf methods.")] = "llpf"
     method_args: Annotated[list[str], SETTINGS] = field(default_factory=list)
 
-    def named(self) -> tuple[str, dict[str, Any]]:
-        """The method's name and settings."""
-        return self.method, parse_arguments(self.method_args)
+    def made(self) -> Method:
+        """The method with these settings.
+
+        Raises:
+            UsageError: there is no such method or setting, or a setting does not take the value.
+            SpecificationError: the method's file is missing, or its code fails.
+        """
+        with checked():
+            return make_method(self.method, pairs(self.method_args))
 
 
 @Parameter(name="*", group=PATH)
@@ -97,6 +137,20 @@ class MeasureOptions:
 
     points: Annotated[int, option("Points evaluated per segment [4].")] = 4
     sample: Annotated[int | None, option("Training examples to measure on [all].")] = None
+
+
+def search_options(goal: GoalOptions, measure: MeasureOptions) -> dict[str, Any]:
+    """What is asked of every search, by the names of `llpf_plugin.search.SearchOptions`.
+
+    Raises:
+        UsageError: a number is out of range, or two options exclude each other.
+    """
+    from llpf_plugin.search import SearchOptions
+
+    values = {**asdict(goal), **asdict(measure)}
+    with checked():
+        SearchOptions(**values)
+    return values
 
 
 @Parameter(name="*", group=OUTPUT)

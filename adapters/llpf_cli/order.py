@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from llpf_cli.options import option
+from llpf_cli.options import option, pairs
 from llpf_plugin.errors import OrderError, RunError, UsageError
-from llpf_plugin.tasks import find, parse_arguments
+from llpf_plugin.tasks import find
 
 INPUTS, SHOWN = Group("Inputs", sort_key=1), Group("Output", sort_key=2)
 
@@ -81,6 +81,7 @@ def order(
         _check_output(path)
     if sum((bool(input), inputs is not None, no_inputs)) > 1:
         raise UsageError("give one of --input, --inputs and --no-inputs")
+    given = pairs([*arguments, *task_args])
     from llpf_plugin.order import LayerOrder, layer_order
     from llpf_plugin.order import phases as cut_phases
 
@@ -89,9 +90,7 @@ def order(
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what libraries say while they build a model
-            network, example = _model(
-                model, parse_arguments([*arguments, *task_args]), device, input, dtype, inputs, no_inputs
-            )
+            network, example = _model(model, given, device, input, dtype, inputs, no_inputs)
             found = layer_order(network, example, order=order)
     cut = cut_phases(found, phases)
     for path in output:

@@ -1,6 +1,6 @@
 """``llpf origin``: from a checkpoint down its variance spheres."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -16,8 +16,11 @@ from llpf_cli.options import (
     MethodArguments,
     OutputOptions,
     TaskOptions,
+    checked,
     option,
+    search_options,
 )
+from llpf_plugin.errors import UsageError
 
 
 def origin(
@@ -42,22 +45,27 @@ def origin(
 
     Layers with a variance sphere shrink, normalizations stay, and every layer's learning rate falls with its variance.
     """
-    (task_name, task_args), (_, method_args) = task.named(), method.named()
+    (task_name, task_args), walk = task.named(), method.made()
     from rich.console import Console
 
     from llpf_cli import preview, results
     from llpf_cli.progress_bar import LiveView, StopOnCtrlC
     from llpf_cli.watch import KeepConfig, picture_of, write_page
     from llpf_plugin import load_task
-    from llpf_plugin.llpf import LLPF
+    from llpf_plugin.llpf import LLPF, Descent
     from llpf_plugin.merging import Finished, open_descent
-    from llpf_plugin.methods import make_method
+    from llpf_plugin.quality import check_pick
     from llpf_plugin.report import TensorBoard
     from llpf_plugin.search import SearchOptions, descend
 
-    walk = make_method("llpf", method_args)
     assert isinstance(walk, LLPF)
-    out, console = output.out or RUN, Console()
+    out, console, search = output.out or RUN, Console(), SearchOptions(**search_options(goal, measure))
+    with checked():
+        check_pick(pick)
+        Descent(walk)
+    destination = _destination(to)
+    if ticks is not None and ticks < 1:
+        raise UsageError(f"--ticks {ticks}: it must be at least 1")
     view, stopper = LiveView(console), StopOnCtrlC()
     said = config_text(
         "origin", models=(model,), task=task, method=method, goal=goal, to=to, ticks=ticks, measure=measure,
@@ -67,17 +75,17 @@ def origin(
     watching += [TensorBoard(out / "tensorboard")] if output.tensorboard else []
     descent = open_descent(
         model, load_task(task_name, task_args), walk,
-        SearchOptions(**asdict(goal), **asdict(measure)), compute.made(), _destination(to), ticks, pick,
+        search, compute.made(), destination, ticks, pick,
         out=None if dry_run else out, resume=output.resume, callbacks=watching,
         named={"task": task_name, "task_arguments": task_args},
-        info={"a": model, "b": "origin", "command": command_line()},
+        info={"command": command_line()},
     )  # fmt: skip
     preview.descent(console, descent)
     if dry_run:
         preview.estimate(console, descent)
         return 0
-    with resumable(out), stopper, view:
-        with descent.running():
+    with resumable(out):
+        with descent.running(), stopper, view:
             quality = descend(descent.search)
         picked, merged = descent.close(quality)
         picture = picture_of(quality, out, picked, console)
@@ -88,8 +96,15 @@ def origin(
 
 
 def _destination(to: str | None) -> float | str | None:
-    """A part of the variance where it reads as a number, else a checkpoint."""
+    """A part of the variance where it reads as a number, else a checkpoint.
+
+    Raises:
+        UsageError: a number that is no part.
+    """
     try:
-        return None if to is None else float(to)
+        part = None if to is None else float(to)
     except ValueError:
         return to
+    if part is not None and not 0 <= part < 1:
+        raise UsageError(f"--to {to}: it must be in [0, 1), or a checkpoint")
+    return part

@@ -128,6 +128,7 @@ def _show(console: "Console", measured: "Sequence[Measured]", page: Path, figure
     from rich import box
     from rich.table import Table
 
+    from llpf_cli.results import show_place
     from llpf_plugin.report import comparison_table, duration, metric_cell, number
 
     table = Table(box=box.SIMPLE_HEAD)
@@ -143,6 +144,6 @@ def _show(console: "Console", measured: "Sequence[Measured]", page: Path, figure
     for one in measured:
         for note in one.notes:
             console.print(f"{one.run.name}: {note}", style="yellow", markup=False, highlight=False)
-    console.print(f"page: {page}", markup=False, highlight=False)
+    show_place(console, "page", page)
     if figures is not None:
-        console.print(f"figures: {figures}", markup=False, highlight=False)
+        show_place(console, "figures", figures)

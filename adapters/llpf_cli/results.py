@@ -43,9 +43,14 @@ def closing(
     )
     if like is not None and like.left_out:
         say(f"left out of the merged file: {escape(', '.join(like.left_out))}")
-    say(f"merged model: [bold]{escape(str(merged))}[/] (t = {picked.t:.3f})")
+    show_place(console, "merged model", merged, f" (t = {picked.t:.3f})")
     if picture is not None:
-        say(f"picture: {escape(str(picture))}")
+        show_place(console, "picture", picture)
+
+
+def show_place(console: Console, what: str, place: Path | None, more: str = "") -> None:
+    """Where something lies, in one line however long, so that it can be copied."""
+    console.print(f"{what}: [bold]{escape(str(place))}[/]{more}", highlight=False, soft_wrap=True)
 
 
 def _leg_table(legs: Sequence[LegSummary]) -> Table:
@@ -99,7 +104,7 @@ def tree(console: Console, joins: Sequence[Join], merged: Path | None) -> None:
             j.scores["B"], j.scores["merged"], j.goes_on,
         )  # fmt: skip
     console.print(table)
-    console.print(f"merged model: [bold]{escape(str(merged))}[/]", highlight=False)
+    show_place(console, "merged model", merged)
 
 
 def comparison(console: Console, rows: Mapping[str, Finished]) -> None:

@@ -83,7 +83,7 @@ EXAMPLES = {
 
 
 PHRASES = (
-    (r'Command ".*?" parameter --([A-Z].*?) requires an argument', r"\1 is missing"),
+    (r'Command ".*?" parameter (?:--)?([A-Z].*?) requires an argument', r"\1 is missing"),
     (r'Command ".*?" parameter (--?[a-z].*?) requires an argument', r"\1 needs a value"),
     (r"Parameter (--?[a-z].*?) specified multiple times", r"\1 is given twice"),
     (r"Unused Tokens: \['(.*?)'.*\]", r"\1 is one argument too many"),

@@ -116,4 +116,4 @@ def write_page(
     except LLPFError as error:
         console.print(f"no report: {error}", style="yellow", markup=False, highlight=False)
     else:
-        console.print(f"report: {page}", markup=False, highlight=False)
+        results.show_place(console, "report", page)

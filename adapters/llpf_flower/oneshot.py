@@ -20,7 +20,7 @@ from llpf_plugin.checkpoint import fingerprint
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.evaluation import Score, evaluate, reestimate
 from llpf_plugin.geometry import Weights, assign, clone
-from llpf_plugin.llpf import SettleRule, Walk
+from llpf_plugin.llpf import SettleRule, settle
 from llpf_plugin.merging import Pair, Watch
 from llpf_plugin.methods import Method
 from llpf_plugin.quality import Quality
@@ -148,7 +148,7 @@ def _settled(workspace: Workspace, weights: Mapping[str, Tensor], steps: int, th
         optimizer = torch.optim.SGD(
             workspace.model.parameters(), defaults.lr, defaults.momentum, nesterov=defaults.momentum > 0
         )
-        Walk.settle(workspace, optimizer, SettleRule(threshold, min(5, steps), steps))
+        settle(workspace, optimizer, SettleRule(threshold, min(5, steps), steps))
     reestimate(workspace)
     return clone(workspace.model.state_dict(), "cpu")
 

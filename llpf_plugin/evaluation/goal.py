@@ -1,5 +1,6 @@
 """The goal of a search, and the losses of the ends that it is measured against."""
 
+import math
 from dataclasses import dataclass
 
 from llpf_plugin.errors import LLPFError
@@ -52,10 +53,8 @@ def goal_of(max_loss: float | None, tolerance: float | None, ends: Ends, default
     Raises:
         LLPFError: the goal does not lie above the training loss of an end.
     """
-    losses = {
-        name: row.train if row.train is not None else float("nan") for name, row in (("A", ends.A), ("B", ends.B))
-    }
-    worse = max(losses, key=lambda name: losses[name])
+    losses = {name: row.train if row.train is not None else math.nan for name, row in (("A", ends.A), ("B", ends.B))}
+    worse = max(losses, key=lambda name: (math.isnan(losses[name]), losses[name]))
     floor = losses[worse]
     goal = max_loss or floor + (tolerance or default)
     if not goal > floor:

@@ -70,7 +70,10 @@ def project(tensor: Tensor, target: float) -> Tensor:
     """
     centred = tensor - tensor.mean()
     variance = centred.square().mean()
-    return tensor.mean() + centred * (target / variance.clamp_min(torch.finfo(tensor.dtype).tiny)).sqrt()
+    some = variance > 0
+    # Both branches must be finite, or the gradient of the one that is not taken becomes NaN.
+    scale = torch.where(some, target / torch.where(some, variance, 1.0), 1.0)
+    return tensor.mean() + centred * scale.sqrt()
 
 
 @torch.no_grad()

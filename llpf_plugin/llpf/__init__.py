@@ -9,10 +9,10 @@ from llpf_plugin.lazy import lazily
 
 if TYPE_CHECKING:
     from llpf_plugin.llpf.directions import ToModel, ToOrigin
-    from llpf_plugin.llpf.method import LLPF
+    from llpf_plugin.llpf.method import LLPF, Descent
     from llpf_plugin.llpf.plan import REJECT, THRESHOLD, cut_slices, read_order
     from llpf_plugin.llpf.schedule import Phase, read_schedule, shipped
-    from llpf_plugin.llpf.settle import Settled, SettleRule, settle
+    from llpf_plugin.llpf.settling import Settled, SettleRule, settle
     from llpf_plugin.llpf.step_control import Backtracking, Scheduled
     from llpf_plugin.llpf.walk import Walk, WalkState
 
@@ -20,6 +20,7 @@ _PLACES = {
     "ToModel": "directions",
     "ToOrigin": "directions",
     "LLPF": "method",
+    "Descent": "method",
     "REJECT": "plan",
     "THRESHOLD": "plan",
     "cut_slices": "plan",
@@ -27,9 +28,9 @@ _PLACES = {
     "Phase": "schedule",
     "read_schedule": "schedule",
     "shipped": "schedule",
-    "Settled": "settle",
-    "SettleRule": "settle",
-    "settle": "settle",
+    "Settled": "settling",
+    "SettleRule": "settling",
+    "settle": "settling",
     "Backtracking": "step_control",
     "Scheduled": "step_control",
     "Walk": "walk",
@@ -41,6 +42,7 @@ __all__ = [
     "REJECT",
     "THRESHOLD",
     "Backtracking",
+    "Descent",
     "Phase",
     "Scheduled",
     "SettleRule",

@@ -75,3 +75,13 @@ class Descent(Method):
     llpf: LLPF = LLPF()
     to: float | Weights | None = setting(None, within="[0, 1)")
     ticks: int | None = setting(None, within="[1, inf)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in BETWEEN_MODELS:
+            if getattr(self.llpf, name) != getattr(LLPF, name):
+                raise LLPFError(f"llpf: {name} is of walks between two models; leave it out towards the origin")
+
+
+BETWEEN_MODELS = ("phases", "order", "share", "correct", "across")
+"""Settings that say nothing about a walk towards the origin."""

@@ -73,7 +73,7 @@ def _refuse_growth(
     if wrong:
         most = max(wrong, key=lambda k: targets[k] / here[k])
         raise LLPFError(
-            f"{len(wrong)} layers lie on smaller variance spheres than those they are to walk to (worst: {most}, "
+            f"layers on smaller variance spheres than those they are to walk to: {len(wrong)} (worst: {most}, "
             f"{here[most]:.3g} to {targets[most]:.3g}). Towards a larger sphere the gradients explode (paper, "
             "section 4): swap the two models, or connect them with a path across spheres, which walks both down"
         )

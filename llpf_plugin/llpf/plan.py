@@ -13,7 +13,7 @@ from llpf_plugin.llpf.common_spheres import descent, route
 from llpf_plugin.llpf.directions import ToModel
 from llpf_plugin.llpf.method import LLPF
 from llpf_plugin.llpf.schedule import Phase, read_schedule
-from llpf_plugin.llpf.settle import SettleRule
+from llpf_plugin.llpf.settling import SettleRule
 from llpf_plugin.llpf.step_control import Backtracking
 from llpf_plugin.llpf.walk import Walk
 from llpf_plugin.methods.base import Plan, Problem, Solver, Stretch
@@ -144,7 +144,7 @@ def read_order(which: str | LayerOrder, task: Task) -> LayerOrder:
     own = {k for k, _ in task.model.named_parameters()}
     if stored != own:
         odd = ", ".join(sorted(stored ^ own)[:5])
-        raise OrderError(f"the layer order is of another model ({order.model}): {odd} is not in both")
+        raise OrderError(f"the layer order is of another model ({order.model}): only one of the two has {odd}")
     return order
 
 

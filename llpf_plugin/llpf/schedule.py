@@ -24,10 +24,10 @@ from typing import Any
 
 import yaml
 
-from llpf_plugin.errors import ScheduleError
+from llpf_plugin.errors import OrderError, ScheduleError
 from llpf_plugin.geometry.moves import StepRule
 from llpf_plugin.geometry.weights import coordinates
-from llpf_plugin.llpf.settle import SettleRule
+from llpf_plugin.llpf.settling import SettleRule
 from llpf_plugin.llpf.step_control import Scheduled, StepControl
 from llpf_plugin.order import cumulative, layer_order, matching, phases
 from llpf_plugin.tasks.task import Task
@@ -119,9 +119,17 @@ def _phase(place: str, index: int, entry: Any, settle: SettleRule, names: list[s
     layers = entry.get("layers", "all")
     if not isinstance(layers, str | list) or not layers:
         raise ScheduleError(f"{where}: layers = {layers!r}; it must be a list of layers, or all")
-    active = names if layers == "all" else matching(layers, names, where)
+    active = names if layers == "all" else _matching(layers, names, where)
     name = str(entry.get("name", f"phase {index + 1}"))
     return Phase(name, frozenset(active), Scheduled(ticks, rule), _settle(entry.get("settle"), settle, where))
+
+
+def _matching(layers: str | list[Any], names: list[str], where: str) -> tuple[str, ...]:
+    """The parameters that patterns name; YAML reads the layer ``0`` of a sequence as a number."""
+    try:
+        return matching([layers] if isinstance(layers, str) else map(str, layers), names, where)
+    except OrderError as error:
+        raise ScheduleError(str(error)) from error
 
 
 def _settle(entry: Any, base: SettleRule, where: str) -> SettleRule:

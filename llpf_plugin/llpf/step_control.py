@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from llpf_plugin.geometry.moves import StepRule
-from llpf_plugin.llpf.settle import Settled
+from llpf_plugin.llpf.settling import Settled
 
 
 @dataclass(frozen=True)

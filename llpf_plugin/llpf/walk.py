@@ -12,7 +12,7 @@ from llpf_plugin.geometry.scale_groups import rescale_
 from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates
 from llpf_plugin.llpf.directions import Direction, Move
 from llpf_plugin.llpf.schedule import Phase
-from llpf_plugin.llpf.settle import Settled, settle
+from llpf_plugin.llpf.settling import Settled, settle
 from llpf_plugin.llpf.step_control import StepControl
 from llpf_plugin.methods.base import Step
 from llpf_plugin.methods.trained import OnModel

@@ -7,6 +7,7 @@ from typing import Any
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.llpf.method import LLPF
 from llpf_plugin.merging.pair import Pair, Request, Source, opened
+from llpf_plugin.quality.verdict import check_pick
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.origin import origin_search
 from llpf_plugin.search.progress import Callback
@@ -40,8 +41,9 @@ def open_descent(
     Raises:
         LLPFError: the model does not fit, or the folder is in use or holds another run.
     """
-    source = Source.of(model)
     place = 1.0 if pick == "end" else pick
+    check_pick(place)
+    source = Source.of(model)
     request = Request(task, method, options, compute, place, "never", dict(named or {}), dict(info or {}))
     asked = request.asked(source, None, to=None if to is None else str(to), ticks=ticks)
     run, saved = opened(out, asked, resume)

@@ -119,7 +119,7 @@ class Pair:
         if self.run is not None and not self.run.exists:
             moving = set(coordinates(self.search.workspace.model))
             start, end = ({k: t for k, t in w.items() if k not in moving} for w in (self.search.start, self.search.end))
-            self.run.create(self.asked, start, end, self.request.info)
+            self.run.create(self.asked, start, end, {**self._names(), **self.request.info})
         try:
             yield
         except InterruptedRun:
@@ -128,6 +128,11 @@ class Pair:
             if self.run is not None:
                 self.run.abandon()
             raise
+
+    def _names(self) -> dict[str, str]:
+        """What the run's folder calls its ends."""
+        a, *b = (end.name for end in self.ends)
+        return {"a": a, "b": b[0] if b else "origin"}
 
     def close(self, quality: Quality, keep: bool = False) -> tuple[Picked, Path | None]:
         """Pick the merged model from the path, and write it with the verdict.

@@ -2,10 +2,11 @@
 
 from llpf_plugin.methods.base import Method, Plan, Problem, Solver, Step, Stretch, in_words, setting
 from llpf_plugin.methods.baselines import AutoNEB, Bezier, Curve, Finetune, Linear, SphereCurve
-from llpf_plugin.methods.registry import known, make_method, method_class
+from llpf_plugin.methods.registry import BUILT_IN, known, make_method, method_class
 from llpf_plugin.records import Outcome
 
 __all__ = [
+    "BUILT_IN",
     "AutoNEB",
     "Bezier",
     "Curve",

@@ -3,6 +3,7 @@
 Only floating-point parameters are coordinates; the authors' code also moves BatchNorm's integer counters.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -186,6 +187,8 @@ def respace(chain: Sequence[Weights]) -> None:
     reached = [0.0]
     for p, q in pairwise(before):
         reached.append(reached[-1] + distance(p, q))
+    if not math.isfinite(reached[-1]):  # the loss was not a number: the search is about to end
+        return
     for i in range(1, len(chain) - 1):
         want = reached[-1] * i / (len(chain) - 1)
         j = max(j for j in range(len(chain) - 1) if reached[j] <= want)

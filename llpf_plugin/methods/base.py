@@ -204,7 +204,8 @@ def _check(what: str, value: Any, hint: str, rule: Mapping[str, Any]) -> None:
     """
     names = [name.strip() for name in hint.split("|")]
     plain = all(name in _TYPES for name in names)
-    if plain and not isinstance(value, tuple(kind for name in names for kind in _TYPES[name])):
+    known = isinstance(value, tuple(kind for name in names for kind in _TYPES.get(name, ())))
+    if plain and (not known or (isinstance(value, bool) and "bool" not in names)):  # to Python, a bool is an int
         raise LLPFError(f"{what} = {value!r}: it must be {' or '.join(names)}")
     if rule.get("choices") and value not in rule["choices"]:
         raise LLPFError(f"{what} = {value!r}: it must be one of {', '.join(rule['choices'])}")

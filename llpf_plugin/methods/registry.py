@@ -10,7 +10,7 @@ from typing import Any
 
 from llpf_plugin.errors import LLPFError, SpecificationError
 from llpf_plugin.methods.base import Method
-from llpf_plugin.tasks.specification import find, nearest
+from llpf_plugin.tasks.specification import explained, find, nearest
 
 BUILT_IN: dict[str, str] = {
     "llpf": "llpf_plugin.llpf.method:LLPF",
@@ -64,8 +64,11 @@ def make_method(spec: str | Method, arguments: Mapping[str, Any] | None = None) 
     if isinstance(spec, Method):
         return spec
     cls = method_class(spec)
-    names = [f.name for f in fields(cls)]
-    for name in arguments or {}:
-        if name not in names:
-            raise LLPFError(f"the method {spec!r} has no setting {name!r}{nearest(name, names)}")
-    return cls(**(arguments or {}))
+    settings, given = {f.name: f for f in fields(cls)}, dict(arguments or {})
+    for name, value in given.items():
+        if name not in settings:
+            raise LLPFError(f"the method {spec!r} has no setting {name!r}{nearest(name, list(settings))}")
+        if value is None and "none" in settings[name].metadata.get("choices", ()):
+            given[name] = "none"  # one of the choices, which key=value reads as no value
+    with explained(f"making the method {spec!r}"):
+        return cls(**given)

@@ -59,8 +59,8 @@ def walk_figure(record: Sequence[Tick]) -> "Figure | None":
         return None
     steps = [tick.gradient_steps for tick in record]
     undone = [i for i, tick in enumerate(record) if not tick.kept]
-    losses = np.maximum(np.nan_to_num([tick.settled_loss for tick in record], nan=np.inf), FLOOR)
-    losses = np.where(np.isfinite(losses), losses, np.nan)
+    losses = np.array([tick.settled_loss for tick in record], dtype=float)
+    losses = np.where(np.isfinite(losses), np.maximum(losses, FLOOR), np.nan)
     figure = new_figure((CARD[0], 3.6))
     above, below = figure.subplots(2, 1, sharex=True)
     above.plot(steps, [tick.gap for tick in record], ".-", color=BLUE, lw=1.3, ms=4)

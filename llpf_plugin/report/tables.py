@@ -15,7 +15,7 @@ SPLIT_NAMES = {"train": "training", "validation": "validation", "test": "test"}
 
 
 def comparison_table(examined: Sequence[Measured]) -> list[dict[str, Any]]:
-    """One row per run, the best path first: those that reach the goal by their cost, then the others by their maximum."""
+    """One row per run, the best path first: those that reach the goal by their cost, then others by their maximum."""
 
     def rank(one: Measured) -> tuple[bool, float, float]:
         cost = one.steps if one.reached and one.steps is not None else np.inf

@@ -1,14 +1,15 @@
-"""How the knots of a search become part of the path: labelled, thinned, put in place."""
+"""How the knots of a search become part of the path: labelled, thinned, put in place; what is to be repaired."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from llpf_plugin.evaluation.point import borrowed, train_loss
 from llpf_plugin.geometry.knots import Knots
 from llpf_plugin.geometry.path import simplify
 from llpf_plugin.geometry.weights import Weights, lerp
 from llpf_plugin.methods.base import Plan, Solver, Stretch
-from llpf_plugin.records import Knot, LegCost, Outcome, Tick
+from llpf_plugin.records import Knot, LegCost, Outcome, Row, Tick, leg_of
 from llpf_plugin.search.progress import Fresh, Progress
 from llpf_plugin.workspace import Workspace
 
@@ -131,3 +132,20 @@ class PathAssembler:
         self.knots.discard(sorted(knots))
         for knot in knots:
             del self.progress.labels[str(knot)]
+
+    def repairs(self, segments: Sequence[Sequence[Row]], goal: float) -> list[Stretch]:
+        """The stretches above the goal, from good knot to good knot; none once repairs or budget are used up."""
+        p = self.progress
+        if p.outcome not in ENDED or p.round >= self.plan.repairs or self.workspace.remaining == 0:
+            return []
+        labels = [p.labels[str(i)] for i in p.chain]
+        high = [
+            leg_of(labels[i], labels[i + 1]) if any(not (r.train or 0.0) <= goal for r in rows) else None
+            for i, rows in enumerate(segments)
+        ]
+        stretches = []
+        for leg, run in groupby(range(len(high)), key=lambda i: high[i]):
+            first, *_, last = [*run] * 2
+            if leg is not None and labels[first].kind != "closing":  # the closing segment has no knots to move
+                stretches.append(self.plan.repair(Stretch(p.chain[first], p.chain[last + 1], p.round + 1, leg)))
+        return [stretch for stretch in stretches if stretch is not None]

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -21,8 +21,8 @@ from llpf_plugin.methods.base import Method, Plan, Problem, Solver, Stretch
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.measuring import judge
 from llpf_plugin.quality.verdict import Quality
-from llpf_plugin.records import Cost, Outcome, Row, Tick, leg_of
-from llpf_plugin.search.assemble import ENDED, PathAssembler
+from llpf_plugin.records import Cost, Outcome, Row, Tick
+from llpf_plugin.search.assemble import PathAssembler
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback, Progress
 from llpf_plugin.tasks.load import load_task
@@ -88,7 +88,7 @@ class Search:
             while self.progress.todo:
                 self._search(self.progress.todo[0])
             segments = self._measure()
-            self.progress.todo = self._repairs(segments)
+            self.progress.todo = self.assembler.repairs(segments, self.goal.loss)
             if not self.progress.todo:
                 break
             self.progress.round += 1
@@ -185,23 +185,6 @@ class Search:
             if self.stop:
                 raise InterruptedRun("stopped while the path was measured; everything so far is kept")
         return [p.segments[name] for name in names]
-
-    def _repairs(self, segments: Sequence[Sequence[Row]]) -> list[Stretch]:
-        """The stretches above the goal, from good knot to good knot; none once repairs or budget are used up."""
-        p = self.progress
-        if p.outcome not in ENDED or p.round >= self.plan.repairs or self.workspace.remaining == 0:
-            return []
-        labels = [p.labels[str(i)] for i in p.chain]
-        high = [
-            leg_of(labels[i], labels[i + 1]) if any(not (r.train or 0.0) <= self.goal.loss for r in rows) else None
-            for i, rows in enumerate(segments)
-        ]
-        stretches = []
-        for leg, run in groupby(range(len(high)), key=lambda i: high[i]):
-            first, *_, last = [*run] * 2
-            if leg is not None and labels[first].kind != "closing":  # the closing segment has no knots to move
-                stretches.append(self.plan.repair(Stretch(p.chain[first], p.chain[last + 1], p.round + 1, leg)))
-        return [stretch for stretch in stretches if stretch is not None]
 
     def _tell(self, event: str, *arguments: Any) -> None:
         for callback in self.callbacks:

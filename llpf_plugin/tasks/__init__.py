@@ -6,7 +6,7 @@ Names that need torch are imported when they are asked for, so that the command 
 from typing import TYPE_CHECKING
 
 from llpf_plugin.lazy import lazily
-from llpf_plugin.tasks.specification import build, explained, find, nearest, parse_arguments
+from llpf_plugin.tasks.specification import build, explained, find, nearest, parse_arguments, parse_value
 
 if TYPE_CHECKING:
     from llpf_plugin.tasks.data import Data, LoaderData, TensorData, crop_and_flip, generator
@@ -51,6 +51,7 @@ __all__ = [
     "load_task",
     "nearest",
     "parse_arguments",
+    "parse_value",
 ]
 
 __getattr__ = lazily(__name__, _PLACES)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llpf_plugin.errors import TaskError
+from llpf_plugin.errors import OrderError, TaskError
 from llpf_plugin.order.trace.inputs import Inputs
 from llpf_plugin.tasks.data import Batch, Data
 
@@ -100,7 +100,7 @@ class Task:
         """What the model is called with on a few training examples, for tracing.
 
         Raises:
-            TaskError: the objective does not call the model itself.
+            OrderError: the objective does not call the model itself.
         """
         batch = next(iter(self.train.batches(TRACED, limit=TRACED)))
         return _overheard(self, batch) if self.inputs is None else Inputs.of(self.inputs(batch))
@@ -124,7 +124,7 @@ def _overheard(task: Task, batch: Batch) -> Inputs:
         return Inputs(*heard.args)
     finally:
         handle.remove()
-    raise TaskError(
+    raise OrderError(
         f"the objective of {task.name!r} does not call the model itself, so that it cannot be traced: say what the "
         "model is called with, Task(…, inputs=lambda batch: …)"
     )

@@ -8,7 +8,7 @@ from llpf_plugin.alignment import align, match, symmetry
 from llpf_plugin.evaluation.point import evaluate
 from llpf_plugin.geometry.weights import clone, coordinates, distance, select
 from llpf_plugin.tasks.models import SmallResNet
-from llpf_plugin.workspace import Gradient
+from llpf_plugin.workspace import Workspace
 
 
 def shuffles(found: object, seed: int = 3) -> dict[str, torch.Tensor]:
@@ -52,7 +52,7 @@ def test_alignment_comes_nearer_and_computes_the_same() -> None:
         assert matching.distance[1] < matching.distance[0]
         names = list(coordinates(task.model))
         assert matching.distance[1] == distance(select(a, names), select(matching.weights, names))
-        scores = [evaluate(Gradient(task), w, {"train": task.train})[0]["train"] for w in (b, matching.weights)]
+        scores = [evaluate(Workspace(task), w, {"train": task.train})[0]["train"] for w in (b, matching.weights)]
         assert scores[0] is not None and scores[1] is not None
         assert abs(scores[0].loss - scores[1].loss) < 1e-5 and scores[0].accuracy == scores[1].accuracy
 

@@ -140,7 +140,7 @@ def merged(folder: Path, place: Path) -> str:
     )  # fmt: skip
     assert not result.traceback, result.err
     if result.code == 1:
-        assert result.err.startswith("llpf-merge: ") and not (folder / "run").exists(), result.text
+        assert result.err.startswith("llpf merge: ") and not (folder / "run").exists(), result.text
     else:
         assert result.code in (0, 3) and (folder / "run" / "merged.pt").is_file(), result.text
     return result.text

@@ -34,7 +34,8 @@ FAULTS = {
         "loss_is_an_integer loss_is_complex count_is_a_vector"
     ),
     "whether a loss has a gradient is left to backward()": (
-        "loss_is_detached loss_is_taken_without_gradients turns_gradients_off all_frozen runs_backward_itself"
+        "loss_is_detached loss_is_taken_without_gradients turns_gradients_off all_frozen runs_backward_itself "
+        "loss_is_a_constant"
     ),
     "an empty split is divided by its size": (
         "no_training_examples no_validation_examples no_test_examples the_only_batch_is_dropped "
@@ -203,4 +204,4 @@ def test_a_factory_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
 @fails("the task's exit code is the command's, and nothing is said")
 def test_a_task_that_exits_is_an_error(tmp_path: Path, name: str) -> None:
     result = command(name, tmp_path)
-    assert result.code == 1 and result.err.startswith("llpf-merge: "), result
+    assert result.code == 1 and result.err.startswith("llpf merge: "), result

@@ -33,7 +33,7 @@ def words(folder: Path, text: str) -> list[object]:
 
 def refused(result: Result, folder: Path) -> None:
     assert result.code == 1 and not result.traceback, result.err[-2000:]
-    assert result.err.startswith("llpf-merge: ") and "mine.yaml" in result.err
+    assert result.err.startswith("llpf merge: ") and "mine.yaml" in result.err
     assert len(result.err) < 1000, result.err[:2000]
     assert not (folder / "run").exists()
 

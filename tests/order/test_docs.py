@@ -1,18 +1,31 @@
-"""What the documentation shows is what the code does."""
+"""What the documentation shows is what the command prints."""
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
-import torch
+from helpers.commands import order
 
-from llpf_plugin.order import layer_order, render
+PAGE = (Path(__file__).parents[2] / "docs" / "commands" / "order.md").read_text(encoding="utf-8")
+SHOWN = [
+    (found[1], [line for line in found[2].splitlines() if line and line != "…"])
+    for found in re.finditer(r"```console\n\$ llpf order (.*)\n((?:.*\n)*?)```", PAGE)
+]
+"""Of every command on the page: its words, and the lines that it is said to print; an ellipsis leaves some out."""
 
-DOCS = Path(__file__).parents[2] / "docs" / "order.md"
+
+def test_the_page_shows_a_table_and_a_tree() -> None:
+    assert {words.split()[0] for words, _ in SHOWN} >= {"torchvision:resnet18", "hf:mixtral"}
+    assert all(len(lines) >= 14 for _, lines in SHOWN)
 
 
-def test_the_table_in_the_documentation_is_the_one_that_is_printed() -> None:
-    models = pytest.importorskip("torchvision.models", reason="torchvision is not installed")
-    block = DOCS.read_text(encoding="utf-8").split("```")[1]
-    shown = [line for line in block.splitlines()[2:] if line and line != "…"]
-    printed = render.table(layer_order(models.resnet18(), torch.zeros(1, 3, 224, 224))).splitlines()
-    assert len(shown) == 14 and set(shown) <= set(printed)
+@pytest.mark.parametrize(("words", "lines"), SHOWN)
+def test_what_the_page_shows_is_what_is_printed(words: str, lines: list[str]) -> None:
+    result = order(*shlex.split(words))
+    if "is not installed" in result.err:
+        pytest.skip(result.err)
+    assert result.code == 0, result.text
+    printed = [line.rstrip() for line in result.out.splitlines()]
+    places = [printed.index(line) for line in lines]
+    assert places == sorted(places)

@@ -1,0 +1,43 @@
+"""The ends of a search: their losses, as the path is judged and as settling sees them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from helpers import tiny
+from torch import Tensor, nn
+
+from llpf_plugin import Task
+from llpf_plugin.evaluation import batch_loss, measure_ends, train_loss
+from llpf_plugin.geometry.weights import clone, coordinates, select
+from llpf_plugin.workspace import Workspace
+
+
+@pytest.mark.parametrize("make", [tiny.mlp, tiny.conv])
+def test_the_ends_are_measured_from_their_coordinates(make: Callable[[], Task]) -> None:
+    task = make()
+    name = task.name.partition("/")[2]
+    a, b = (select(w, coordinates(task.model)) for w in tiny.pair(name))
+    workspace = Workspace(task)
+    found = measure_ends(workspace, a, b, sample=40)
+    assert (found.A.train, found.B.train) == (train_loss(workspace, a, 40), train_loss(workspace, b, 40))
+    assert found.batch == max(batch_loss(workspace, a), batch_loss(workspace, b))
+    assert found.A.validation is not None and found.A.test is None
+
+
+def test_the_mini_batch_loss_is_that_of_train_mode_and_counts_no_step() -> None:
+    """The mean of four batches: 1, 2, 3, 4 in train mode."""
+    seen = []
+
+    def objective(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        seen.append(model.training)
+        return model(batch[0]).sum() * 0 + len(seen)
+
+    task = replace(tiny.mlp(), objective=objective)
+    workspace = Workspace(task)
+    workspace.steps, workspace.budget = 7, 7
+    before = clone(task.model.state_dict())
+    moved = {k: t + 1 for k, t in coordinates(task.model).items()}
+    assert batch_loss(workspace, moved) == 2.5 and seen == [True] * 4
+    assert (workspace.steps, workspace.budget) == (7, 7) and tiny.same(task.model.state_dict(), before)
+    assert all(p.grad is None for p in task.model.parameters())

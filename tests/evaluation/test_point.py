@@ -1,0 +1,160 @@
+import pytest
+import torch
+from helpers import tiny
+from torch import Tensor, nn
+
+from llpf_plugin import LoaderData, Task, TensorData
+from llpf_plugin.evaluation.point import EVAL_BATCH, borrowed, evaluate, norms_with_statistics, reestimate, score
+from llpf_plugin.geometry.weights import clone, coordinates
+from llpf_plugin.workspace import Workspace
+
+
+def with_inputs(model: nn.Module, inputs: Tensor) -> Workspace:
+    """A task whose objective runs the model and returns the mean of its outputs."""
+    data = TensorData(inputs, torch.zeros(len(inputs)))
+    return Workspace(Task(model, data, objective=lambda m, batch: m(batch[0]).mean()))
+
+
+def noise(*shape: int) -> Tensor:
+    return 3 + 2 * torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_statistics_are_those_of_the_full_data() -> None:
+    x = noise(100, 4)
+    model = nn.BatchNorm1d(4)
+    model.running_mean.fill_(99.0)
+    reestimate(with_inputs(model, x))
+    assert torch.allclose(model.running_mean, x.mean(0), rtol=1e-5)
+    assert torch.allclose(model.running_var, x.var(0), rtol=1e-5)
+    assert int(model.num_batches_tracked) == 1
+
+
+def test_statistics_over_several_batches_are_those_of_update_bn() -> None:
+    x = noise(2 * EVAL_BATCH + 100, 3)
+    ours, theirs = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    reestimate(with_inputs(ours, x))
+    torch.optim.swa_utils.update_bn(x.split(EVAL_BATCH), theirs)
+    assert torch.allclose(ours.running_mean, theirs.running_mean) and torch.allclose(
+        ours.running_var, theirs.running_var
+    )
+    assert torch.allclose(ours.running_mean, x.mean(0), rtol=0.05)
+
+
+def test_a_last_batch_of_one_example_is_left_out() -> None:
+    x = noise(EVAL_BATCH + 1, 3)
+    model = nn.BatchNorm1d(3)
+    reestimate(with_inputs(model, x))
+    assert torch.allclose(model.running_mean, x[:EVAL_BATCH].mean(0), rtol=1e-5)
+
+
+def test_a_sample_uses_the_first_examples() -> None:
+    x = noise(90, 3)
+    model = nn.BatchNorm1d(3)
+    reestimate(with_inputs(model, x), sample=40)
+    assert torch.allclose(model.running_mean, x[:40].mean(0), rtol=1e-5)
+
+
+def test_an_inner_norm_sees_its_inputs_with_dropout_off() -> None:
+    x = noise(64, 5)
+    model = nn.Sequential(nn.Dropout(0.9), nn.Linear(5, 4), nn.BatchNorm1d(4))
+    reestimate(with_inputs(model, x))
+    seen = model[1](x).detach()
+    assert torch.allclose(model[2].running_mean, seen.mean(0), rtol=1e-4)
+    assert torch.allclose(model[2].running_var, seen.var(0), rtol=1e-4)
+
+
+def test_momentum_comes_back_and_nothing_stays_in_train_mode(conv: Task) -> None:
+    conv.model.bn1.momentum, conv.model.bn2.momentum = 0.3, None
+    reestimate(Workspace(conv))
+    assert conv.model.bn1.momentum == 0.3 and conv.model.bn2.momentum is None
+    assert not any(m.training for m in conv.model.modules())
+
+
+def test_momentum_comes_back_when_the_model_fails() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(3, 1))
+    with pytest.raises(RuntimeError):
+        reestimate(with_inputs(model, noise(8, 4)))
+    assert model[0].momentum == 0.1 and not model[0].training
+
+
+def test_parameters_do_not_change(conv: Task) -> None:
+    before = clone(coordinates(conv.model))
+    reestimate(Workspace(conv))
+    assert tiny.same(coordinates(conv.model), before)
+
+
+def test_instance_norm_with_statistics() -> None:
+    x = noise(20, 3, 7)
+    model = nn.InstanceNorm1d(3, track_running_stats=True)
+    reestimate(with_inputs(model, x))
+    assert torch.allclose(model.running_mean, x.mean((0, 2)), rtol=1e-3)
+    assert torch.allclose(model.running_var, x.var(2).mean(0), rtol=1e-4)
+    assert model.momentum == 0.1
+
+
+def test_instance_norm_over_several_batches() -> None:
+    x = noise(2 * EVAL_BATCH, 3, 7)
+    model = nn.InstanceNorm1d(3, track_running_stats=True)
+    reestimate(with_inputs(model, x))
+    assert torch.allclose(model.running_mean, x.mean((0, 2)), rtol=1e-3)
+
+
+def test_only_norms_with_statistics_count() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm1d(3, track_running_stats=False), nn.LayerNorm(3))
+    assert norms_with_statistics(model) == [model[0]]
+    plain = with_inputs(nn.LayerNorm(3), noise(8, 3))
+    plain.task.train.batches = None  # type: ignore[method-assign]  # not even looked at
+    reestimate(plain)
+
+
+def test_score_is_the_mean_over_examples_in_eval_mode(conv: Task, conv_pair: tuple[dict[str, Tensor], ...]) -> None:
+    conv.model.load_state_dict(conv_pair[0])
+    inputs, targets = conv.test.inputs, conv.test.targets
+    logits = conv.model.eval()(inputs)
+    conv.model.train()
+    got = score(Workspace(conv), conv.test)
+    assert got.loss == pytest.approx(float(nn.functional.cross_entropy(logits, targets).detach()), rel=1e-6)
+    assert got.accuracy == pytest.approx(float((logits.argmax(1) == targets).float().mean()))
+
+
+def test_score_weighs_batches_by_their_examples() -> None:
+    x = noise(EVAL_BATCH + 10, 1)
+    got = score(with_inputs(nn.Identity(), x), TensorData(x, torch.zeros(len(x))))
+    assert got.loss == pytest.approx(float(x.double().mean()), rel=1e-5) and got.accuracy is None
+
+
+def test_score_of_a_loader_counts_what_it_gave() -> None:
+    loader = [(torch.tensor([[1.0], [3.0]]), torch.zeros(2)), (torch.tensor([[8.0]]), torch.zeros(1))]
+    workspace = with_inputs(nn.Identity(), noise(4, 1))
+    assert score(workspace, LoaderData(loader)).loss == 4.0
+    assert score(workspace, LoaderData(loader), sample=2).loss == 2.0
+
+
+def test_score_leaves_no_graph_and_counts_no_gradient_step(conv: Task) -> None:
+    workspace = Workspace(conv)
+    score(workspace, conv.test)
+    assert workspace.steps == 0 and all(p.grad is None for p in conv.model.parameters())
+
+
+def test_borrowed_weights_and_buffers_come_back_bit_for_bit(conv: Task) -> None:
+    workspace = Workspace(conv)
+    before = clone(conv.model.state_dict())
+    with pytest.raises(ZeroDivisionError), borrowed(workspace):
+        evaluate(workspace, tiny.pair("conv")[1], {"train": conv.train})
+        assert not tiny.same(conv.model.state_dict(), before)
+        raise ZeroDivisionError
+    assert tiny.same(conv.model.state_dict(), before)
+
+
+def test_evaluate_scores_every_split_with_fresh_statistics(conv: Task) -> None:
+    workspace = Workspace(conv)
+    stale = tiny.pair("conv")[0]
+    for k in stale:
+        if "running" in k:
+            stale[k].fill_(7.0)
+    scores, buffers = evaluate(workspace, stale, {"train": conv.train, "validation": None, "test": conv.test})
+    assert scores["validation"] is None
+    assert scores["train"].accuracy > 0.95 and scores["test"].accuracy > 0.9
+    expected = tiny.pair("conv")[0]  # trained, then re-estimated on the same data
+    assert all(torch.allclose(buffers[k].float(), expected[k].float(), rtol=1e-5, atol=1e-6) for k in buffers)
+    assert set(buffers) == {k for k in stale if "running" in k or "tracked" in k}

@@ -1,0 +1,239 @@
+"""A run's folder: what it takes, keeps, refuses and leaves behind; a search that saves into it and resumes from it."""
+
+import json
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import tiny
+from helpers.searches import COARSE, GOALS, same_path
+from safetensors.torch import load_file
+
+from llpf_plugin import Path as LossPath
+from llpf_plugin import find_path
+from llpf_plugin.errors import InterruptedRun, RunError
+from llpf_plugin.records import Tick
+from llpf_plugin.runs import Asked, KnotFolder, RunFolder, check_folders, read_asked, read_path
+from llpf_plugin.search import Callback, Searching
+
+ASKED = Asked("a", "b", "tiny", method_settings=COARSE.settings(), search={"max_loss": GOALS["mlp"]})
+
+
+def created(folder: Path) -> RunFolder:
+    run = RunFolder(folder, every=0.0)
+    run.create(ASKED, {"running": torch.ones(2)}, {"running": torch.zeros(2)}, {"command": "llpf merge"})
+    return run
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+# The folder -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_says_who_wrote_it_and_what_was_asked(tmp_path: Path) -> None:
+    run = created(tmp_path / "deep" / "run")
+    document = json.loads((run.folder / "run.json").read_text())
+    assert (document["format"], document["version"]) == ("llpf-run", 2)
+    assert (
+        document["written_by"] == f"llpf-plugin {version('llpf-plugin')}"
+        and document["info"]["command"] == "llpf merge"
+    )
+    assert read_asked(run.folder) == ASKED and run.exists and not run.finished
+    assert files(run.folder) == ["buffers.safetensors", "run.json"]
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    run = created(tmp_path / "run")
+    with pytest.raises(RunError, match=r"already holds a run: add --resume to continue it, or name another with -o"):
+        created(run.folder)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    for place in (tmp_path / "mine", tmp_path / "mine" / "thesis.tex"):
+        with pytest.raises(RunError, match="is not an empty folder and holds no run"):
+            RunFolder(place).check_free()
+    (tmp_path / "empty").mkdir()
+    RunFolder(tmp_path / "empty").check_free()
+    RunFolder(tmp_path / "nowhere").check_free()
+
+
+def test_what_was_refused_before_its_first_state_leaves_nothing_behind(tmp_path: Path) -> None:
+    run = created(tmp_path / "run")
+    run.knots.put(0, {"w": torch.zeros(1)})
+    run.abandon()
+    assert not run.folder.exists()
+    (tmp_path / "run").mkdir()
+    again = created(tmp_path / "run")
+    (again.folder / "notes.txt").write_text("mine")
+    again.abandon()
+    assert files(again.folder) == ["notes.txt"]
+    RunFolder(tmp_path / "nowhere").abandon()
+
+
+def test_a_run_that_has_a_state_is_not_abandoned(tmp_path: Path) -> None:
+    run = created(tmp_path / "run")
+    (run.folder / "state.json").write_text("{}")
+    run.abandon()
+    assert run.exists
+
+
+def test_a_linked_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    created(tmp_path / "run").abandon()
+    assert (tmp_path / "run").is_symlink() and (tmp_path / "disk").is_dir() and not files(tmp_path / "disk")
+
+
+def test_several_runs_have_one_folder(tmp_path: Path) -> None:
+    check_folders(tmp_path / "out", ["1-2", "1-3"], resume=False)
+    created(tmp_path / "out" / "1-3")
+    with pytest.raises(RunError, match=r"already holds these runs: add --resume to continue them"):
+        check_folders(tmp_path / "out", ["1-2", "1-3"], resume=False)
+    check_folders(tmp_path / "out", ["1-2", "1-3"], resume=True)
+    with pytest.raises(RunError, match="is not an empty folder"):
+        check_folders(tmp_path / "out", ["5-6"], resume=False)
+
+
+# What may be resumed --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_resumed_with_what_it_was_asked(tmp_path: Path) -> None:
+    run = created(tmp_path / "run")
+    run.check_same(ASKED)
+    with pytest.raises(
+        RunError, match=r"holds another run: search\.max_loss was 0\.04, is 0\.1\. Resume with the same"
+    ):
+        run.check_same(replace(ASKED, search={"max_loss": 0.1}))
+
+
+@pytest.mark.parametrize(
+    ("head", "writer"),
+    [
+        ({"version": 1}, r"llpf-plugin 0\.1,"),  # which did not say who it was
+        ({"version": 1, "written_by": "llpf-plugin 0.1.9"}, r"llpf-plugin 0\.1\.9,"),
+    ],
+)
+def test_a_run_of_the_first_edition_is_not_resumed_and_names_who_wrote_it(
+    tmp_path: Path, head: dict[str, Any], writer: str
+) -> None:
+    run = created(tmp_path / "run")
+    document = json.loads((run.folder / "run.json").read_text())
+    del document["written_by"]
+    (run.folder / "run.json").write_text(json.dumps({**document, **head}))
+    with pytest.raises(RunError, match=f"was written by {writer} whose runs this version can report but not resume"):
+        run.check_same(ASKED)
+
+
+def test_a_run_of_a_later_edition_is_neither_resumed_nor_read(tmp_path: Path) -> None:
+    run = created(tmp_path / "run")
+    document = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps({**document, "version": 3}))
+    for call in (lambda: run.check_same(ASKED), lambda: read_asked(run.folder)):
+        with pytest.raises(RunError, match=r"run\.json is of llpf-run 3; this program reads llpf-run 1 to 2"):
+            call()
+
+
+# A search that saves --------------------------------------------------------------------------------------------------
+
+
+class StopAfter(Callback):
+    """Asks for a stop at a tick; a folder that comes after it saves before the search stops."""
+
+    def __init__(self, ticks: int) -> None:
+        self.left = ticks
+
+    def on_tick(self, search: Searching, tick: Tick) -> None:
+        self.left -= 1
+        search.stop = self.left == 0
+
+
+class Killed(Callback):
+    """Dies in the middle, at an event, whatever has been saved."""
+
+    def __init__(self, ticks: int) -> None:
+        self.left = ticks
+
+    def on_tick(self, search: Searching, tick: Tick) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def search(folder: RunFolder, *callbacks: Callback, **options: Any) -> LossPath:
+    a, b = tiny.pair("mlp")
+    return find_path(
+        a, b, tiny.mlp(), COARSE, max_loss=GOALS["mlp"], knots=folder.knots, callbacks=[*callbacks, folder], **options
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("ticks", [1, 5, 12])
+@pytest.mark.parametrize("end", [StopAfter, Killed])
+def test_a_run_that_was_cut_short_resumes_bit_by_bit(tmp_path: Path, end: type[Callback], ticks: int) -> None:
+    whole = search(created(tmp_path / "whole"))
+    run = created(tmp_path / "run")
+    with pytest.raises((InterruptedRun, KeyboardInterrupt)):
+        search(run, end(ticks))  # type: ignore[call-arg]
+    (run.folder / ".state.1234.partial.json").write_text("half")  # what a killed process leaves
+    again = RunFolder(run.folder, every=0.0)
+    saved = again.load()
+    assert saved is not None and not (run.folder / ".state.1234.partial.json").exists()
+    assert same_path(search(again, resume=saved), whole)
+    assert files(run.folder / "knots") == files(tmp_path / "whole" / "knots")
+
+
+def test_a_finished_run_is_read_from_its_files_alone(tmp_path: Path) -> None:
+    run = created(tmp_path / "run")
+    path = search(run)
+    assert run.finished and path.cost.dropped > 0
+    read = read_path(run.folder, KnotFolder(run.folder / "knots"))
+    assert all(tiny.same(x, y) for x, y in zip(read.knots, path.knots, strict=True))
+    assert (list(read.labels), repr(list(read.record)), read.outcome) == (
+        list(path.labels), repr(list(path.record)), path.outcome,
+    )  # fmt: skip
+    assert read.cost.gradient_steps == path.cost.gradient_steps and read.cost.goal == GOALS["mlp"]
+    assert read.start["running"].tolist() == [1, 1] and read.end["running"].tolist() == [0, 0]
+    assert [f"{i:06d}.safetensors" for i in sorted(path.knots.ids)] == files(run.folder / "knots")  # type: ignore[attr-defined]
+    assert sum(name.startswith("state-") for name in files(run.folder)) == 0  # no tensors are needed any more
+
+
+def test_only_the_last_state_is_kept_and_every_knot_it_names(tmp_path: Path) -> None:
+    run = created(tmp_path / "run")
+
+    class Looks(Callback):
+        seen = 0
+
+        def on_tick(self, search: Searching, tick: Tick) -> None:
+            if not (run.folder / "state.json").exists():
+                return
+            self.seen += 1
+            document = json.loads((run.folder / "state.json").read_text())
+            assert [document["tensors"]] == [f for f in files(run.folder) if f.startswith("state-")] or not document[
+                "tensors"
+            ]
+            named = {*document["progress"]["chain"], *document["progress"]["fresh"]["knots"]}
+            assert {f"knots/{i:06d}.safetensors" for i in named} <= set(files(run.folder))
+
+    looks = Looks()
+    search(run, looks)
+    assert looks.seen > 10
+
+
+def test_saving_takes_its_time(tmp_path: Path) -> None:
+    """Every few seconds only: here the start, the measurements' ends and the end."""
+    run = RunFolder(tmp_path / "run", every=3600.0)
+    run.create(ASKED, {}, {})
+    saved: list[int] = []
+    save = run.save
+    run.save = lambda search: (saved.append(len(search.progress.record)), save(search))[1]  # type: ignore[method-assign, func-returns-value]
+    path = search(run)
+    assert len(saved) == 1 + (path.cost.repairs + 1) + 1 and saved[0] == 0
+
+
+def test_buffers_that_have_two_names_are_both_kept(tmp_path: Path) -> None:
+    shared = torch.arange(4.0)
+    RunFolder(tmp_path / "run").create(ASKED, {"norm": shared, "norm_again": shared}, {})
+    assert set(load_file(tmp_path / "run" / "buffers.safetensors")) == {"A.norm", "A.norm_again"}

@@ -1,0 +1,37 @@
+"""The knots of a run: one file each."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import tiny
+
+from llpf_plugin.errors import RunError
+from llpf_plugin.runs import KnotFolder
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_knots_are_files_that_go_only_when_they_are_swept(tmp_path: Path) -> None:
+    knots = KnotFolder(tmp_path / "knots")
+    weights = {"w": torch.arange(6.0).view(2, 3).t(), "half": torch.ones(2, dtype=torch.bfloat16)}
+    knots.put(12, weights)
+    knots.put(3, {"w": torch.zeros(1)})
+    assert files(tmp_path) == ["knots/000003.safetensors", "knots/000012.safetensors"]
+    assert tiny.same(knots.get(12), {k: t.contiguous() for k, t in weights.items()})
+    knots.discard([3, 99])
+    assert knots.get(3)["w"].tolist() == [0.0]  # a saved state may still name it
+    knots.sweep()
+    assert files(tmp_path) == ["knots/000012.safetensors"]
+    with pytest.raises(RunError, match=r"000003\.safetensors is missing"):
+        knots.get(3)
+
+
+def test_a_damaged_knot_is_named(tmp_path: Path) -> None:
+    knots = KnotFolder(tmp_path)
+    knots.put(1, {"w": torch.zeros(4)})
+    (tmp_path / "000001.safetensors").write_bytes(b"{")
+    with pytest.raises(RunError, match=r"000001\.safetensors cannot be read .*damaged"):
+        knots.get(1)
