@@ -5,12 +5,11 @@ python docs/make.py --check    # exit 1 and name the pages that would change
 """
 
 import ast
-import contextlib
 import importlib
 import inspect
-import io
 import os
 import re
+import subprocess
 import sys
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -31,17 +30,10 @@ ROOMS = (
 
 def help_of(command: str) -> str:
     """What ``llpf COMMAND --help`` prints at 100 columns, without trailing spaces."""
-    from llpf_cli.main import run
-
-    argv, columns, printed = sys.argv, os.environ.get("COLUMNS"), io.StringIO()
-    sys.argv, os.environ["COLUMNS"] = ["llpf", command, "--help"], "100"
-    try:
-        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            run()
-    finally:
-        sys.argv = argv
-        os.environ.pop("COLUMNS") if columns is None else os.environ.update(COLUMNS=columns)
-    return "".join(f"{line.rstrip()}\n" for line in printed.getvalue().strip("\n").splitlines())
+    words = [sys.executable, "-c", "from llpf_cli.main import run; run()", command, "--help"]
+    environment = {**os.environ, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
+    printed = subprocess.run(words, env=environment, capture_output=True, encoding="utf-8", check=True).stdout
+    return "".join(f"{line.rstrip()}\n" for line in printed.strip("\n").splitlines())
 
 
 def with_help(text: str) -> str:

@@ -1,3 +1,6 @@
+import logging
+from collections.abc import Iterator
+
 import pytest
 import torch
 from helpers import tiny
@@ -9,6 +12,16 @@ from llpf_plugin.tasks.task import Task
 torch.set_num_threads(1)
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def _loggers() -> Iterator[None]:
+    """The log levels of before, after a test that called a program's ``main``."""
+    disabled, flwr = logging.root.manager.disable, logging.getLogger("flwr")
+    level = flwr.level
+    yield
+    logging.disable(disabled)
+    flwr.setLevel(level)
 
 
 @pytest.fixture

@@ -93,13 +93,13 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
     save_file({"w": torch.ones(1)}, tmp_path / "other.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
-    with pytest.raises(CheckpointError, match="no checkpoint of a strategy"):
+    with pytest.raises(CheckpointError, match="not a checkpoint of a strategy"):
         LLPFStrategy().resume(tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match="cannot be read"):
         LLPFStrategy().resume(tmp_path / "text.safetensors")
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         LLPFStrategy().resume(tmp_path)
-    with pytest.raises(MismatchError, match="no state of a strategy"):
+    with pytest.raises(MismatchError, match="not the state of a strategy"):
         LLPFStrategy().load_state_dict({"round": 3})
     checkpoint.save(LLPFStrategy().state_dict(), tmp_path / "round-00000.safetensors")
     with pytest.raises(MismatchError, match="holds no model"):

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import logging
 import sys
 import warnings
 from pathlib import Path
@@ -31,11 +30,8 @@ def test_the_benchmark_orders_and_resumes(
             benchmark.main()
         return capsys.readouterr().out
 
-    try:
-        assert "1 of 1 models ordered" in run("^hard:gru$")
-        printed = run("^hard:(gru|repeated-unused)$")
-    finally:
-        logging.disable(logging.NOTSET)
+    assert "1 of 1 models ordered" in run("^hard:gru$")
+    printed = run("^hard:(gru|repeated-unused)$")
     assert "2 of 2 models ordered" in printed and "0 with silently missing parameters" in printed
     assert "unused in hard:repeated-unused: unused.weight, unused.bias (2; filled with NaN: same result)" in printed
     assert [json.loads(line)[0] for line in results.read_text().splitlines()] == ["hard:gru", "hard:repeated-unused"]
