@@ -99,9 +99,8 @@ def report(results: Sequence[Result]) -> str:
         own = [r for r in results if r.task == task and r.method == "llpf"]
         if own:
             walking, before, after = (sum(getattr(r, k) for r in own) for k in ("walking", "exactly", "measuring"))
-            lines.append(
-                f"{task}, llpf: measuring takes {after / walking:.0%} of the walk's time, exactly {before / walking:.0%}"
-            )
+            shares = f"{after / walking:.0%} of the walk's time, exactly {before / walking:.0%}"
+            lines.append(f"{task}, llpf: measuring takes {shares}")
     return "\n\n".join([*lines, table(head, rows)])
 
 

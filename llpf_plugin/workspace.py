@@ -15,9 +15,8 @@ from torch.func import functional_call
 
 from llpf_plugin.clock import Clock
 from llpf_plugin.errors import TaskError
-from llpf_plugin.tasks.batches import Batch, batch_size
-from llpf_plugin.tasks.data import Data
-from llpf_plugin.tasks.sampling import Examples, draw, generator
+from llpf_plugin.tasks.batches import Batch, Data, Examples, batch_size
+from llpf_plugin.tasks.sampling import draw, generator
 from llpf_plugin.tasks.task import Task
 
 __all__ = [

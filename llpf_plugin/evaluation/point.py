@@ -11,9 +11,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from llpf_plugin.evaluation.answers import Answer, Score, mean
 from llpf_plugin.geometry.weights import Weights, assign, buffers, clone
 from llpf_plugin.records import Row
-from llpf_plugin.tasks.batches import batch_size
-from llpf_plugin.tasks.data import Data
-from llpf_plugin.tasks.sampling import EVAL_BATCH, Examples
+from llpf_plugin.tasks.batches import Data, Examples, batch_size
+from llpf_plugin.tasks.sampling import EVAL_BATCH
 from llpf_plugin.workspace import Workspace
 
 STATISTICS = 2048

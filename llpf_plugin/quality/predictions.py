@@ -10,8 +10,7 @@ from torch import Tensor
 from llpf_plugin.errors import MetricError
 from llpf_plugin.evaluation.point import reestimate
 from llpf_plugin.geometry.weights import Weights, assign
-from llpf_plugin.tasks.batches import batch_size
-from llpf_plugin.tasks.data import Data
+from llpf_plugin.tasks.batches import Data, batch_size
 from llpf_plugin.tasks.sampling import EVAL_BATCH
 from llpf_plugin.workspace import Workspace
 

@@ -9,7 +9,8 @@ from llpf_plugin.lazy import lazily
 from llpf_plugin.tasks.specification import build, explained, find, nearest, parse_arguments, parse_value
 
 if TYPE_CHECKING:
-    from llpf_plugin.tasks.data import Data, TensorData, crop_and_flip
+    from llpf_plugin.tasks.batches import Data
+    from llpf_plugin.tasks.data import TensorData, crop_and_flip
     from llpf_plugin.tasks.load import load_task
     from llpf_plugin.tasks.loader import LoaderData
     from llpf_plugin.tasks.sampling import generator
@@ -26,7 +27,7 @@ BUILT_IN: dict[str, str] = {
 """Name to ``module:function``."""
 
 _PLACES = {
-    "Data": "data",
+    "Data": "batches",
     "Defaults": "task",
     "LoaderData": "loader",
     "Task": "task",

@@ -1,7 +1,7 @@
-"""Batches: nested tensors of one first dimension, taken apart, joined, copied, and held in memory."""
+"""Batches: nested tensors of one first dimension, what gives them, and how they are taken apart, joined and copied."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +11,37 @@ from llpf_plugin.order.trace.inputs import Inputs
 
 Batch = Any
 """What one call of the objective takes: ``(inputs, targets)`` for the built-in classification."""
+
+
+class Data(Protocol):
+    """What a task brings for one split.
+
+    A ``draw(n, seed)`` of its own (see `llpf_plugin.tasks.sampling.draw`) saves reading all examples for a sample.
+    """
+
+    repeatable: bool
+
+    def batch(self, size: int, seed: int, step: int) -> Batch:
+        """The training batch of this step; the same arguments give the same batch if ``repeatable``."""
+
+    def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
+        """The examples in a fixed order, without augmentation; the first ``limit`` of them if given."""
+
+    def to(self, device: torch.device) -> "Data":
+        """These data with their batches on ``device``."""
+
+    def __len__(self) -> int:
+        """The number of examples."""
+
+
+class Examples(Protocol):
+    """Examples to evaluate on, the same ones in the same order every time."""
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All of them, in batches of ``size`` where the data leave a choice."""
+
+    def __len__(self) -> int:
+        """How many they are."""
 
 
 def move_batch(batch: Batch, device: torch.device | None) -> Batch:

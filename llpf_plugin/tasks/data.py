@@ -4,36 +4,13 @@
 """
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from llpf_plugin.tasks.batches import Batch
 from llpf_plugin.tasks.sampling import Rows, choose, classes, generator
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
-
-
-class Data(Protocol):
-    """What a task brings for one split.
-
-    A ``draw(n, seed)`` of its own (see `llpf_plugin.tasks.sampling.draw`) saves reading all examples for a sample.
-    """
-
-    repeatable: bool
-
-    def batch(self, size: int, seed: int, step: int) -> Batch:
-        """The training batch of this step; the same arguments give the same batch if ``repeatable``."""
-
-    def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """The examples in a fixed order, without augmentation; the first ``limit`` of them if given."""
-
-    def to(self, device: torch.device) -> "Data":
-        """These data with their batches on ``device``."""
-
-    def __len__(self) -> int:
-        """The number of examples."""
 
 
 class TensorData:

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from llpf_plugin.errors import TaskError
 from llpf_plugin.order.trace.inputs import Inputs
-from llpf_plugin.tasks.batches import Batch, Held, batch_size, divisible, move_batch, take
-from llpf_plugin.tasks.sampling import Examples, choose, classes, picked
+from llpf_plugin.tasks.batches import Batch, Examples, Held, batch_size, divisible, move_batch, take
+from llpf_plugin.tasks.sampling import choose, classes, picked
 
 HELD = 2**30
 """Bytes of examples that are kept in memory at most."""

@@ -3,25 +3,15 @@
 import hashlib
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from llpf_plugin.tasks.batches import Batch, Held, batch_size, divisible, join, shape, take
+from llpf_plugin.tasks.batches import Batch, Data, Examples, Held, batch_size, divisible, join, shape, take
 
 EVAL_BATCH = 512
 """Examples of one evaluation batch."""
-
-
-class Examples(Protocol):
-    """Examples to evaluate on, the same ones in the same order every time."""
-
-    def batches(self, size: int) -> Iterator[Batch]:
-        """All of them, in batches of ``size`` where the data leave a choice."""
-
-    def __len__(self) -> int:
-        """How many they are."""
 
 
 def generator(device: torch.device | str, *key: int | str) -> torch.Generator:
@@ -30,7 +20,7 @@ def generator(device: torch.device | str, *key: int | str) -> torch.Generator:
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
-def draw(data: Any, n: int | None, seed: int) -> Examples:
+def draw(data: Data, n: int | None, seed: int) -> Examples:
     """A sample of a split.
 
     Args:
