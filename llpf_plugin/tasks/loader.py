@@ -45,7 +45,9 @@ class LoaderData:
         self._stream: Iterator[Batch] | None = None
 
     def __len__(self) -> int:
-        return len(getattr(self.evaluation, "dataset", self.evaluation))  # type: ignore[arg-type]
+        given: Any = getattr(self.evaluation, "dataset", self.evaluation)
+        sampler = getattr(self.evaluation, "sampler", None)  # it may leave some out
+        return len(sampler if hasattr(sampler, "__len__") else given)
 
     def to(self, device: torch.device) -> "LoaderData":
         """The same loader with its batches moved to ``device``."""
@@ -84,7 +86,8 @@ class LoaderData:
 
 def _rows(loader: Any) -> list[int] | None:
     """Indices of the examples that a loader gives; None where it has no data set with an index."""
-    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset) or not loader.batch_sampler:
+    indexed = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+    if not indexed or loader.batch_sampler is None:
         return None
     at_most = MANY * len(loader.dataset)  # type: ignore[arg-type]
     rows = list(islice(chain.from_iterable(loader.batch_sampler), at_most + 1))
