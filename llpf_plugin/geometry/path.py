@@ -14,6 +14,8 @@ from llpf_plugin.records import Cost, Knot, Tick
 class Path:
     """A piecewise linear path from model A (t = 0) to model B (t = 1), parametrised by arc length.
 
+    An `open` path ends where its search came to instead, such as at the finetuned model.
+
     Attributes:
         knots: coordinates of the knots in order, A's first and B's last; may be read lazily from disk.
         start: A's complete state dict, buffers included.
@@ -82,33 +84,41 @@ class Path:
     def at(self, t: float) -> Weights:
         """The complete state dict at ``t``, in the order of A's; exactly A at 0 and B at 1.
 
-        Buffers are interpolated between A's and B's: running statistics are stale between the ends. Measure, or
-        `Quality.pick`, re-estimates them.
+        Buffers are interpolated between A's and B's, on an open path they are A's: running statistics are stale between
+        the ends. Measure, or `Quality.pick`, re-estimates them.
         """
         coordinates = self.coordinates(t)
         tied = {name: coordinates[own] for name, own in self.ties.items() if name in self.start}
         rest = [k for k in self.start if k not in coordinates and k not in tied]
-        whole = {**lerp(select(self.start, rest), select(self.end, rest), t), **coordinates, **tied}
+        end = self.start if self.open else self.end
+        whole = {**lerp(select(self.start, rest), select(end, rest), t), **coordinates, **tied}
         return select(whole, self.start)
 
     @property
     def last_settled(self) -> int:
-        """The index of the last knot that the walk settled on, or of the last inner one of a curve.
+        """The index of the last knot that the walk settled on; of the end itself where nothing was walked.
 
         Without labels, that of the knot before the end.
         """
-        settled = [i for i, knot in enumerate(self.labels) if knot.kind in ("start", "settled", "curve")]
+        if not self.walked:
+            return len(self.knots) - 1
+        settled = [i for i, knot in enumerate(self.labels) if knot.kind in ("start", "settled")]
         return settled[-1] if settled else len(self.knots) - 2
 
     @property
+    def open(self) -> bool:
+        """Whether the path ends where its search came to, not at B."""
+        return bool(self.labels) and self.labels[-1].kind != "end"
+
+    @property
     def walked(self) -> bool:
-        """Whether a walk made the path, so that arriving means something; a curve ends at B by construction."""
-        return not self.labels or any(knot.kind in ("settled", "closing") for knot in self.labels)
+        """Whether a walk to B made the path, so that arriving means something; a curve ends at B by construction."""
+        return not self.labels or (not self.open and any(k.kind in ("settled", "closing") for k in self.labels))
 
     @property
     def destination(self) -> int:
         """The index of the knot that the walk walked to: the end on A's spheres, or the end itself."""
-        return self.last_settled + 1
+        return min(self.last_settled + 1, len(self.knots) - 1)
 
     @property
     def closing_length(self) -> float:

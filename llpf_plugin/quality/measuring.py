@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from llpf_plugin.evaluation.along_path import assemble, measure_segment
 from llpf_plugin.evaluation.point import measure_point
 from llpf_plugin.geometry.path import Path
-from llpf_plugin.geometry.weights import layers_of
+from llpf_plugin.geometry.weights import layers_of, select
 from llpf_plugin.quality.verdict import Quality
 from llpf_plugin.records import Row
 from llpf_plugin.tasks.load import load_task
@@ -50,7 +50,8 @@ def judge(
     path: Path, segments: Sequence[Sequence[Row]], workspace: Workspace, goal: float | None, sample: int | None
 ) -> Quality:
     """The quality of a path whose segments have been measured: adds the ends and the last settled knot on test data."""
-    places = {"A": 0, "last": path.last_settled, "B": len(path.knots) - 1}
-    ends = {k: measure_point(workspace, path.knots[i], sample, test=True) for k, i in places.items()}
+    a, last = path.knots[0], path.knots[path.last_settled]
+    b = select(path.end, a) if path.open else path.knots[-1]
+    ends = {k: measure_point(workspace, w, sample, test=True) for k, w in (("A", a), ("last", last), ("B", b))}
     layers = layers_of(list(path.knots[0]))
     return Quality(path, assemble(path, segments), ends, goal, sample, layers, workspace)

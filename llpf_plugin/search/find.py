@@ -124,9 +124,10 @@ class Search:
             self.workspace.peak_memory(), dict(p.legs),
         )  # fmt: skip
         chain = [i for i in p.chain if str(i) in p.labels]  # A′ and B′ are known once they are reached
+        chain = chain if len(chain) > 1 else [0, 1]
         labels, knots = [p.labels[str(i)] for i in chain], Chain(self.knots, chain)
         end = self.end
-        if self.plan.stretches[-1].open:  # it ends where it came to
+        if self.plan.stretches[-1].open and chain[-1] == 1:  # B is no model, but where the walk came to
             end = {**end, **knots[-1]}
             end |= {name: end[own] for name, own in ties(self.workspace.model).items() if name in end}
         outcome = Outcome[p.outcome] if p.outcome else None

@@ -28,7 +28,6 @@ def run(folder: Path, ends: list[Any], task: str, *words: object) -> Result:
     )
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a point on the straight segment to B is written instead")
 def test_the_result_of_finetuning_is_the_finetuned_model(tmp_path: Path) -> None:
     a, b = tiny.pair("mlp")
     result = run(tmp_path, [a, b], f"{tiny.__file__}:mlp", "--tolerance", 0.3, *method("finetune", steps=60))

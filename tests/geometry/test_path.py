@@ -116,7 +116,12 @@ def test_the_last_settled_knot_and_where_it_was_to_go() -> None:
     path = Path(knots, knots[0], knots[-1], [Knot(k) for k in kinds])
     assert (path.last_settled, path.destination) == (2, 3)
     line = Path([knots[0], knots[-1]], knots[0], knots[-1], [Knot("start"), Knot("end")])
-    assert (line.last_settled, line.destination) == (0, 1)
+    assert (line.last_settled, line.destination) == (1, 1)
+    curve = Path(knots, knots[0], knots[-1], [Knot(k) for k in ("start", "curve", "curve", "curve", "end")])
+    assert (curve.last_settled, curve.destination) == (4, 4), "it ends at B by construction"
+    tuned = Path(knots[:4], knots[0], knots[4], [Knot(k) for k in ("start", "settled", "settled", "settled")])
+    assert (tuned.last_settled, tuned.destination, tuned.open, tuned.walked) == (3, 3, True, False)
+    assert torch.equal(tuned.at(1)["w"], knots[3]["w"])
     assert Path(knots, knots[0], knots[-1]).last_settled == 3
 
 
@@ -126,7 +131,7 @@ def test_the_last_settled_knot_and_where_it_was_to_go() -> None:
         (["start", "settled", "settled", "closing", "end"], True, 7.0),  # 3 to the destination, 4 to the end
         (["start", "settled", "closing", "reversed", "end"], True, 5.0),  # up to the leg that was walked from B
         (["start", "settled", "reversed", "reversed", "end"], True, 2.0),
-        (["start", "curve", "curve", "curve", "end"], False, 4.0),
+        (["start", "curve", "curve", "curve", "end"], False, 0.0),
         (["start", "settled", "settled", "settled", "end"], True, 4.0),
     ],
 )
