@@ -13,6 +13,7 @@ from llpf_plugin.alignment.matching import Matching, align
 from llpf_plugin.errors import InterruptedRun, LLPFError, OrderError
 from llpf_plugin.geometry.weights import Weights, coordinates
 from llpf_plugin.methods.base import Method
+from llpf_plugin.quality.beside import beside_ends
 from llpf_plugin.quality.verdict import Picked, Quality
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.folder import RunFolder
@@ -150,7 +151,7 @@ class Pair:
         merged = self._written(self.run.folder, picked) if keep else None
         if merged is None:
             merged = _write(self.run.folder / "merged", picked.weights, self.ends[0].like)
-            model = MergedModel(merged.name, picked.t, picked.scores)
+            model = MergedModel(merged.name, picked.t, picked.scores, beside_ends(quality, picked))
             write_verdict(self.run.folder, quality.summary(), model, quality.rows)
         return picked, merged
 
