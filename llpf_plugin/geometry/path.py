@@ -22,6 +22,7 @@ class Path:
         end: B's complete state dict.
         labels: where each knot comes from.
         ties: further names of a coordinate (tied parameters): name to the coordinate's own.
+        unreached: what the data never reach: it is no coordinate, and stays A's on the whole path.
         outcome: how the search ended, an `llpf_plugin.methods.Outcome`.
         record: what the search did, tick by tick.
         cost: gradient steps, seconds, the goal.
@@ -37,6 +38,7 @@ class Path:
     record: Sequence[Tick] = ()
     cost: Cost = field(default_factory=Cost)
     quality: Any = field(default=None, repr=False)
+    unreached: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if len(self.knots) < 2:
@@ -82,16 +84,17 @@ class Path:
         return lerp(self.knots[i], self.knots[i + 1], float((t - positions[i]) / span) if span > 0 else 0.0)
 
     def at(self, t: float) -> Weights:
-        """The complete state dict at ``t``, in the order of A's; exactly A at 0 and B at 1.
+        """The complete state dict at ``t``, in the order of A's; exactly A at 0 and, but for `unreached`, B at 1.
 
         Buffers are interpolated between A's and B's, on an open path they are A's: running statistics are stale between
         the ends. Measure, or `Quality.pick`, re-estimates them.
         """
         coordinates = self.coordinates(t)
-        tied = {name: coordinates[own] for name, own in self.ties.items() if name in self.start}
+        still = {name: self.start[name] for name in self.unreached if name in self.start}
+        tied = {name: coordinates[own] for name, own in self.ties.items() if name in self.start and name not in still}
         rest = [k for k in self.start if k not in coordinates and k not in tied]
         end = self.start if self.open else self.end
-        whole = {**lerp(select(self.start, rest), select(end, rest), t), **coordinates, **tied}
+        whole = {**lerp(select(self.start, rest), select(end, rest), t), **coordinates, **tied, **still}
         return select(whole, self.start)
 
     @property

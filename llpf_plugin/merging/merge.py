@@ -113,7 +113,8 @@ def merge(
         LLPFError: of any kind; all models are checked before the first pair is searched, and nothing is overwritten.
     """
     check_pick(pick)
-    watch, options, compute = watch or Watch(), SearchOptions(**search), compute or Compute()
+    unwatched, options, compute = watch is None, SearchOptions(**search), compute or Compute()
+    watch = watch or Watch()
     request = Request(
         load_task(task), make_method(method), options, compute, pick, align, dict(named or {}), dict(info or {})
     )
@@ -134,6 +135,8 @@ def merge(
         try:
             pair = open_pair(node.name, ends, own, folder, begun, watch.callbacks(node.name))
             watch.on_open(pair)
+            if unwatched:
+                pair.search.warn()
             with pair.running(), watch.running():
                 quality = pair.search.run()
         except InterruptedRun:

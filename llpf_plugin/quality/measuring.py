@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from llpf_plugin.evaluation.along_path import assemble, measure_segment
 from llpf_plugin.evaluation.point import measure_point
 from llpf_plugin.geometry.path import Path
-from llpf_plugin.geometry.weights import layers_of, select
+from llpf_plugin.geometry.weights import assign, layers_of, select
 from llpf_plugin.quality.verdict import Quality
 from llpf_plugin.records import Row
 from llpf_plugin.tasks.load import load_task
@@ -34,6 +34,7 @@ def measure(
         progress: called with the number of segments done and of all.
     """
     workspace = Workspace(load_task(task), compute)
+    assign(workspace.model, select(path.start, path.unreached))
     segments: list[list[Row]] = []
     last: Row | None = None
     count = len(path.knots) - 1

@@ -178,7 +178,7 @@ class Quality:
         task = self.workspace.task
         splits = {"train": task.train, "validation": task.validation, "test": task.test}
         scores, buffers = evaluate(self.workspace, self.path.coordinates(t), splits, self.sample)
-        weights = {**self.path.at(t), **{k: v.cpu() for k, v in buffers.items()}}
+        weights = {**self.path.at(t), **{k: v.cpu() for k, v in buffers.items() if k not in self.path.unreached}}
         return Picked(t, weights, scores)
 
     def _place(self, which: str | float) -> float:
@@ -210,6 +210,7 @@ class Quality:
             "sample": self.sample,
             "ends": {name: row.to_json() for name, row in self.ends.items()},
             **({"legs": legs} if legs else {}),
+            **({"unreached": list(self.path.unreached)} if self.path.unreached else {}),
         }
 
 

@@ -1,8 +1,10 @@
 """`find_path`: the only loop. It searches, measures the path, searches again what is above the goal, measures again."""
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any
@@ -16,7 +18,7 @@ from llpf_plugin.evaluation.ends import measure_ends
 from llpf_plugin.evaluation.goal import Goal, goal_of
 from llpf_plugin.geometry.knots import Chain, Knots, MemoryKnots
 from llpf_plugin.geometry.path import Path
-from llpf_plugin.geometry.weights import Weights, clone, coordinates, select, ties
+from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, select, ties
 from llpf_plugin.methods.base import Method, Plan, Problem, Solver, Stretch
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.measuring import judge
@@ -69,6 +71,7 @@ class Search:
         self._resumed = None if resume is None else resume[1]
         self.solver: Solver | None = None
         self.stop = False
+        self._other = {k: t / 2 if t.is_floating_point() else t for k, t in a.items()} if a is b else self.end
         self._clock = time.monotonic()
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -97,9 +100,36 @@ class Search:
         self._tell("on_end")
         return path.quality
 
+    @cached_property
+    def unreached(self) -> tuple[str, ...]:
+        """What the data never reach, by its names in the state dict: it stays A's, and is no coordinate of the path."""
+        model, workspace = self.workspace.model, self.workspace
+        if self.progress.ends is None:
+            names = preflight.unreached(workspace, self.start, self._other, self.options.sample)
+        else:  # resumed: as it was found before
+            names = [k for k in coordinates(model) if k not in self.knots.get(0)]
+        return preflight.with_what_belongs(model, names)
+
+    @property
+    def names(self) -> list[str]:
+        """The coordinates of the path."""
+        return [name for name in coordinates(self.workspace.model) if name not in self.unreached]
+
+    @cached_property
+    def findings(self) -> list[preflight.Finding]:
+        """What the model does with the data that a user should know before the search."""
+        ends = {"A": self.start, **({} if self._other is not self.end else {"B": self.end})}
+        return [*preflight.training_mode(self.workspace, ends), *preflight.say_unreached(self.unreached)]
+
+    def warn(self) -> None:
+        """Issue the `findings` as Python's warnings, where no console shows them."""
+        for found in self.findings:
+            warnings.warn(str(found), stacklevel=3)
+
     def _begin(self) -> None:
         """Measure the ends and bind the method; what makes no sense is refused here, before anything is written."""
-        p, names = self.progress, list(coordinates(self.workspace.model))
+        p, names = self.progress, self.names
+        assign(self.workspace.model, select(self.start, self.unreached))
         first = p.ends is None
         if first:
             self.knots.put(0, select(self.start, names))
@@ -114,7 +144,7 @@ class Search:
         if first:
             p.chain, p.todo = list(self.plan.chain), list(self.plan.stretches)
             p.next_knot = max(self.plan.chain) + 1
-        self.assembler = PathAssembler(p, self.knots, self.workspace, self.plan, asked.sample)
+        self.assembler = PathAssembler(p, self.knots, self.workspace, self.plan, asked.sample, frozenset(names))
 
     def path(self) -> Path:
         """The path as it stands: the line from A to B before the first stretch is done."""
@@ -130,8 +160,8 @@ class Search:
         if self.plan.stretches[-1].open and chain[-1] == 1:  # B is no model, but where the walk came to
             end = {**end, **knots[-1]}
             end |= {name: end[own] for name, own in ties(self.workspace.model).items() if name in end}
-        outcome = Outcome[p.outcome] if p.outcome else None
-        return Path(knots, self.start, end, labels, ties(self.workspace.model), outcome, p.record, cost)
+        outcome, tied = Outcome[p.outcome] if p.outcome else None, ties(self.workspace.model)
+        return Path(knots, self.start, end, labels, tied, outcome, p.record, cost, unreached=self.unreached)
 
     def _search(self, stretch: Stretch) -> None:
         """One stretch: steps until the solver's outcome, the budget's end, or a stop; then its knots join the path."""
@@ -239,4 +269,6 @@ def find_path(
     task = load_task(task)
     pair = [w if isinstance(w, dict) else checkpoint.read(w).weights for w in (a, b)]
     full = preflight.check_pair(pair[0], pair[1], task.model)
-    return Search(*full, task, make_method(method), options, compute, knots, callbacks, resume).run().path
+    search = Search(*full, task, make_method(method), options, compute, knots, callbacks, resume)
+    search.warn()
+    return search.run().path
