@@ -11,7 +11,7 @@ from rich.table import Table
 
 from llpf_plugin.checkpoint import Checkpoint
 from llpf_plugin.merging import Finished
-from llpf_plugin.quality import LegSummary, OriginQuality, Picked, Quality, leg_summaries
+from llpf_plugin.quality import LegSummary, OriginQuality, Picked, Quality, beside_ends, leg_summaries
 from llpf_plugin.report import duration
 from llpf_plugin.runs import Join
 
@@ -37,6 +37,8 @@ def closing(
     if len(legs := leg_summaries(path, quality.rows)) > 1:
         console.print(_leg_table(legs))
     console.print(_score_table(quality, picked, line))
+    if beside := beside_ends(quality, picked):
+        say(beside)
     say(
         f"{cost.gradient_steps} gradient steps, {duration(cost.seconds or 0.0)}, length ratio {path.length_ratio:.2f}, "
         f"{len(path.knots)} knots stored, {cost.dropped} redundant knots removed, {cost.repairs} repairs"

@@ -65,6 +65,9 @@ class TerminalWatch(Watch):
         if not self.brief:
             self.line = pair.line()
             preview.preflight(self.console, pair, self.line)
+        elif pair.run is None or not pair.run.exists:
+            for finding in pair.search.findings:
+                preview.show_finding(self.console, finding)
         if pair.run is not None and pair.run.exists and not pair.request.task.train.repeatable:
             self.console.print(f"[yellow]{NOT_REPEATABLE}[/]")
 

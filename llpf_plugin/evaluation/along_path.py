@@ -51,7 +51,7 @@ def losses_on_line(
         points: sub-segments of the line.
         sample: training examples to measure on, None for all.
     """
-    names = list(coordinates(workspace.model))
+    names = list(coordinates(workspace.model, a))
     start, end = select(a, names), select(b, names)
     return [train_loss(workspace, lerp(start, end, i / points), sample) for i in range(points + 1)]
 

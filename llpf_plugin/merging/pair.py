@@ -12,8 +12,9 @@ from llpf_plugin import checkpoint, preflight
 from llpf_plugin.alignment.matching import Matching, align
 from llpf_plugin.errors import InterruptedRun, LLPFError, OrderError
 from llpf_plugin.evaluation.along_path import LINE_SAMPLE, losses_on_line
-from llpf_plugin.geometry.weights import Weights, coordinates
+from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.methods.base import Method
+from llpf_plugin.quality.beside import beside_ends
 from llpf_plugin.quality.verdict import Picked, Quality
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.folder import RunFolder
@@ -118,9 +119,10 @@ class Pair:
     def running(self) -> Iterator[None]:
         """Write what a run's folder holds from the start; leave nothing of one refused before its first state."""
         if self.run is not None and not self.run.exists:
-            moving = set(coordinates(self.search.workspace.model))
+            moving = set(self.search.names)
             start, end = ({k: t for k, t in w.items() if k not in moving} for w in (self.search.start, self.search.end))
-            self.run.create(self.asked, start, end, {**self._names(), **self.request.info})
+            found = {"findings": [str(one) for one in self.search.findings]} if self.search.findings else {}
+            self.run.create(self.asked, start, end, {**self._names(), **self.request.info, **found})
         try:
             yield
         except InterruptedRun:
@@ -157,7 +159,7 @@ class Pair:
         merged = self._written(self.run.folder, picked) if keep else None
         if merged is None:
             merged = _write(self.run.folder / "merged", picked.weights, self.ends[0].like)
-            model = MergedModel(merged.name, picked.t, picked.scores)
+            model = MergedModel(merged.name, picked.t, picked.scores, beside_ends(quality, picked))
             write_verdict(self.run.folder, quality.summary(), model, quality.rows)
         return picked, merged
 

@@ -26,7 +26,7 @@ INNER = (0.1, 0.9)
 """Where a merged model is chosen: t in this range, so that the choice is not a copy of an end."""
 
 TEST_SLACK = (1.1, 0.01)
-"""The test loss at the end meets that of the ends if it is at most this factor times it, plus this much."""
+"""The test loss matches that of the ends if it is at most this factor times the worse one's, plus this much."""
 
 
 CANDIDATES = 3
@@ -52,7 +52,8 @@ class Quality:
     Attributes:
         path: the path that was measured.
         rows: one per measured point, in order, with its position ``t`` and the index of its ``segment``.
-        ends: rows of A, of the last settled knot and of B, test data included.
+        ends: rows of A, of B, and of the ``last`` settled knot (of the path's end where nothing was walked to B), test
+            data included.
         goal: the training loss that the path was to stay under, None if there was none.
         sample: training examples of every measurement, None for all.
         layers: names of the coordinates of each layer, for distances.
@@ -116,7 +117,9 @@ class Quality:
 
     @cached_property
     def arrival(self) -> dict[str, float]:
-        """Relative distance of the last settled knot to its destination, by layer."""
+        """Relative distance of the last settled knot to its destination, by layer; empty where nothing was walked."""
+        if not self.path.walked:
+            return {}
         index = self.path.last_settled
         here, there = self.path.knots[index], self.path.knots[self.path.destination]
         return {layer: relative_distance(select(here, names), there) for layer, names in self.layers.items()}
@@ -128,8 +131,8 @@ class Quality:
 
     @property
     def connected(self) -> bool:
-        """Whether every criterion that could be measured holds."""
-        return all(c.holds is not False for c in self.criteria)
+        """Whether the path leads to B and every criterion that could be measured holds."""
+        return not self.path.open and all(c.holds is not False for c in self.criteria)
 
     def _low(self) -> Criterion:
         accuracy = self.column("train_accuracy")
@@ -141,6 +144,8 @@ class Quality:
         return Criterion("low loss", self.maximum <= self.goal, f"{words}; the goal is {self.goal:.4g}")
 
     def _arrived(self) -> Criterion:
+        if self.path.open:
+            return Criterion("arrival", None, "the path does not lead to B: it ends at the model that was trained on")
         if not self.path.walked:
             return Criterion("arrival", None, "nothing was walked: the path ends at B by construction")
         layer = max(self.arrival, key=lambda k: self.arrival[k])
@@ -156,8 +161,13 @@ class Quality:
         a, last, b = (self.ends[k][split] for k in ("A", "last", "B"))
         if a is None or b is None or last is None:
             return Criterion("test loss", None, "the task has neither test nor validation data")
-        allowed = max(a, b) * TEST_SLACK[0] + TEST_SLACK[1]
-        words = f"{split} loss is {last:.4g} at the last settled knot, {a:.4g} at A and {b:.4g} at B"
+        factor, plus = TEST_SLACK
+        allowed = max(a, b) * factor + plus
+        where = "last settled knot" if self.path.walked else "end of the path"
+        words = (
+            f"{split} loss is {last:.4g} at the {where}, {a:.4g} at A and {b:.4g} at B; "
+            f"allowed is {allowed:.4g}, {factor} × the worse one + {plus}"
+        )
         return Criterion("test loss", last <= allowed, words)
 
     def pick(self, which: str | float = "best") -> "Picked":
@@ -165,8 +175,8 @@ class Quality:
 
         Args:
             which: ``best`` is the measured point with t in [0.1, 0.9] best on validation data (accuracy, then loss; on
-                training data if there are none; an end if no point between has a loss); ``mid`` is t = 0.5; ``end`` the
-                last settled knot; or t itself.
+                training data if there are none; an end if no point between has a loss), and the end of a path that does
+                not lead to B; ``mid`` is t = 0.5; ``end`` the last settled knot, or the path's end; or t itself.
 
         Returns:
             The weights, where they lie, and their scores on every split, test data included.
@@ -175,14 +185,14 @@ class Quality:
         task = self.workspace.task
         splits = {"train": task.train, "validation": task.validation, "test": task.test}
         scores, buffers = evaluate(self.workspace, self._whole(t), splits, self.sample)
-        weights = {**self.path.at(t), **{k: v.cpu() for k, v in buffers.items()}}
+        weights = {**self.path.at(t), **{k: v.cpu() for k, v in buffers.items() if k not in self.path.unreached}}
         return Picked(t, weights, scores)
 
     def _place(self, which: str | float) -> float:
         t = check_pick(which)
         if t is not None:
             return t
-        if which == "end":
+        if which == "end" or self.path.open:
             return float(self.path.positions[self.path.last_settled])
         places = self.column("t")
         inner = (places >= INNER[0]) & (places <= INNER[1])
@@ -199,8 +209,8 @@ class Quality:
         return next(iter(candidates or [float(places[i]) for i in order if sound[i]]), 0.0)
 
     def _whole(self, t: float) -> Weights:
-        """The complete model that is measured at ``t``: with B's buffers at B, with A's everywhere else."""
-        return {**(self.path.end if t == 1 else self.path.start), **self.path.coordinates(t)}
+        """The complete model that is measured at ``t``."""
+        return {**self.path.rest(t), **self.path.coordinates(t)}
 
     def summary(self) -> dict[str, Any]:
         """The numbers and sentences of the verdict, as JSON values."""
@@ -220,6 +230,7 @@ class Quality:
             "sample": self.sample,
             "ends": {name: row.to_json() for name, row in self.ends.items()},
             **({"legs": legs} if legs else {}),
+            **({"unreached": list(self.path.unreached)} if self.path.unreached else {}),
         }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llpf_plugin.files import plain
-from llpf_plugin.quality import METRIC_SPLITS
+from llpf_plugin.quality import METRIC_SPLITS, beside_ends
 from llpf_plugin.report.measured import Measured
 
 FORMAT, VERSION = "llpf-report", 1
@@ -27,7 +27,7 @@ def _run(one: Measured) -> dict[str, Any]:
             **{k: v for k, v in quality.summary().items() if k != "metrics"},
             "metrics": {split: one.metrics(split) for split in METRIC_SPLITS},
             "arrival": quality.arrival,
-            "merged": {"t": one.picked.t, "scores": one.picked.scores},
+            "merged": {"t": one.picked.t, "scores": one.picked.scores, "beside": beside_ends(quality, one.picked)},
             "straight_line": list(one.line), "knots": len(quality.path.knots),
             "points": [row.to_json() for row in quality.rows],
             "layers": one.trace, "tensors": one.tensors, "layer_barriers": one.layers, "diversity": one.diversity,

@@ -6,6 +6,7 @@ import numpy as np
 
 from llpf_plugin.errors import LLPFError, OrderError, RunError
 from llpf_plugin.evaluation.along_path import LINE_SAMPLE, losses_on_line
+from llpf_plugin.geometry.weights import select
 from llpf_plugin.order import layer_order
 from llpf_plugin.preflight import fits, layer_statistics, raise_errors
 from llpf_plugin.quality import (
@@ -71,10 +72,10 @@ def measure_stored(run: StoredRun, quality: Quality, extras: Collection[str] = (
         raise LLPFError(f"there is no {', '.join(sorted(unknown))} to measure; there are {', '.join(EXTRAS)}")
     path = quality.path
     layers, notes = _layers(quality)
-    line = losses_on_line(quality.workspace, path.knots[0], path.knots[-1], LINE_POINTS, quality.sample or LINE_SAMPLE)
+    line = losses_on_line(quality.workspace, path.start, path.end, LINE_POINTS, quality.sample or LINE_SAMPLE)
     found = Measured(
         run, quality, quality.pick("best" if run.picked is None else run.picked), line,
-        trace_layers(path, layers), layer_statistics(path.knots[0], path.knots[-1]),
+        trace_layers(path, layers), layer_statistics(path.knots[0], select(path.end, path.knots[0])),
         [*run.notes, *_other_verdict(run, quality), *notes],
     )  # fmt: skip
     for name in EXTRAS:
@@ -101,6 +102,7 @@ def _other_verdict(run: StoredRun, quality: Quality) -> list[str]:
     before = run.verdict.maximum
     same = run.settings.get("points") == len(quality.rows) // max(1, len(quality.path.knots) - 1)
     same = same and run.verdict.sample == quality.sample
+    same = same and (quality.sample is None or "measure" in run.settings)  # once a sample was the first examples
     if not same or np.isclose(before, quality.maximum, rtol=0.02, atol=1e-5):
         return []
     return [
@@ -114,7 +116,8 @@ def _sample(found: Measured) -> int:
 
 
 def _places(found: Measured) -> dict[str, float]:
-    return {"A": 0.0, "middle": 0.5, f"merged, t = {found.picked.t:.2f}": found.picked.t, "B": 1.0}
+    end = "end" if found.quality.path.open else "B"
+    return {"A": 0.0, "middle": 0.5, f"merged, t = {found.picked.t:.2f}": found.picked.t, end: 1.0}
 
 
 def _add_plane(found: Measured, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
@@ -128,7 +131,8 @@ def _add_saddle(found: Measured, layers: Mapping[str, Sequence[str]], tell: Tell
 
 
 def _add_layers(found: Measured, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
-    a, b = found.quality.path.knots[0], found.quality.path.knots[-1]
+    path = found.quality.path
+    a, b = path.knots[0], select(path.end, path.knots[0])
     found.layers = layer_barriers(
         found.quality.workspace, a, b, layers, sample=_sample(found),
         progress=lambda d, n: tell(f"{found.run.name}: layers", d, n),

@@ -88,7 +88,8 @@ def score_rows(one: Measured) -> list[tuple[str, list[tuple[str, str]]]]:
     """Loss and accuracy of the ends, the merged model, and the worst point, by split."""
     quality = one.quality
     rows = []
-    for name, key in (("A", "A"), ("B", "B"), ("last settled knot", "last")):
+    settled = [("last settled knot", "last")] if quality.path.walked else []
+    for name, key in [("A", "A"), ("B", "B"), *settled]:
         row = quality.ends[key]
         rows.append((name, [_score(row[s], row[f"{s}_accuracy"], s) for s in SPLITS]))
     merged = [one.picked.scores.get(s) for s in SPLITS]

@@ -164,6 +164,7 @@ class RunFolder(Callback):
             "knots": search.progress.chain,
             "labels": [label.to_json() for label in path.labels],
             "ties": dict(path.ties),
+            "unreached": list(path.unreached),
             "outcome": path.outcome.name if path.outcome else None,
             "cost": path.cost.to_json(),
             "positions": [float(t) for t in path.positions],

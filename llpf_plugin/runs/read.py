@@ -73,21 +73,23 @@ def read_path(folder: Path, knots: Any) -> LossPath:
 
 
 def _path(document: Mapping[str, Any], buffers: Weights, record: Iterable[Any], knots: Any) -> LossPath:
-    """The path that a manifest describes; the first and the last knot are read."""
+    """The path that a manifest describes; A and B are read."""
     chain, ties = Chain(knots, document["knots"]), document["ties"]
-    start, end = (_end(side, chain[knot], buffers, ties) for side, knot in (("A", 0), ("B", -1)))
     labels = [Knot.from_json(label) for label in document["labels"]]
     if len(labels) != len(chain):
         raise ValueError(f"{len(chain)} knots, but {len(labels)} labels")
+    b = chain[-1] if labels[-1].kind == "end" else knots.get(1)  # the path may end elsewhere
+    start, end = _end("A", chain[0], buffers, ties), _end("B", b, buffers, ties)
     outcome = Outcome.__members__.get(document["outcome"] or "")
     ticks, cost = [Tick.from_json(tick) for tick in record], Cost.from_json(document["cost"])
-    return LossPath(chain, start, end, labels, ties, outcome, ticks, cost)
+    unreached = tuple(document.get("unreached", ()))
+    return LossPath(chain, start, end, labels, ties, outcome, ticks, cost, unreached=unreached)
 
 
 def _end(side: str, knot: Weights, buffers: Weights, ties: Mapping[str, str]) -> Weights:
     """The complete state dict of an end: its knot, the further names of tied tensors, and its buffers."""
     own = {k.partition(".")[2]: t for k, t in buffers.items() if k.startswith(side + ".")}
-    return {**knot, **{name: knot[k] for name, k in ties.items()}, **own}
+    return {**knot, **{name: knot[k] for name, k in ties.items() if name not in own}, **own}
 
 
 def _check_version(place: Path, document: Mapping[str, Any], kind: str) -> None:

@@ -83,7 +83,7 @@ def open_run(folder: str | Path, name: str | None = None) -> StoredRun:
     asked, info = read_asked(folder), read_info(folder)
     path = read_path(folder, KnotFolder(folder / "knots"))
     verdict, note = _verdict(folder)
-    notes = [*note, *_wrong_ends(path, asked), *_wrong_positions(folder, path)]
+    notes = [*map(str, info.get("findings", ())), *note, *_wrong_ends(path, asked), *_wrong_positions(folder, path)]
     return StoredRun(folder, name or folder.resolve().name, path, asked, info, verdict, tuple(notes))
 
 

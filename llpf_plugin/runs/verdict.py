@@ -23,11 +23,13 @@ class MergedModel(Record):
         file: its name in the run's folder.
         t: its position on the path.
         scores: by split, None where the task has no such data.
+        beside: how it compares with A and with B, in a sentence.
     """
 
     file: str
     t: float
     scores: Mapping[str, Score | None] = field(default_factory=dict)
+    beside: str = ""
 
     @property
     def judged_on(self) -> str:
@@ -95,7 +97,7 @@ def _merged(document: Mapping[str, Any]) -> MergedModel | None:
         split: None if score is None else Score(_number(score["loss"]), score["accuracy"])
         for split, score in merged.get("scores", {}).items()
     }
-    return MergedModel(str(merged.get("file", "")), float(merged["t"]), scores)
+    return MergedModel(str(merged.get("file", "")), float(merged["t"]), scores, str(merged.get("beside", "")))
 
 
 def _number(value: Any) -> float:

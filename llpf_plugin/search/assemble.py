@@ -33,6 +33,7 @@ class PathAssembler:
         workspace: evaluates chords.
         plan: says how much loss a dropped knot may cost.
         sample: training examples to measure on at most.
+        names: the coordinates of the path; a solver's knots may hold what the path does not move.
     """
 
     progress: Progress
@@ -40,6 +41,7 @@ class PathAssembler:
     workspace: Workspace
     plan: Plan
     sample: int | None
+    names: Collection[str]
 
     def keep(self, knot: Weights, stretch: Stretch, tick: Tick | None) -> None:
         """Add a settled knot, and drop redundant ones once a block is full.
@@ -82,7 +84,7 @@ class PathAssembler:
 
     def _add(self, knot: Weights, label: Knot) -> int:
         p = self.progress
-        self.knots.put(p.next_knot, knot)
+        self.knots.put(p.next_knot, {k: t for k, t in knot.items() if k in self.names})
         p.labels[str(p.next_knot)] = label
         p.next_knot += 1
         return p.next_knot - 1

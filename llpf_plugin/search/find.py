@@ -1,7 +1,9 @@
 """`find_path`: the only loop. It searches, measures the path, searches again what is above the goal, measures again."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -72,6 +74,7 @@ class Search:
         self.stop = False
         self.rows: Sequence[Row] = ()
         self.workspace.clock = Clock(self.progress.spent)
+        self._other = {k: t / 2 if t.is_floating_point() else t for k, t in a.items()} if a is b else self.end
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """All that a resumed search needs: JSON values, and the tensors of the solver."""
@@ -99,9 +102,35 @@ class Search:
         self._tell("on_end")
         return path.quality
 
+    @cached_property
+    def unreached(self) -> tuple[str, ...]:
+        """What the data never reach, by its names in the state dict: it stays A's, and is no coordinate of the path."""
+        model, workspace = self.workspace.model, self.workspace
+        if self.progress.ends is None:
+            names = preflight.unreached(workspace, self.start, self._other, self.options.sample)
+        else:  # resumed: as it was found before
+            names = [k for k in coordinates(model) if k not in self.knots.get(0)]
+        return preflight.with_what_belongs(model, names)
+
+    @property
+    def names(self) -> list[str]:
+        """The coordinates of the path."""
+        return [name for name in coordinates(self.workspace.model) if name not in self.unreached]
+
+    @cached_property
+    def findings(self) -> list[preflight.Finding]:
+        """What the model does with the data that a user should know before the search."""
+        ends = {"A": self.start, **({} if self._other is not self.end else {"B": self.end})}
+        return [*preflight.training_mode(self.workspace, ends), *preflight.say_unreached(self.unreached)]
+
+    def warn(self) -> None:
+        """Issue the `findings` as Python's warnings, where no console shows them."""
+        for found in self.findings:
+            warnings.warn(str(found), stacklevel=3)
+
     def _begin(self) -> None:
         """Measure the ends and bind the method; what makes no sense is refused here, before anything is written."""
-        p, names = self.progress, list(coordinates(self.workspace.model))
+        p, names = self.progress, self.names
         first = p.ends is None
         assign(self.workspace.model, self.start)  # buffers as well: the whole path has A's
         if first:
@@ -118,23 +147,25 @@ class Search:
         if first:
             p.chain, p.todo = list(self.plan.chain), list(self.plan.stretches)
             p.next_knot = max(self.plan.chain) + 1
-        self.assembler = PathAssembler(p, self.knots, self.workspace, self.plan, asked.sample)
+        self.assembler = PathAssembler(p, self.knots, self.workspace, self.plan, asked.sample, frozenset(names))
 
     def path(self) -> Path:
         """The path as it stands: the line from A to B before the first stretch is done."""
         p = self.progress
         chain = [i for i in p.chain if str(i) in p.labels]  # A′ and B′ are known once they are reached
+        chain = chain if len(chain) > 1 else [0, 1]
         labels, knots = [p.labels[str(i)] for i in chain], Chain(self.knots, chain)
         end = self.end
-        if self._open:  # it ends where it came to
+        if self._descends:  # B is no model, but where the walk came to
             end = {**end, **knots[-1]}
             end |= {name: end[own] for name, own in ties(self.workspace.model).items() if name in end}
-        outcome = Outcome[p.outcome] if p.outcome else None
-        return Path(knots, self.start, end, labels, ties(self.workspace.model), outcome, p.record, self._cost())
+        outcome, tied = Outcome[p.outcome] if p.outcome else None, ties(self.workspace.model)
+        cost = self._cost()
+        return Path(knots, self.start, end, labels, tied, outcome, p.record, cost, unreached=self.unreached)
 
     @property
-    def _open(self) -> bool:
-        return self.plan.stretches[-1].open
+    def _descends(self) -> bool:
+        return self.plan.stretches[-1].open and self.progress.chain[-1] == 1
 
     def _cost(self) -> Cost:
         p, spent = self.progress, self.workspace.clock.spent()
@@ -194,7 +225,7 @@ class Search:
 
     def _known_ends(self) -> dict[str, Row]:
         """The ends of the path that were measured before it; a walk towards the origin ends elsewhere."""
-        return {name: row for name, row in self._ends.rows.items() if not (self._open and name.startswith("B"))}
+        return {name: row for name, row in self._ends.rows.items() if not (self._descends and name.startswith("B"))}
 
     def _measured(self, done: int, total: int) -> None:
         """Tell of segments; stop where a callback asks for it."""
@@ -256,4 +287,6 @@ def find_path(
     task = load_task(task)
     pair = [w if isinstance(w, dict) else checkpoint.read(w).weights for w in (a, b)]
     full = preflight.check_pair(pair[0], pair[1], task.model)
-    return Search(*full, task, make_method(method), options, compute, knots, callbacks, resume).run().path
+    search = Search(*full, task, make_method(method), options, compute, knots, callbacks, resume)
+    search.warn()
+    return search.run().path

@@ -121,9 +121,6 @@ def hinged_error(model: Hinged, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 @pytest.mark.parametrize("method", ["sphere-curve", "bezier", "autoneb"])
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="the test loss of a curve is taken at its last inner knot"
-)
 def test_the_test_loss_of_a_curve_is_taken_where_it_ends(method: str) -> None:
     """As of a walk, which arrives at B: both ends are perfect on test data, where the middle is bad."""
     train, test = (TensorData(X, torch.cat([X[:, :1], torch.full((100, 1), float(t))], 1)) for t in (0, 1))

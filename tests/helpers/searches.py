@@ -51,14 +51,17 @@ def schedule(folder: FilePath, parts: int, steps: int = 2, extra: str = "", tick
 
 
 def nan_after(task: Task, calls: int) -> Task:
-    """Mini-batch losses are NaN from the ``calls``-th on, 8 calls measure the ends; evaluation continues as before."""
+    """Mini-batch losses are NaN from the ``calls``-th on, 8 calls measure the ends; evaluation continues as before.
+
+    Three calls before these look at the model: one for gradients, and one of each end.
+    """
     seen = 0
 
     def objective(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         nonlocal seen
         loss, correct = task.objective(model, batch)  # type: ignore[misc]
         seen += model.training
-        return (loss * math.nan if model.training and seen > calls else loss), correct
+        return (loss * math.nan if model.training and seen > 3 + calls else loss), correct
 
     return replace(task, objective=objective)
 
