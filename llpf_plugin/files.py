@@ -20,6 +20,7 @@ from llpf_plugin.errors import LLPFError, RunError
 __all__ = [
     "atomic_folder",
     "atomic_write",
+    "is_leftover",
     "plain",
     "remove_leftovers",
     "write_bytes",
@@ -129,9 +130,15 @@ def plain(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
+def is_leftover(file: Path) -> bool:
+    """Whether a file is what a killed process left of `atomic_write` or `atomic_folder`."""
+    return file.match(f".*{_PARTIAL}*")
+
+
 def remove_leftovers(folder: Path | str) -> None:
     """Remove the temporary files that a killed process left in ``folder``; nobody else may be writing there."""
-    for leftover in Path(folder).glob(f".*{_PARTIAL}*"):
+    found = [entry for entry in Path(folder).iterdir() if is_leftover(entry)] if Path(folder).is_dir() else []
+    for leftover in found:
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:

@@ -15,7 +15,7 @@ from llpf_plugin.geometry.weights import Weights, coordinates
 from llpf_plugin.methods.base import Method
 from llpf_plugin.quality.verdict import Picked, Quality
 from llpf_plugin.runs.asked import Asked
-from llpf_plugin.runs.folder import RunFolder
+from llpf_plugin.runs.folder import RunFolder, check_unfinished
 from llpf_plugin.runs.read import read_path
 from llpf_plugin.runs.verdict import MergedModel, read_verdict, write_verdict
 from llpf_plugin.search.find import Search, Snapshot
@@ -116,11 +116,9 @@ class Pair:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Write what a run's folder holds from the start; leave nothing of one refused before its first state."""
-        if self.run is not None and not self.run.exists:
-            moving = set(coordinates(self.search.workspace.model))
-            start, end = ({k: t for k, t in w.items() if k not in moving} for w in (self.search.start, self.search.end))
-            self.run.create(self.asked, start, end, {**self._names(), **self.request.info})
         try:
+            if self.run is not None and not self.run.begun:
+                self._create(self.run)
             yield
         except InterruptedRun:
             raise
@@ -128,6 +126,11 @@ class Pair:
             if self.run is not None:
                 self.run.abandon()
             raise
+
+    def _create(self, run: RunFolder) -> None:
+        moving = set(coordinates(self.search.workspace.model))
+        start, end = ({k: t for k, t in w.items() if k not in moving} for w in (self.search.start, self.search.end))
+        run.create(self.asked, start, end, {**self._names(), **self.request.info}, again=run.exists)
 
     def _names(self) -> dict[str, str]:
         """What the run's folder calls its ends."""
@@ -210,6 +213,7 @@ def opened(
     run = RunFolder(folder)
     if resume and run.exists:
         run.check_same(asked)
+        check_unfinished(run.folder, [run])
         return run, run.load()
     if check_folder:
         run.check_free()

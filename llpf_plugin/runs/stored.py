@@ -14,7 +14,7 @@ from llpf_plugin.geometry.path import Path as LossPath
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.knots import KnotFolder
-from llpf_plugin.runs.read import read_asked, read_info, read_path
+from llpf_plugin.runs.read import has_digests, read_asked, read_info, read_path
 from llpf_plugin.runs.verdict import Verdict, read_verdict
 
 
@@ -81,7 +81,7 @@ def open_run(folder: str | Path, name: str | None = None) -> StoredRun:
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder: name the folder of a run, as llpf merge -o wrote it")
     asked, info = read_asked(folder), read_info(folder)
-    path = read_path(folder, KnotFolder(folder / "knots"))
+    path = read_path(folder, KnotFolder(folder / "knots", has_digests(folder)))
     verdict, note = _verdict(folder)
     notes = [*note, *_wrong_ends(path, asked), *_wrong_positions(folder, path)]
     return StoredRun(folder, name or folder.resolve().name, path, asked, info, verdict, tuple(notes))
