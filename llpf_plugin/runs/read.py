@@ -26,9 +26,22 @@ def read_asked(folder: Path) -> Asked:
     document = read_document(folder)
     read = Asked.from_version_1 if document["version"] == 1 else Asked.from_json
     try:
-        return read(document["asked"])
+        return _checked(read(document["asked"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{folder / 'run.json'} does not say what was asked: it was edited or damaged") from error
+
+
+def _checked(asked: Asked) -> Asked:
+    """What was asked, as far as names are text and settings are mappings.
+
+    Raises:
+        TypeError: they are not.
+    """
+    names = (asked.a, asked.b, asked.task, asked.method)
+    settings = (asked.task_arguments, asked.method_settings, asked.search, asked.compute)
+    if not all(isinstance(name, str) for name in names) or not all(isinstance(s, Mapping) for s in settings):
+        raise TypeError("a name that is no text, or settings that are no mapping")
+    return asked
 
 
 def read_info(folder: Path) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """A finished run as its folder has it: its path, what was asked, and what in it does not fit together."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from llpf_plugin.checkpoint import fingerprint
-from llpf_plugin.errors import RunError
+from llpf_plugin.errors import RunError, TaskError
 from llpf_plugin.geometry.path import Path as LossPath
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.knots import KnotFolder
 from llpf_plugin.runs.read import has_digests, read_asked, read_info, read_path
 from llpf_plugin.runs.verdict import Verdict, read_verdict
+from llpf_plugin.tasks.load import load_task
+from llpf_plugin.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,34 @@ class StoredRun:
     def task(self) -> tuple[str, dict[str, Any]]:
         """The task's name and arguments."""
         return self.asked.task, dict(self.asked.task_arguments)
+
+    def build_task(
+        self, task: Task | str | None = None, arguments: Mapping[str, Any] | None = None, trust: bool = False
+    ) -> Task:
+        """The run's task, built again. The folder is data: by itself it can name a built-in task only.
+
+        Args:
+            task: as the user names it; None for the one that the folder names.
+            arguments: of its factory; None for the run's own, where ``task`` is the one that the folder names.
+            trust: build whatever the folder names, which imports and calls its code.
+
+        Raises:
+            TaskError: the folder names a task that is not built in, or the task cannot be built.
+        """
+        named, own = self.task
+        if isinstance(task, Task):
+            return task
+        if task is not None:
+            return load_task(task, own if arguments is None and task == named else arguments)
+        if ":" in named and not trust:
+            raise TaskError(
+                f"{self.folder} names the task {named}, which is not built in, and building it would run its code: "
+                f"name it yourself (--task {shlex.quote(named)}), or add --trust"
+            )
+        try:
+            return load_task(named, own)
+        except TaskError as error:
+            raise TaskError(f"{self.folder}: {error}. If the task has moved, name it with --task") from error
 
     @property
     def pair(self) -> tuple[str, str]:
