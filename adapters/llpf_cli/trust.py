@@ -3,6 +3,7 @@
 A file may come with a folder from elsewhere; what it names would be imported and called.
 """
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,17 @@ def check_names(file: Path, command: str, entries: Mapping[str, Any]) -> None:
         entries: those that the command line does not say itself; ``models`` among them.
 
     Raises:
-        UsageError: names the first of them, and how to allow it.
+        UsageError: names them, and how to allow them.
     """
-    for key, value in entries.items():
-        if foreign := [name for name in _names(command, key, value) if _is_foreign(key, name)]:
-            said = "" if key == "models" else f"--{key} "
-            raise UsageError(
-                f"{file} names {foreign[0]}, which is not built in, and using it would run its code: say it on the "
-                f"command line ({said}{value if isinstance(value, str) else foreign[0]}), or add --trust"
-            )
+    named = {key: _names(command, key, value) for key, value in entries.items()}
+    foreign = {key: names for key, names in named.items() if any(_is_foreign(key, name) for name in names)}
+    if foreign:
+        names = ", ".join(name for key, listed in foreign.items() for name in listed if _is_foreign(key, name))
+        said = [word for key, listed in foreign.items() for word in (f"--{key}", ",".join(listed))]
+        raise UsageError(
+            f"{file} names {names}: not built in, so that it would run code of others. Say it on the command line too "
+            f"({shlex.join(word for word in said if word != '--models')}), or add --trust"
+        )
 
 
 def _names(command: str, key: str, value: Any) -> list[str]:

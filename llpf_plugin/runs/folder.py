@@ -224,16 +224,16 @@ def check_folders(out: Path, names: Sequence[str], resume: bool) -> None:
 
 
 def check_unfinished(out: Path, runs: Sequence[RunFolder]) -> None:
-    """Refuse a folder with results of runs that have not ended: something else wrote them, and they would be replaced.
+    """Refuse a folder with results but no run that has ended: something else wrote them, and they would be replaced.
 
     Raises:
         RunError: names the first of them.
     """
-    if all(run.finished for run in runs):
+    if any(run.finished for run in runs):
         return
     found = sorted(entry.name for name in RESULTS for entry in out.glob(name))
     if found:
         raise RunError(
-            f"{out / found[0]} was not written by the run in {out}, which has not ended: move it elsewhere, or name "
+            f"{out / found[0]} was not written by a run, for none in {out} has ended: move it elsewhere, or name "
             "another folder with -o"
         )
