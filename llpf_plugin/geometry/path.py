@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from llpf_plugin.geometry.weights import Weights, distance, lerp, select
-from llpf_plugin.records import Cost, Knot, Tick
+from llpf_plugin.records import ORIGIN, Cost, Knot, Tick
 
 
 @dataclass
@@ -82,14 +82,12 @@ class Path:
     def at(self, t: float) -> Weights:
         """The complete state dict at ``t``, in the order of A's; exactly A at 0 and B at 1.
 
-        Buffers are interpolated between A's and B's: running statistics are stale between the ends. Measure, or
-        `Quality.pick`, re-estimates them.
+        Buffers are A's up to B: running statistics are stale between the ends. `Quality.pick` re-estimates them.
         """
         coordinates = self.coordinates(t)
         tied = {name: coordinates[own] for name, own in self.ties.items() if name in self.start}
-        rest = [k for k in self.start if k not in coordinates and k not in tied]
-        whole = {**lerp(select(self.start, rest), select(self.end, rest), t), **coordinates, **tied}
-        return select(whole, self.start)
+        buffers = self.end if t == 1 else self.start
+        return select({**buffers, **coordinates, **tied}, self.start)
 
     @property
     def last_settled(self) -> int:
@@ -104,6 +102,11 @@ class Path:
     def walked(self) -> bool:
         """Whether a walk made the path, so that arriving means something; a curve ends at B by construction."""
         return not self.labels or any(knot.kind in ("settled", "closing") for knot in self.labels)
+
+    @property
+    def open(self) -> bool:
+        """Whether the path leads from A towards the origin, so that it ends where it came to."""
+        return bool(self.labels) and self.labels[-1].leg == ORIGIN
 
     @property
     def destination(self) -> int:

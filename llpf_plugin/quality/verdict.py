@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.evaluation.point import Score, evaluate
+from llpf_plugin.evaluation.answers import Score
+from llpf_plugin.evaluation.point import evaluate
+from llpf_plugin.evaluation.survey import choose_by_validation
 from llpf_plugin.geometry.path import Path
 from llpf_plugin.geometry.weights import NEAR, Weights, relative_distance, select
 from llpf_plugin.quality.legs import leg_summaries
@@ -26,6 +28,9 @@ INNER = (0.1, 0.9)
 TEST_SLACK = (1.1, 0.01)
 """The test loss at the end meets that of the ends if it is at most this factor times it, plus this much."""
 
+
+CANDIDATES = 3
+"""Places, best on a validation sample, between which all validation data decide."""
 
 METRIC_SPLITS = ("train", "validation")
 """The splits that the dense path is measured on; test data are for promises."""
@@ -52,6 +57,7 @@ class Quality:
         sample: training examples of every measurement, None for all.
         layers: names of the coordinates of each layer, for distances.
         workspace: the model, data and device that points are evaluated on.
+        exact: whether every place was measured on all data, so that no choice rests on a sample.
     """
 
     path: Path
@@ -61,6 +67,7 @@ class Quality:
     sample: int | None
     layers: Mapping[str, Sequence[str]]
     workspace: Workspace = field(repr=False)
+    exact: bool = True
 
     def column(self, name: str) -> np.ndarray:
         """One quantity over all measured points; NaN where it was not measured."""
@@ -167,7 +174,7 @@ class Quality:
         t = self._place(which)
         task = self.workspace.task
         splits = {"train": task.train, "validation": task.validation, "test": task.test}
-        scores, buffers = evaluate(self.workspace, self.path.coordinates(t), splits, self.sample)
+        scores, buffers = evaluate(self.workspace, self._whole(t), splits, self.sample)
         weights = {**self.path.at(t), **{k: v.cpu() for k, v in buffers.items()}}
         return Picked(t, weights, scores)
 
@@ -185,8 +192,15 @@ class Quality:
         if not inner.any():
             return 0.5
         sound = np.isfinite(self.column("train"))
-        candidates = [i for i in order if inner[i] and sound[i]] or [i for i in order if sound[i]]
-        return float(places[candidates[0]]) if candidates else 0.0
+        candidates = [float(places[i]) for i in order if inner[i] and sound[i]]
+        if split == "validation" and not self.exact and len(candidates) > 1:
+            few = candidates[:CANDIDATES]
+            return few[choose_by_validation(self.workspace, [self._whole(t) for t in few])]
+        return next(iter(candidates or [float(places[i]) for i in order if sound[i]]), 0.0)
+
+    def _whole(self, t: float) -> Weights:
+        """The complete model that is measured at ``t``: with B's buffers at B, with A's everywhere else."""
+        return {**(self.path.end if t == 1 else self.path.start), **self.path.coordinates(t)}
 
     def summary(self) -> dict[str, Any]:
         """The numbers and sentences of the verdict, as JSON values."""
@@ -195,6 +209,12 @@ class Quality:
             "connected": self.connected,
             "criteria": [asdict(c) for c in self.criteria],
             "gradient_steps": self.path.cost.gradient_steps,
+            **{kind: spent.to_json() for kind, spent in self.path.cost.spent.items()},
+            "measured": {
+                "places": len(self.rows),
+                "on_all_data": sum(row.sample is None for row in self.rows),
+                "sample": next((row.sample for row in self.rows if row.sample is not None), None),
+            },
             "metrics": {split: {k: asdict(m) for k, m in self.metrics(split).items()} for split in METRIC_SPLITS},
             "goal": self.goal,
             "sample": self.sample,
