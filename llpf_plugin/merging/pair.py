@@ -16,9 +16,11 @@ from llpf_plugin.geometry.weights import Weights, coordinates
 from llpf_plugin.methods.base import Method
 from llpf_plugin.quality.verdict import Picked, Quality
 from llpf_plugin.runs.asked import Asked
-from llpf_plugin.runs.folder import RunFolder, check_unfinished
+from llpf_plugin.runs.folder import RunFolder
+from llpf_plugin.runs.guard import check_unfinished
 from llpf_plugin.runs.read import read_path
-from llpf_plugin.runs.verdict import MergedModel, read_verdict, write_verdict
+from llpf_plugin.runs.tensors import file_digest
+from llpf_plugin.runs.verdict import MergedModel, write_verdict, written_model
 from llpf_plugin.search.find import Search, Snapshot
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback
@@ -157,21 +159,12 @@ class Pair:
         if self.done:
             quality.path.cost = read_path(self.run.folder, self.run.knots).cost
         picked = quality.pick(self.request.pick)
-        merged = self._written(self.run.folder, picked) if keep else None
+        merged = written_model(self.run.folder, picked.t) if keep else None
         if merged is None:
             merged = _write(self.run.folder / "merged", picked.weights, self.ends[0].like)
-            model = MergedModel(merged.name, picked.t, picked.scores)
+            model = MergedModel(merged.name, picked.t, picked.scores, file_digest(merged))
             write_verdict(self.run.folder, quality.summary(), model, quality.rows)
         return picked, merged
-
-    @staticmethod
-    def _written(folder: Path, picked: Picked) -> Path | None:
-        """The merged model's file of a pair that was done before."""
-        if not (folder / "quality.json").is_file():
-            return None
-        before = read_verdict(folder).merged
-        place = folder / before.file if before else folder
-        return place if before and before.t == picked.t and place.exists() else None
 
 
 def open_pair(

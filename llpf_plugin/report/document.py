@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from llpf_plugin.errors import RunError
-from llpf_plugin.files import plain
+from llpf_plugin.files import is_empty, plain
 from llpf_plugin.quality import METRIC_SPLITS
 from llpf_plugin.report.measured import Measured
-from llpf_plugin.runs.folder import is_empty
 
 FORMAT, VERSION = "llpf-report", 1
 FILE = "report.json"

@@ -12,7 +12,7 @@
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from llpf_plugin.errors import RunError
-from llpf_plugin.files import is_leftover, plain, remove_leftovers, write_json
+from llpf_plugin.files import is_empty, plain, remove_leftovers, write_json
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.records import Tick
 from llpf_plugin.runs.asked import DIGESTS, FORMAT, VERSION, Asked, differences
@@ -28,9 +28,6 @@ from llpf_plugin.runs.knots import KnotFolder
 from llpf_plugin.runs.read import has_digests, read_asked, read_document, read_state
 from llpf_plugin.runs.tensors import read_tensors, write_state, write_tensors
 from llpf_plugin.search.progress import Callback, Progress, Searching
-
-RESULTS = ("merged*", "quality.json", "tree.json", "compare.json")
-"""What is written into a run's folder, or that of several, once they have ended."""
 
 
 class RunFolder(Callback):
@@ -196,44 +193,3 @@ class RunFolder(Callback):
             "length_ratio": path.length_ratio,
         }
         write_json(self.folder / "path.json", plain(manifest))
-
-
-def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing but what a killed process left of its first file."""
-    return folder.is_dir() and all(is_leftover(entry) for entry in folder.iterdir())
-
-
-def check_folders(out: Path, names: Sequence[str], resume: bool) -> None:
-    """Refuse a folder that is in use, for several runs under these names.
-
-    Raises:
-        RunError: it holds such runs and ``resume`` was not asked for, another run, or other files.
-    """
-    runs = [RunFolder(out / name) for name in names]
-    begun = [run for run in runs if run.exists]
-    if begun and not resume:
-        raise RunError(f"{out} already holds these runs: add --resume to continue them, or name another with -o")
-    if RunFolder(out).exists:
-        raise RunError(f"{out} holds a single run, and several are to be written: name another folder with -o")
-    if not begun:
-        RunFolder(out).check_free()
-    for run in runs:
-        if not run.exists:
-            run.check_free()
-    check_unfinished(out, runs)
-
-
-def check_unfinished(out: Path, runs: Sequence[RunFolder]) -> None:
-    """Refuse a folder with results but no run that has ended: something else wrote them, and they would be replaced.
-
-    Raises:
-        RunError: names the first of them.
-    """
-    if any(run.finished for run in runs):
-        return
-    found = sorted(entry.name for name in RESULTS for entry in out.glob(name))
-    if found:
-        raise RunError(
-            f"{out / found[0]} was not written by a run, for none in {out} has ended: move it elsewhere, or name "
-            "another folder with -o"
-        )

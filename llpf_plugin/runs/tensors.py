@@ -82,6 +82,17 @@ def checked_state(place: Path, document: Mapping[str, Any], strict: bool = False
     return state
 
 
+def file_digest(place: Path) -> str:
+    """Of the bytes of a file, or of the names and bytes of the files of a folder."""
+    found = hashlib.blake2b(digest_size=16)
+    for file in sorted(place.iterdir()) if place.is_dir() else [place]:
+        found.update(f"{file.name}: {file.stat().st_size}\n".encode())
+        with file.open("rb") as content:
+            while block := content.read(1 << 20):
+                found.update(block)
+    return found.hexdigest()
+
+
 def _digest_of(place: Path, tensors: Mapping[str, Tensor]) -> str:
     """Of the file's name, and of names, shapes, dtypes and bytes of the tensors."""
     return fingerprint({f"{place.name}: {name}": tensor for name, tensor in tensors.items()})
