@@ -137,6 +137,9 @@ class MeasureOptions:
 
     points: Annotated[int, option("Points evaluated per segment [4].")] = 4
     sample: Annotated[int | None, option("Training examples to measure on [all].")] = None
+    measure: Annotated[
+        Literal["auto", "exact"], option("Use them all at few places (auto) or at every place (exact) [auto].")
+    ] = "auto"
 
 
 def search_options(goal: GoalOptions, measure: MeasureOptions) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from llpf_plugin.alignment import Matching
-from llpf_plugin.evaluation import losses_on_line, measure_point
+from llpf_plugin.evaluation import measure_point
 from llpf_plugin.geometry import coordinates, scale_groups, select
 from llpf_plugin.llpf import LLPF, SettleRule, read_order, read_schedule
 from llpf_plugin.merging import Pair, Request, Source, open_pair
@@ -93,7 +93,7 @@ def dry_run(
     pair = open_pair("1-2", sources[:2], request)
     if pair.matching is not None:
         alignment(console, pair.matching)
-    line = losses_on_line(pair.search.workspace, pair.search.start, pair.search.end)
+    line = pair.line()
     preflight(console, pair, line, everything=True)
     estimate(console, pair)
     if len(models) > 2:

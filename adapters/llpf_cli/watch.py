@@ -10,7 +10,6 @@ from rich.markup import escape
 from llpf_cli import preview, results
 from llpf_cli.progress_bar import LiveView, StopOnCtrlC
 from llpf_plugin.errors import LLPFError, RunError
-from llpf_plugin.evaluation import losses_on_line
 from llpf_plugin.files import write_text
 from llpf_plugin.merging import Finished, Pair, Source, Watch
 from llpf_plugin.quality import Picked, Quality
@@ -64,8 +63,7 @@ class TerminalWatch(Watch):
         if pair.matching is not None:
             preview.alignment(self.console, pair.matching)
         if not self.brief:
-            search = pair.search
-            self.line = losses_on_line(search.workspace, search.start, search.end)
+            self.line = pair.line()
             preview.preflight(self.console, pair, self.line)
         elif pair.run is None or not pair.run.exists:
             for finding in pair.search.findings:

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from llpf_plugin.geometry.weights import Weights, distance, lerp, select
-from llpf_plugin.records import Cost, Knot, Tick
+from llpf_plugin.records import ORIGIN, Cost, Knot, Tick
 
 
 @dataclass
 class Path:
     """A piecewise linear path from model A (t = 0) to model B (t = 1), parametrised by arc length.
 
-    An `open` path ends where its search came to instead, such as at the finetuned model.
+    A path that does not lead to B ends where its search came to, such as at the finetuned model.
 
     Attributes:
         knots: coordinates of the knots in order, A's first and B's last; may be read lazily from disk.
@@ -86,16 +86,16 @@ class Path:
     def at(self, t: float) -> Weights:
         """The complete state dict at ``t``, in the order of A's; exactly A at 0 and, but for `unreached`, B at 1.
 
-        Buffers are interpolated between A's and B's, on an open path they are A's: running statistics are stale between
-        the ends. Measure, or `Quality.pick`, re-estimates them.
+        Buffers are A's up to B: running statistics are stale between the ends. `Quality.pick` re-estimates them.
         """
         coordinates = self.coordinates(t)
-        still = {name: self.start[name] for name in self.unreached if name in self.start}
-        tied = {name: coordinates[own] for name, own in self.ties.items() if name in self.start and name not in still}
-        rest = [k for k in self.start if k not in coordinates and k not in tied]
-        end = self.start if self.open else self.end
-        whole = {**lerp(select(self.start, rest), select(end, rest), t), **coordinates, **tied, **still}
-        return select(whole, self.start)
+        tied = {name: coordinates[own] for name, own in self.ties.items() if name in self.start and own in coordinates}
+        rest = {**self.end, **select(self.start, self._still)} if t == 1 and self.leads_to_b else self.start
+        return select({**rest, **coordinates, **tied}, self.start)
+
+    @property
+    def _still(self) -> list[str]:
+        return [name for name in self.unreached if name in self.start]
 
     @property
     def last_settled(self) -> int:
@@ -109,14 +109,19 @@ class Path:
         return settled[-1] if settled else len(self.knots) - 2
 
     @property
-    def open(self) -> bool:
-        """Whether the path ends where its search came to, not at B."""
-        return bool(self.labels) and self.labels[-1].kind != "end"
+    def leads_to_b(self) -> bool:
+        """Whether the path ends at ``end``; one that does not ends where its search came to, as finetuning does."""
+        return not self.labels or self.labels[-1].kind == "end"
 
     @property
     def walked(self) -> bool:
         """Whether a walk to B made the path, so that arriving means something; a curve ends at B by construction."""
-        return not self.labels or (not self.open and any(k.kind in ("settled", "closing") for k in self.labels))
+        return not self.labels or (self.leads_to_b and any(k.kind in ("settled", "closing") for k in self.labels))
+
+    @property
+    def open(self) -> bool:
+        """Whether the path leads from A towards the origin, so that it ends where it came to."""
+        return bool(self.labels) and self.labels[-1].leg == ORIGIN
 
     @property
     def destination(self) -> int:

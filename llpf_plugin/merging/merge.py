@@ -10,7 +10,8 @@ from torch import Tensor
 
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.errors import InterruptedRun, LLPFError, MismatchError
-from llpf_plugin.evaluation.point import Score, evaluate
+from llpf_plugin.evaluation.answers import Score
+from llpf_plugin.evaluation.point import evaluate
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.merging.pair import Align, Pair, Request, Source, open_pair
 from llpf_plugin.methods.base import Method

@@ -11,6 +11,7 @@ from torch import Tensor
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.alignment.matching import Matching, align
 from llpf_plugin.errors import InterruptedRun, LLPFError, OrderError
+from llpf_plugin.evaluation.along_path import LINE_SAMPLE, losses_on_line
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.methods.base import Method
 from llpf_plugin.quality.beside import beside_ends
@@ -135,6 +136,12 @@ class Pair:
         """What the run's folder calls its ends."""
         a, *b = (end.name for end in self.ends)
         return {"a": a, "b": b[0] if b else "origin"}
+
+    def line(self) -> list[float]:
+        """Training losses of the straight line, as `losses_on_line` has them, on the sample that was asked for."""
+        search, sample = self.search, self.request.options.sample or LINE_SAMPLE
+        with search.workspace.clock.on("measuring"):
+            return losses_on_line(search.workspace, search.start, search.end, sample=sample)
 
     def close(self, quality: Quality, keep: bool = False) -> tuple[Picked, Path | None]:
         """Pick the merged model from the path, and write it with the verdict.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from llpf_plugin.geometry.weights import Weights, assign, coordinates, layers_of, select, ties
 from llpf_plugin.preflight.checks import Finding, finding
 from llpf_plugin.preflight.probe import probing, scored
-from llpf_plugin.tasks.data import Batch, batch_size
+from llpf_plugin.tasks.batches import Batch, batch_size
 from llpf_plugin.workspace import Workspace
 
 SAMPLE = 512
@@ -36,7 +36,8 @@ def unreached(workspace: Workspace, a: Weights, b: Weights, sample: int | None =
         left = [k for k in _without_gradient(workspace) if not torch.equal(a[k], b[k])]
         for data in (task.train, task.validation, task.test):
             if left and data is not None:
-                batches = [b for b in data.batches(workspace.batch_size, most) if batch_size(b) > 1 or len(data) == 1]
+                examples = workspace.examples(data, most).batches(workspace.batch_size)
+                batches = [batch for batch in examples if batch_size(batch) > 1 or len(data) == 1]
                 for pair in ((a, b), (b, a)):
                     left = _Exchange(workspace, batches, *pair).unused(left)
     return [] if len(left) == len(own) else left

@@ -1,11 +1,13 @@
 """Measure a path from its knots, and judge what was measured."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from llpf_plugin.evaluation.along_path import assemble, measure_segment
+from llpf_plugin.evaluation.along_path import placed
+from llpf_plugin.evaluation.ends import SPLITS, measured_ends
 from llpf_plugin.evaluation.point import measure_point
+from llpf_plugin.evaluation.survey import Along, Effort, Survey, ends_of_path, places
 from llpf_plugin.geometry.path import Path
-from llpf_plugin.geometry.weights import assign, layers_of, select
+from llpf_plugin.geometry.weights import assign, layers_of
 from llpf_plugin.quality.verdict import Quality
 from llpf_plugin.records import Row
 from llpf_plugin.tasks.load import load_task
@@ -21,6 +23,8 @@ def measure(
     sample: int | None = None,
     compute: Compute | None = None,
     progress: Callable[[int, int], None] | None = None,
+    exact: bool = False,
+    seed: int = 0,
 ) -> Quality:
     """Measure a path from its knots alone.
 
@@ -31,28 +35,41 @@ def measure(
         points: points evaluated per segment.
         sample: training examples to measure on, None for all.
         compute: device and precision.
-        progress: called with the number of segments done and of all.
+        progress: called with the number of segments looked at and of all.
+        exact: measure every place on all of these examples, not only those that may hold the maximum.
+        seed: names the samples.
     """
-    workspace = Workspace(load_task(task), compute)
-    assign(workspace.model, select(path.start, path.unreached))
-    segments: list[list[Row]] = []
-    last: Row | None = None
-    count = len(path.knots) - 1
-    for i in range(count):
-        segments.append(measure_segment(workspace, path.knots[i], path.knots[i + 1], points, sample, (last, None)))
-        last = segments[-1][-1]
-        if progress:
-            progress(i + 1, count)
+    workspace, effort = Workspace(load_task(task), compute, seed), Effort(points, sample, exact)
+    ends = measured_ends(workspace, {"A": path.start, "B": path.end}, sample, as_saved="A" if path.open else "AB")
+    assign(workspace.model, path.start)
+    chain = [0, *range(2, len(path.knots) + 1)]
+    chain[-1] = 1 if path.leads_to_b else chain[-1]  # by these names, places and ends are one
     goal = max_loss if max_loss is not None else path.cost.goal
-    return judge(path, segments, workspace, goal, sample)
+    survey = Survey(workspace, Along(path.knots), ends_of_path(ends), effort, goal)
+    rows = survey.run(places(chain, points), progress or (lambda done, total: None))
+    return judge(path, rows, ends, workspace, goal, sample, exact)
 
 
 def judge(
-    path: Path, segments: Sequence[Sequence[Row]], workspace: Workspace, goal: float | None, sample: int | None
-) -> Quality:
-    """The quality of a path whose segments have been measured: adds the ends and the last settled knot on test data."""
-    a, last = path.knots[0], path.knots[path.last_settled]
-    b = select(path.end, a) if path.open else path.knots[-1]
-    ends = {k: measure_point(workspace, w, sample, test=True) for k, w in (("A", a), ("last", last), ("B", b))}
+    path: Path, rows: Sequence[Row], ends: Mapping[str, Row], workspace: Workspace, goal: float | None,
+    sample: int | None, exact: bool = False,
+) -> Quality:  # fmt: skip
+    """The quality of a path that has been measured: adds the last settled knot on test data, and B where it is missing.
+
+    Args:
+        path: the path.
+        rows: its places, in order.
+        ends: A and B as `measured_ends` has them; without B on a path that ends where it came to.
+        workspace: whose model has A's buffers.
+        goal: the training loss that it was to stay under, if any.
+        sample: training examples that it is judged by, None for all.
+        exact: whether every place was measured on all of them.
+    """
+    ends = dict(ends)
+    if "B" not in ends:
+        ends["B"] = measure_point(workspace, path.knots[-1], sample, SPLITS)
+    known = {0: ends["A"], **({len(path.knots) - 1: ends["B"]} if path.leads_to_b else {})}
+    i = path.last_settled
+    ends["last"] = known.get(i) or measure_point(workspace, path.knots[i], sample, SPLITS)
     layers = layers_of(list(path.knots[0]))
-    return Quality(path, assemble(path, segments), ends, goal, sample, layers, workspace)
+    return Quality(path, placed(path, rows), ends, goal, sample, layers, workspace, exact)

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.evaluation.point import Score, evaluate
+from llpf_plugin.evaluation.answers import Score
+from llpf_plugin.evaluation.point import evaluate
+from llpf_plugin.evaluation.survey import choose_by_validation
 from llpf_plugin.geometry.path import Path
 from llpf_plugin.geometry.weights import NEAR, Weights, relative_distance, select
 from llpf_plugin.quality.legs import leg_summaries
@@ -26,6 +28,9 @@ INNER = (0.1, 0.9)
 TEST_SLACK = (1.1, 0.01)
 """The test loss matches that of the ends if it is at most this factor times the worse one's, plus this much."""
 
+
+CANDIDATES = 3
+"""Places, best on a validation sample, between which all validation data decide."""
 
 METRIC_SPLITS = ("train", "validation")
 """The splits that the dense path is measured on; test data are for promises."""
@@ -53,6 +58,7 @@ class Quality:
         sample: training examples of every measurement, None for all.
         layers: names of the coordinates of each layer, for distances.
         workspace: the model, data and device that points are evaluated on.
+        exact: whether every place was measured on all data, so that no choice rests on a sample.
     """
 
     path: Path
@@ -62,6 +68,7 @@ class Quality:
     sample: int | None
     layers: Mapping[str, Sequence[str]]
     workspace: Workspace = field(repr=False)
+    exact: bool = True
 
     def column(self, name: str) -> np.ndarray:
         """One quantity over all measured points; NaN where it was not measured."""
@@ -125,7 +132,7 @@ class Quality:
     @property
     def connected(self) -> bool:
         """Whether the path leads to B and every criterion that could be measured holds."""
-        return not self.path.open and all(c.holds is not False for c in self.criteria)
+        return self.path.leads_to_b and all(c.holds is not False for c in self.criteria)
 
     def _low(self) -> Criterion:
         accuracy = self.column("train_accuracy")
@@ -137,7 +144,7 @@ class Quality:
         return Criterion("low loss", self.maximum <= self.goal, f"{words}; the goal is {self.goal:.4g}")
 
     def _arrived(self) -> Criterion:
-        if self.path.open:
+        if not self.path.leads_to_b:
             return Criterion("arrival", None, "the path does not lead to B: it ends at the model that was trained on")
         if not self.path.walked:
             return Criterion("arrival", None, "nothing was walked: the path ends at B by construction")
@@ -177,7 +184,7 @@ class Quality:
         t = self._place(which)
         task = self.workspace.task
         splits = {"train": task.train, "validation": task.validation, "test": task.test}
-        scores, buffers = evaluate(self.workspace, self.path.coordinates(t), splits, self.sample)
+        scores, buffers = evaluate(self.workspace, self.path.at(t), splits, self.sample)
         weights = {**self.path.at(t), **{k: v.cpu() for k, v in buffers.items() if k not in self.path.unreached}}
         return Picked(t, weights, scores)
 
@@ -185,7 +192,7 @@ class Quality:
         t = check_pick(which)
         if t is not None:
             return t
-        if which == "end" or self.path.open:
+        if which == "end" or not self.path.leads_to_b:
             return float(self.path.positions[self.path.last_settled])
         places = self.column("t")
         inner = (places >= INNER[0]) & (places <= INNER[1])
@@ -195,8 +202,11 @@ class Quality:
         if not inner.any():
             return 0.5
         sound = np.isfinite(self.column("train"))
-        candidates = [i for i in order if inner[i] and sound[i]] or [i for i in order if sound[i]]
-        return float(places[candidates[0]]) if candidates else 0.0
+        candidates = [float(places[i]) for i in order if inner[i] and sound[i]]
+        if split == "validation" and not self.exact and len(candidates) > 1:
+            few = candidates[:CANDIDATES]
+            return few[choose_by_validation(self.workspace, [self.path.at(t) for t in few])]
+        return next(iter(candidates or [float(places[i]) for i in order if sound[i]]), 0.0)
 
     def summary(self) -> dict[str, Any]:
         """The numbers and sentences of the verdict, as JSON values."""
@@ -205,6 +215,12 @@ class Quality:
             "connected": self.connected,
             "criteria": [asdict(c) for c in self.criteria],
             "gradient_steps": self.path.cost.gradient_steps,
+            **{kind: spent.to_json() for kind, spent in self.path.cost.spent.items()},
+            "measured": {
+                "places": len(self.rows),
+                "on_all_data": sum(row.sample is None for row in self.rows),
+                "sample": next((row.sample for row in self.rows if row.sample is not None), None),
+            },
             "metrics": {split: {k: asdict(m) for k, m in self.metrics(split).items()} for split in METRIC_SPLITS},
             "goal": self.goal,
             "sample": self.sample,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 
 from llpf_plugin.errors import LLPFError, OrderError, RunError
-from llpf_plugin.evaluation.along_path import losses_on_line
+from llpf_plugin.evaluation.along_path import LINE_SAMPLE, losses_on_line
 from llpf_plugin.geometry.weights import select
 from llpf_plugin.order import layer_order
 from llpf_plugin.preflight import fits, layer_statistics, raise_errors
@@ -49,9 +49,11 @@ def measure_run(
         MismatchError: the knots do not fit the task's model.
     """
     raise_errors(fits(run.path.start, task.model, f"{run.name}, A"))
+    seed = run.settings.get("seed")
     found = measure(
         run.path, task, points=points, sample=sample, compute=compute,
         progress=lambda done, total: tell(f"{run.name}: path", done, total),
+        exact=run.settings.get("measure") == "exact", seed=seed if isinstance(seed, int) else 0,
     )  # fmt: skip
     return OriginQuality.of(found) if run.asked.b == "origin" else found
 
@@ -70,7 +72,7 @@ def measure_stored(run: StoredRun, quality: Quality, extras: Collection[str] = (
         raise LLPFError(f"there is no {', '.join(sorted(unknown))} to measure; there are {', '.join(EXTRAS)}")
     path = quality.path
     layers, notes = _layers(quality)
-    line = losses_on_line(quality.workspace, path.start, path.end, LINE_POINTS, quality.sample)
+    line = losses_on_line(quality.workspace, path.start, path.end, LINE_POINTS, quality.sample or LINE_SAMPLE)
     found = Measured(
         run, quality, quality.pick("best" if run.picked is None else run.picked), line,
         trace_layers(path, layers), layer_statistics(path.knots[0], select(path.end, path.knots[0])),
@@ -113,7 +115,7 @@ def _sample(found: Measured) -> int:
 
 
 def _places(found: Measured) -> dict[str, float]:
-    end = "end" if found.quality.path.open else "B"
+    end = "B" if found.quality.path.leads_to_b else "end"
     return {"A": 0.0, "middle": 0.5, f"merged, t = {found.picked.t:.2f}": found.picked.t, end: 1.0}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llpf_plugin.errors import RunError
-from llpf_plugin.evaluation.point import Score
+from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.files import plain, write_json
 from llpf_plugin.records import Record, Row
 

@@ -120,7 +120,7 @@ def test_the_last_settled_knot_and_where_it_was_to_go() -> None:
     curve = Path(knots, knots[0], knots[-1], [Knot(k) for k in ("start", "curve", "curve", "curve", "end")])
     assert (curve.last_settled, curve.destination) == (4, 4), "it ends at B by construction"
     tuned = Path(knots[:4], knots[0], knots[4], [Knot(k) for k in ("start", "settled", "settled", "settled")])
-    assert (tuned.last_settled, tuned.destination, tuned.open, tuned.walked) == (3, 3, True, False)
+    assert (tuned.last_settled, tuned.destination, tuned.leads_to_b, tuned.walked) == (3, 3, False, False)
     assert torch.equal(tuned.at(1)["w"], knots[3]["w"])
     assert Path(knots, knots[0], knots[-1]).last_settled == 3
 

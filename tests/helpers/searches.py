@@ -36,7 +36,7 @@ def same_path(one: Path, other: Path) -> bool:
     knots = len(one.knots) == len(other.knots)
     knots = knots and all(tiny.same(x, y) for x, y in zip(one.knots, other.knots, strict=True))
     told = [
-        (p.labels, repr(p.record), p.outcome, replace(p.cost, seconds=0.0, peak_memory=0), p.quality.rows)
+        (p.labels, repr(p.record), p.outcome, replace(p.cost, seconds=0.0, spent={}, peak_memory=0), p.quality.rows)
         for p in (one, other)
     ]  # records as text: a loss that was not taken is not a number, and no number equals it
     return knots and told[0] == told[1]
