@@ -75,7 +75,7 @@ def tiles(one: Measured) -> list[tuple[str, str, str]]:
     tiles = [
         ("dense maximum", number(quality.maximum), goal),
         ("straight line", number(max(one.line)), "its worst point"),
-        ("gradient steps", number(one.steps), duration(one.seconds)),
+        ("gradient steps", number(one.steps), f"{duration(one.seconds)} of search"),
         ("length ratio", f"{quality.path.length_ratio:.2f}", "1 is the line"),
     ]
     if merged is not None:
