@@ -46,7 +46,7 @@ class LoaderData:
 
     def __len__(self) -> int:
         given: Any = getattr(self.evaluation, "dataset", self.evaluation)
-        sampler = getattr(self.evaluation, "sampler", None)  # it may leave some out
+        sampler: Any = getattr(self.evaluation, "sampler", None)  # it may leave some out
         return len(sampler if hasattr(sampler, "__len__") else given)
 
     def to(self, device: torch.device) -> "LoaderData":
@@ -89,7 +89,7 @@ def _rows(loader: Any) -> list[int] | None:
     indexed = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
     if not indexed or loader.batch_sampler is None:
         return None
-    at_most = MANY * len(loader.dataset)  # type: ignore[arg-type]
+    at_most = MANY * len(loader.dataset)
     rows = list(islice(chain.from_iterable(loader.batch_sampler), at_most + 1))
     if len(rows) > at_most:
         raise TaskError(f"the loader's sampler has no end: it gave {len(rows)} indices of {at_most // MANY} examples")
