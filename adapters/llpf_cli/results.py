@@ -120,9 +120,9 @@ def tree(console: Console, joins: Sequence[Join], merged: Path | None) -> None:
 
 
 def comparison(console: Console, rows: Mapping[str, Finished]) -> None:
-    """One line a method, with the length of its path over the straight line's; the lowest maximum is bold."""
+    """One line a method, with the length of its path over the straight line's; of those to B, the lowest is bold."""
     table = _table("  method", "max loss", "mean loss", "length", "steps", "search", "merged")
-    lowest = min(row.quality.maximum for row in rows.values())
+    lowest = min((row.quality.maximum for row in rows.values() if row.quality.path.leads_to_b), default=None)
     for name, row in rows.items():
         quality, cost, scores = row.quality, row.quality.path.cost, row.picked.scores
         score = scores.get("test") or scores.get("validation")
