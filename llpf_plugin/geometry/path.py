@@ -90,12 +90,9 @@ class Path:
         """
         coordinates = self.coordinates(t)
         tied = {name: coordinates[own] for name, own in self.ties.items() if name in self.start and own in coordinates}
-        rest = {**self.end, **select(self.start, self._still)} if t == 1 and self.leads_to_b else self.start
+        still = {name: self.start[name] for name in self.unreached if name in self.start}
+        rest = {**self.end, **still} if t == 1 and self.leads_to_b else self.start
         return select({**rest, **coordinates, **tied}, self.start)
-
-    @property
-    def _still(self) -> list[str]:
-        return [name for name in self.unreached if name in self.start]
 
     @property
     def last_settled(self) -> int:
