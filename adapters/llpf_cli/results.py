@@ -122,7 +122,7 @@ def tree(console: Console, joins: Sequence[Join], merged: Path | None) -> None:
 def comparison(console: Console, rows: Mapping[str, Finished]) -> None:
     """One line a method, with the length of its path over the straight line's; of those to B, the lowest is bold."""
     table = _table("  method", "max loss", "mean loss", "length", "steps", "search", "merged")
-    lowest = min((row.quality.maximum for row in rows.values() if row.quality.path.leads_to_b), default=None)
+    lowest = min((row.quality.maximum for row in rows.values() if not row.quality.path.open), default=None)
     for name, row in rows.items():
         quality, cost, scores = row.quality, row.quality.path.cost, row.picked.scores
         score = scores.get("test") or scores.get("validation")

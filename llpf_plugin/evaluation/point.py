@@ -169,11 +169,11 @@ def measure_point(
 
 
 def measure_as_it_is(workspace: Workspace, sample: int | None) -> Row:
-    """Losses and accuracies of the model as it stands, running statistics included, on every split that there is."""
+    """The model as it stands, running statistics included, on validation and test data; on training data without."""
     task = workspace.task
-    splits = {"train": task.train, "validation": task.validation, "test": task.test}
-    own = {name: sample if name == "train" else None for name in splits}
-    return row_of({name: score(workspace, data, own[name]) for name, data in splits.items() if data is not None})
+    held_out = {"validation": task.validation, "test": task.test}
+    scores = {name: score(workspace, data) for name, data in held_out.items() if data is not None}
+    return row_of(scores or {"train": score(workspace, task.train, sample)})
 
 
 def row_of(scores: Mapping[str, Score], **more: Any) -> Row:

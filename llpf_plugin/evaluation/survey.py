@@ -26,7 +26,7 @@ VALIDATION_LOOK = 128
 CLOSE = 0.02
 """No place that is left may lie above the stated maximum by more than this part of it."""
 
-SPREAD = 3.0
+SPREAD = 2.0
 """Standard errors of the mean that a bound lies above the estimate."""
 
 

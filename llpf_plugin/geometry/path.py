@@ -14,7 +14,7 @@ from llpf_plugin.records import ORIGIN, Cost, Knot, Tick
 class Path:
     """A piecewise linear path from model A (t = 0) to model B (t = 1), parametrised by arc length.
 
-    A path that does not lead to B ends where its search came to, such as at the finetuned model.
+    An `open` path ends where its search came to instead, such as at the finetuned model.
 
     Attributes:
         knots: coordinates of the knots in order, A's first and B's last; may be read lazily from disk.
@@ -89,10 +89,14 @@ class Path:
         Buffers are A's up to B: running statistics are stale between the ends. `Quality.pick` re-estimates them.
         """
         coordinates = self.coordinates(t)
-        tied = {name: coordinates[own] for name, own in self.ties.items() if name in self.start and own in coordinates}
-        still = {name: self.start[name] for name in self.unreached if name in self.start}
-        rest = {**self.end, **still} if t == 1 and self.leads_to_b else self.start
-        return select({**rest, **coordinates, **tied}, self.start)
+        tied = {name: coordinates[own] for name, own in self.ties.items() if own in coordinates}
+        return select({**self.rest(t), **coordinates, **tied}, self.start)
+
+    def rest(self, t: float) -> Weights:
+        """What the model at ``t`` has beside its coordinates: all of A's up to B, which has its own buffers."""
+        if self.open or t != 1:
+            return self.start
+        return {**self.end, **select(self.start, [name for name in self.unreached if name in self.start])}
 
     @property
     def last_settled(self) -> int:
@@ -106,18 +110,18 @@ class Path:
         return settled[-1] if settled else len(self.knots) - 2
 
     @property
-    def leads_to_b(self) -> bool:
-        """Whether the path ends at ``end``; one that does not ends where its search came to, as finetuning does."""
-        return not self.labels or self.labels[-1].kind == "end"
+    def open(self) -> bool:
+        """Whether the path ends where its search came to, not at B."""
+        return bool(self.labels) and self.labels[-1].kind != "end"
 
     @property
     def walked(self) -> bool:
         """Whether a walk to B made the path, so that arriving means something; a curve ends at B by construction."""
-        return not self.labels or (self.leads_to_b and any(k.kind in ("settled", "closing") for k in self.labels))
+        return not self.labels or (not self.open and any(k.kind in ("settled", "closing") for k in self.labels))
 
     @property
-    def open(self) -> bool:
-        """Whether the path leads from A towards the origin, so that it ends where it came to."""
+    def descends(self) -> bool:
+        """Whether the path leads from A towards the origin, so that B is no model that anybody trained."""
         return bool(self.labels) and self.labels[-1].leg == ORIGIN
 
     @property

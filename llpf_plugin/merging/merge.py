@@ -19,7 +19,7 @@ from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.beside import rank
 from llpf_plugin.quality.verdict import Picked, Quality, check_pick
 from llpf_plugin.records import Row
-from llpf_plugin.runs.folder import check_folders
+from llpf_plugin.runs.guard import check_folders
 from llpf_plugin.runs.tree import Join, Node, balanced, save_tree
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback

@@ -18,8 +18,10 @@ from llpf_plugin.quality.beside import beside_ends
 from llpf_plugin.quality.verdict import Picked, Quality
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.folder import RunFolder
+from llpf_plugin.runs.guard import check_unfinished
 from llpf_plugin.runs.read import read_path
-from llpf_plugin.runs.verdict import MergedModel, read_verdict, write_verdict
+from llpf_plugin.runs.tensors import file_digest
+from llpf_plugin.runs.verdict import MergedModel, write_verdict, written_model
 from llpf_plugin.search.find import Search, Snapshot
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback
@@ -118,12 +120,9 @@ class Pair:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Write what a run's folder holds from the start; leave nothing of one refused before its first state."""
-        if self.run is not None and not self.run.exists:
-            moving = set(self.search.names)
-            start, end = ({k: t for k, t in w.items() if k not in moving} for w in (self.search.start, self.search.end))
-            found = {"findings": [str(one) for one in self.search.findings]} if self.search.findings else {}
-            self.run.create(self.asked, start, end, {**self._names(), **self.request.info, **found})
         try:
+            if self.run is not None and not self.run.begun:
+                self._create(self.run)
             yield
         except InterruptedRun:
             raise
@@ -131,6 +130,12 @@ class Pair:
             if self.run is not None:
                 self.run.abandon()
             raise
+
+    def _create(self, run: RunFolder) -> None:
+        moving = set(self.search.names)
+        start, end = ({k: t for k, t in w.items() if k not in moving} for w in (self.search.start, self.search.end))
+        found = {"findings": [str(one) for one in self.search.findings]} if self.search.findings else {}
+        run.create(self.asked, start, end, {**self._names(), **self.request.info, **found}, again=run.exists)
 
     def _names(self) -> dict[str, str]:
         """What the run's folder calls its ends."""
@@ -156,21 +161,12 @@ class Pair:
         if self.done:
             quality.path.cost = read_path(self.run.folder, self.run.knots).cost
         picked = quality.pick(self.request.pick)
-        merged = self._written(self.run.folder, picked) if keep else None
+        merged = written_model(self.run.folder, picked.t) if keep else None
         if merged is None:
             merged = _write(self.run.folder / "merged", picked.weights, self.ends[0].like)
-            model = MergedModel(merged.name, picked.t, picked.scores, beside_ends(quality, picked))
+            model = MergedModel(merged.name, picked.t, picked.scores, beside_ends(quality, picked), file_digest(merged))
             write_verdict(self.run.folder, quality.summary(), model, quality.rows)
         return picked, merged
-
-    @staticmethod
-    def _written(folder: Path, picked: Picked) -> Path | None:
-        """The merged model's file of a pair that was done before."""
-        if not (folder / "quality.json").is_file():
-            return None
-        before = read_verdict(folder).merged
-        place = folder / before.file if before else folder
-        return place if before and before.t == picked.t and place.exists() else None
 
 
 def open_pair(
@@ -219,6 +215,7 @@ def opened(
     run = RunFolder(folder)
     if resume and run.exists:
         run.check_same(asked)
+        check_unfinished(run.folder, [run])
         return run, run.load()
     if check_folder:
         run.check_free()

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from llpf_plugin.evaluation.point import borrowed
-from llpf_plugin.tasks.batches import Batch, move_batch
+from llpf_plugin.order.trace.inputs import Inputs
+from llpf_plugin.tasks.batches import Batch
 from llpf_plugin.workspace import Workspace
 
 
@@ -35,4 +36,6 @@ def probing(workspace: Workspace) -> Iterator[None]:
 def scored(workspace: Workspace, batch: Batch, seed: int = 0) -> tuple[Tensor, Tensor | None]:
     """Loss and correct answers of the model as it stands, on a copy of a batch, with the random numbers of a seed."""
     torch.manual_seed(seed)
-    return workspace.score(move_batch(batch, None))
+    copy = Inputs((batch,)).map(torch.clone).args[0]
+    with workspace.autocast():
+        return workspace.task.score(copy)

@@ -36,8 +36,8 @@ def unreached(workspace: Workspace, a: Weights, b: Weights, sample: int | None =
         left = [k for k in _without_gradient(workspace) if not torch.equal(a[k], b[k])]
         for data in (task.train, task.validation, task.test):
             if left and data is not None:
-                examples = workspace.examples(data, most).batches(workspace.batch_size)
-                batches = [batch for batch in examples if batch_size(batch) > 1 or len(data) == 1]
+                drawn = workspace.examples(data, most)
+                batches = [b for b in drawn.batches(workspace.batch_size) if batch_size(b) > 1 or len(drawn) == 1]
                 for pair in ((a, b), (b, a)):
                     left = _Exchange(workspace, batches, *pair).unused(left)
     return [] if len(left) == len(own) else left

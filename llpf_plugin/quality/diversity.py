@@ -65,7 +65,7 @@ def diversity(
             if progress:
                 progress(done, points)
         a, b = answers[0], answers[-1]
-        if not path.leads_to_b:
+        if path.open:
             b, _ = predict(quality.workspace, path.end, data, quality.sample)
             assign(quality.workspace.model, path.start)
     except MetricError as reason:

@@ -1,10 +1,11 @@
 """Measure a path from its knots, and judge what was measured."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from llpf_plugin.evaluation.along_path import placed
 from llpf_plugin.evaluation.ends import SPLITS, measured_ends
-from llpf_plugin.evaluation.point import measure_point
+from llpf_plugin.evaluation.point import STATISTICS, measure_point
 from llpf_plugin.evaluation.survey import Along, Effort, Survey, ends_of_path, places
 from llpf_plugin.geometry.path import Path
 from llpf_plugin.geometry.weights import assign, layers_of
@@ -40,10 +41,11 @@ def measure(
         seed: names the samples.
     """
     workspace, effort = Workspace(load_task(task), compute, seed), Effort(points, sample, exact)
-    ends = measured_ends(workspace, {"A": path.start, "B": path.end}, sample, as_saved="A" if path.open else "AB")
+    saved = "A" if path.descends else "AB"
+    ends = measured_ends(workspace, {"A": path.start, "B": path.end}, sample, saved)
     assign(workspace.model, path.start)
-    chain = [0, *range(2, len(path.knots) + 1)]
-    chain[-1] = 1 if path.leads_to_b else chain[-1]  # by these names, places and ends are one
+    last = len(path.knots) if path.open else 1
+    chain = [0, *range(2, len(path.knots)), last]
     goal = max_loss if max_loss is not None else path.cost.goal
     survey = Survey(workspace, Along(path.knots), ends_of_path(ends), effort, goal)
     rows = survey.run(places(chain, points), progress or (lambda done, total: None))
@@ -59,17 +61,23 @@ def judge(
     Args:
         path: the path.
         rows: its places, in order.
-        ends: A and B as `measured_ends` has them; without B on a path that ends where it came to.
+        ends: A and B as `measured_ends` has them; without B on a path towards the origin.
         workspace: whose model has A's buffers.
         goal: the training loss that it was to stay under, if any.
         sample: training examples that it is judged by, None for all.
         exact: whether every place was measured on all of them.
     """
-    ends = dict(ends)
+    ends, i = dict(ends), path.last_settled
     if "B" not in ends:
         ends["B"] = measure_point(workspace, path.knots[-1], sample, SPLITS)
-    known = {0: ends["A"], **({len(path.knots) - 1: ends["B"]} if path.leads_to_b else {})}
-    i = path.last_settled
-    ends["last"] = known.get(i) or measure_point(workspace, path.knots[i], sample, SPLITS)
+    known = {0: ends["A"], **({} if path.open else {len(path.knots) - 1: ends["B"]})}
+    ends["last"] = known.get(i) or _last(workspace, path, rows, sample)
     layers = layers_of(list(path.knots[0]))
     return Quality(path, placed(path, rows), ends, goal, sample, layers, workspace, exact)
+
+
+def _last(workspace: Workspace, path: Path, rows: Sequence[Row], sample: int | None) -> Row:
+    """The last settled knot on validation and test data; its training loss is that of the path."""
+    row = next(r for r in rows if (r.segment, r.u) == (path.last_settled - 1, 1.0))
+    held_out = measure_point(workspace, path.knots[path.last_settled], sample, SPLITS[1:], STATISTICS)
+    return replace(held_out, train=row.train, train_accuracy=row.train_accuracy, sample=row.sample)

@@ -58,9 +58,9 @@ def loss_plane(
         progress: called with the number of grid points done and of all.
     """
     path = quality.path
-    third, t = ("middle", 0.5) if path.leads_to_b else ("end", 1.0)
+    third, t = ("end", 1.0) if path.open else ("middle", 0.5)
     a, middle = path.knots[0], path.coordinates(t)
-    b = select(path.end, a)
+    b = select(path.end, a) if path.open else path.knots[-1]
     along, width = _unit(_minus(b, a))
     across, height = _unit(_without(_minus(middle, a), along))
     nothing = np.zeros(0)

@@ -132,7 +132,7 @@ class Quality:
     @property
     def connected(self) -> bool:
         """Whether the path leads to B and every criterion that could be measured holds."""
-        return self.path.leads_to_b and all(c.holds is not False for c in self.criteria)
+        return not self.path.open and all(c.holds is not False for c in self.criteria)
 
     def _low(self) -> Criterion:
         accuracy = self.column("train_accuracy")
@@ -144,7 +144,7 @@ class Quality:
         return Criterion("low loss", self.maximum <= self.goal, f"{words}; the goal is {self.goal:.4g}")
 
     def _arrived(self) -> Criterion:
-        if not self.path.leads_to_b:
+        if self.path.open:
             return Criterion("arrival", None, "the path does not lead to B: it ends at the model that was trained on")
         if not self.path.walked:
             return Criterion("arrival", None, "nothing was walked: the path ends at B by construction")
@@ -184,7 +184,7 @@ class Quality:
         t = self._place(which)
         task = self.workspace.task
         splits = {"train": task.train, "validation": task.validation, "test": task.test}
-        scores, buffers = evaluate(self.workspace, self.path.at(t), splits, self.sample)
+        scores, buffers = evaluate(self.workspace, self._whole(t), splits, self.sample)
         weights = {**self.path.at(t), **{k: v.cpu() for k, v in buffers.items() if k not in self.path.unreached}}
         return Picked(t, weights, scores)
 
@@ -192,7 +192,7 @@ class Quality:
         t = check_pick(which)
         if t is not None:
             return t
-        if which == "end" or not self.path.leads_to_b:
+        if which == "end" or self.path.open:
             return float(self.path.positions[self.path.last_settled])
         places = self.column("t")
         inner = (places >= INNER[0]) & (places <= INNER[1])
@@ -205,8 +205,12 @@ class Quality:
         candidates = [float(places[i]) for i in order if inner[i] and sound[i]]
         if split == "validation" and not self.exact and len(candidates) > 1:
             few = candidates[:CANDIDATES]
-            return few[choose_by_validation(self.workspace, [self.path.at(t) for t in few])]
+            return few[choose_by_validation(self.workspace, [self._whole(t) for t in few])]
         return next(iter(candidates or [float(places[i]) for i in order if sound[i]]), 0.0)
+
+    def _whole(self, t: float) -> Weights:
+        """The complete model that is measured at ``t``."""
+        return {**self.path.rest(t), **self.path.coordinates(t)}
 
     def summary(self) -> dict[str, Any]:
         """The numbers and sentences of the verdict, as JSON values."""

@@ -1,13 +1,33 @@
 """What was measured, as JSON values for machines: no NaN, no infinity; what is undefined is null and says why."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from llpf_plugin.files import plain
+from llpf_plugin.errors import RunError
+from llpf_plugin.files import is_empty, plain
 from llpf_plugin.quality import METRIC_SPLITS, beside_ends
 from llpf_plugin.report.measured import Measured
 
 FORMAT, VERSION = "llpf-report", 1
+FILE = "report.json"
+
+
+def check_place(folder: Path, runs: Sequence[Path]) -> None:
+    """Refuse a folder for a report that holds other files than these runs, or an earlier report.
+
+    Raises:
+        RunError: it holds something else, which the report might overwrite.
+    """
+    if not folder.exists() or is_empty(folder) or folder.resolve() in [run.resolve() for run in runs]:
+        return
+    try:
+        earlier = json.loads((folder / FILE).read_text(encoding="utf-8"))["format"] == FORMAT
+    except (OSError, ValueError, LookupError, TypeError):
+        earlier = False
+    if not earlier:
+        raise RunError(f"{folder} is not an empty folder and holds no report: name another folder with -o")
 
 
 def document(examined: Sequence[Measured]) -> dict[str, Any]:

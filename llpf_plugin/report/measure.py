@@ -103,6 +103,7 @@ def _other_verdict(run: StoredRun, quality: Quality) -> list[str]:
     before = run.verdict.maximum
     same = run.settings.get("points") == len(quality.rows) // max(1, len(quality.path.knots) - 1)
     same = same and run.verdict.sample == quality.sample
+    same = same and (quality.sample is None or "measure" in run.settings)  # once a sample was the first examples
     if not same or np.isclose(before, quality.maximum, rtol=0.02, atol=1e-5):
         return []
     return [
@@ -116,7 +117,7 @@ def _sample(found: Measured) -> int:
 
 
 def _places(found: Measured) -> dict[str, float]:
-    end = "B" if found.quality.path.leads_to_b else "end"
+    end = "end" if found.quality.path.open else "B"
     return {"A": 0.0, "middle": 0.5, f"merged, t = {found.picked.t:.2f}": found.picked.t, end: 1.0}
 
 

@@ -69,4 +69,4 @@ class Measured:
     def reached(self) -> bool:
         """Whether there was a goal and the path leads to B under it."""
         quality = self.quality
-        return quality.path.leads_to_b and quality.goal is not None and quality.maximum <= quality.goal
+        return not quality.path.open and quality.goal is not None and quality.maximum <= quality.goal

@@ -22,7 +22,7 @@ def comparison_table(examined: Sequence[Measured]) -> list[dict[str, Any]]:
 
     def rank(one: Measured) -> tuple[bool, bool, float, float]:
         cost = one.steps if one.reached and one.steps is not None else np.inf
-        return (not one.quality.path.leads_to_b, not one.reached, cost, one.quality.maximum)
+        return (one.quality.path.open, not one.reached, cost, one.quality.maximum)
 
     rows = []
     for place, one in enumerate(sorted(examined, key=rank)):

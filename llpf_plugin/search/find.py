@@ -72,9 +72,9 @@ class Search:
         self._resumed = None if resume is None else resume[1]
         self.solver: Solver | None = None
         self.stop = False
-        self._other = {k: t / 2 if t.is_floating_point() else t for k, t in a.items()} if a is b else self.end
         self.rows: Sequence[Row] = ()
         self.workspace.clock = Clock(self.progress.spent)
+        self._other = {k: t / 2 if t.is_floating_point() else t for k, t in a.items()} if a is b else self.end
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """All that a resumed search needs: JSON values, and the tensors of the solver."""
@@ -157,17 +157,16 @@ class Search:
         chain = chain if len(chain) > 1 else [0, 1]
         labels, knots = [p.labels[str(i)] for i in chain], Chain(self.knots, chain)
         end = self.end
-        outcome, tied = Outcome[p.outcome] if p.outcome else None, ties(self.workspace.model)
-        if self._open:  # it ends where it came to
+        if self._descends:  # B is no model, but where the walk came to
             end = {**end, **knots[-1]}
-            end |= {name: end[own] for name, own in tied.items() if name in end}
+            end |= {name: end[own] for name, own in ties(self.workspace.model).items() if name in end}
+        outcome, tied = Outcome[p.outcome] if p.outcome else None, ties(self.workspace.model)
         cost = self._cost()
         return Path(knots, self.start, end, labels, tied, outcome, p.record, cost, unreached=self.unreached)
 
     @property
-    def _open(self) -> bool:
-        """Whether the end is no model that was given, but where the walk comes to."""
-        return self.plan.stretches[-1].open and self.plan.chain[-1] == 1
+    def _descends(self) -> bool:
+        return self.plan.stretches[-1].open and self.progress.chain[-1] == 1
 
     def _cost(self) -> Cost:
         p, spent = self.progress, self.workspace.clock.spent()
@@ -227,7 +226,7 @@ class Search:
 
     def _known_ends(self) -> dict[str, Row]:
         """The ends of the path that were measured before it; a walk towards the origin ends elsewhere."""
-        return {name: row for name, row in self._ends.rows.items() if not (self._open and name.startswith("B"))}
+        return {name: row for name, row in self._ends.rows.items() if not (self._descends and name.startswith("B"))}
 
     def _measured(self, done: int, total: int) -> None:
         """Tell of segments; stop where a callback asks for it."""

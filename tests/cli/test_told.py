@@ -31,7 +31,7 @@ def test_what_was_found_stands_on_the_console_and_on_the_page(tmp_path: Path, ta
     result = merge(*asked, *method("linear"), "--points", 1, "-o", tmp_path / "run")
     assert result.code == 0 and result.out.count(words) == 1, result.text
     assert words in (tmp_path / "run" / "report.html").read_text()
-    again = report(tmp_path / "run", "--metrics", "none", "--figures", "none")
+    again = report(tmp_path / "run", "--metrics", "none", "--figures", "none", "--trust")
     assert again.code == 0 and words in again.text and words in (tmp_path / "run" / "report.html").read_text()
 
 
@@ -48,7 +48,7 @@ def test_a_finetuned_run_is_read_again(asked_conv: list[object], tmp_path: Path)
     result = merge(*asked_conv, *method("finetune", steps=20), "-o", out)
     assert result.code == 3 and "does not lead to B" in result.out and "(t = 1.000)" in result.out, result.text
     before = read(out)
-    assert report(out, "--metrics", "plane,diversity,layers,sharpness", "--figures", "none").code == 3
+    assert report(out, "--metrics", "plane,diversity,layers,sharpness", "--figures", "none", "--trust").code == 3
     (after,) = json.loads((out / "report.json").read_text())["runs"]
     assert after["ends"] == before["ends"] and after["merged"]["scores"] == before["merged"]["scores"]
     assert not any("checkpoint" in note for note in after["notes"]), after["notes"]

@@ -273,7 +273,7 @@ def whole_path(method: Method, name: str = "mlp") -> Path:
 def ends_rightly(path: Path, method: Method, a: Weights, b: Weights) -> bool:
     """Exactly at A and at B, bit by bit; or at A and its last knot, which is not B."""
     end = {**a, **path.knots[-1]} if method == ASTRAY else b
-    return path.leads_to_b is (method != ASTRAY) and tiny.same(path.at(0), a) and tiny.same(path.at(1), end)
+    return path.open is (method == ASTRAY) and tiny.same(path.at(0), a) and tiny.same(path.at(1), end)
 
 
 @every_method

@@ -81,7 +81,7 @@ def test_finetuning_leaves_ten_knots_or_one_a_tick(steps: int, knots: int) -> No
 
 def test_finetuning_is_no_way_to_b() -> None:
     path = find_path(*tiny.pair("conv"), tiny.conv(), Finetune(steps=40))
-    assert not path.leads_to_b and path.quality.criteria[1].holds is None and not path.quality.connected
+    assert path.open and path.quality.criteria[1].holds is None and not path.quality.connected
     assert path.quality.ends["B"].train == find_path(*tiny.pair("conv"), tiny.conv(), Linear()).quality.ends["B"].train
     for which in ("best", "end"):
         tuned = path.quality.pick(which)
