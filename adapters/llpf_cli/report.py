@@ -109,11 +109,14 @@ def _measure(
         def tell(what: str, done: int, total: int) -> None:
             progress.update(bar, description=what, completed=done, total=total)
 
+        lines: dict[object, Sequence[float]] = {}
         for run in runs:
             # A fresh task for every run, since its model is a workspace.
             made = run.build_task(named, arguments, trust)
             quality = measure_run(run, made, segment_points, examples, compute, tell)
-            found.append(measure_stored(run, quality, extras, tell))
+            ends = (*run.pair, run.asked.align, run.settings.get("seed"))
+            found.append(measure_stored(run, quality, extras, tell, lines.get(ends, ())))
+            lines[ends] = found[-1].line
     return found
 
 
@@ -127,7 +130,7 @@ def _show(console: "Console", measured: "Sequence[Measured]", page: Path, figure
 
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("  run", no_wrap=True)
-    for name in ("steps", "time", "dense maximum", "validation", "length ratio"):
+    for name in ("steps", "search", "dense maximum", "validation", "length ratio"):
         table.add_column(name, justify="right")
     for row in comparison_table(measured):
         cells = (metric_cell(row[key], "loss") for key in ("maximum", "validation", "ratio"))

@@ -9,8 +9,8 @@ from llpf_plugin.geometry.weights import Weights, coordinates, lerp, select
 from llpf_plugin.records import Row
 from llpf_plugin.workspace import Workspace
 
-LINE_SAMPLE = 1000
-"""Training examples that the straight line is measured on."""
+LINE_SAMPLE, LINE_POINTS = 1000, 10
+"""Training examples that the straight line is measured on, and its sub-segments."""
 
 
 def measure_segment(
@@ -40,7 +40,7 @@ def measure_segment(
 
 
 def losses_on_line(
-    workspace: Workspace, a: Weights, b: Weights, points: int = 6, sample: int | None = LINE_SAMPLE
+    workspace: Workspace, a: Weights, b: Weights, points: int = LINE_POINTS, sample: int | None = LINE_SAMPLE
 ) -> list[float]:
     """Training losses at evenly spaced points of the straight line from ``a`` to ``b``, both ends included.
 

@@ -215,7 +215,7 @@ def _rank_of(row: Row, split: str) -> tuple[float, float]:
 
 
 def _words(loss: float | None, accuracy: float | None) -> str:
-    return "–" if loss is None else f"{loss:.4f}" if accuracy is None else f"{accuracy:.2%}"
+    return "–" if loss is None else f"{loss:.4g}" if accuracy is None else f"{accuracy:.2%}"
 
 
 def _finish(

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from llpf_plugin.errors import MetricError
-from llpf_plugin.geometry.weights import select
+from llpf_plugin.geometry.weights import assign
 from llpf_plugin.quality.predictions import predict
 from llpf_plugin.quality.verdict import Quality
 
@@ -66,7 +66,8 @@ def diversity(
                 progress(done, points)
         a, b = answers[0], answers[-1]
         if path.open:
-            b, _ = predict(quality.workspace, select(path.end, path.knots[0]), data, quality.sample)
+            b, _ = predict(quality.workspace, path.end, data, quality.sample)
+            assign(quality.workspace.model, path.start)
     except MetricError as reason:
         return _undefined(split, str(reason))
     return Diversity(

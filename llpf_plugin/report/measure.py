@@ -26,9 +26,6 @@ from llpf_plugin.runs.stored import StoredRun
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute
 
-LINE_POINTS = 10
-"""Sub-segments of the straight line that is shown for comparison."""
-
 SAMPLE = 1000
 """Training examples at most that the extras are measured on, but for the saddle and the diversity."""
 
@@ -58,7 +55,9 @@ def measure_run(
     return OriginQuality.of(found) if run.asked.b == "origin" else found
 
 
-def measure_stored(run: StoredRun, quality: Quality, extras: Collection[str] = (), tell: Tell = silent) -> Measured:
+def measure_stored(
+    run: StoredRun, quality: Quality, extras: Collection[str] = (), tell: Tell = silent, line: Sequence[float] = ()
+) -> Measured:
     """Everything that the report shows of a measured run.
 
     Args:
@@ -66,13 +65,15 @@ def measure_stored(run: StoredRun, quality: Quality, extras: Collection[str] = (
         quality: its path as measured, by the search itself or by `measure_run`.
         extras: some of `EXTRAS`.
         tell: hears of the progress.
+        line: training losses of the straight line between the run's ends, where they were measured before.
     """
     unknown = set(extras) - set(EXTRAS)
     if unknown:
         raise LLPFError(f"there is no {', '.join(sorted(unknown))} to measure; there are {', '.join(EXTRAS)}")
     path = quality.path
     layers, notes = _layers(quality)
-    line = losses_on_line(quality.workspace, path.start, path.end, LINE_POINTS, quality.sample or LINE_SAMPLE)
+    if not line:
+        line = losses_on_line(quality.workspace, path.start, path.end, sample=quality.sample or LINE_SAMPLE)
     found = Measured(
         run, quality, quality.pick("best" if run.picked is None else run.picked), line,
         trace_layers(path, layers), layer_statistics(path.knots[0], select(path.end, path.knots[0])),

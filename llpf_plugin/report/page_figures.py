@@ -107,8 +107,9 @@ def comparison_figures(examined: Sequence[Measured]) -> Iterator[Drawn]:
     """The figures that show all runs at once."""
     goals = {one.quality.goal for one in examined}
     goal = goals.pop() if len(goals) == 1 else None
-    dots = [several.Dot(o.run.name, o.run.method, o.steps, o.quality.maximum) for o in examined]
-    words = "Lower and further left is better."
+    paths = [one for one in examined if not one.quality.path.open]
+    dots = [several.Dot(o.run.name, o.run.method, o.steps, o.quality.maximum) for o in paths]
+    words = "Lower and further left is better; without what does not lead to B."
     yield Drawn("frontier", "What it cost, and what it reached", words, several.frontier_figure(dots, goal))
     qualities = {one.run.name: one.quality for one in examined}
     methods = {one.run.name: one.run.method for one in examined}

@@ -15,11 +15,14 @@ SPLIT_NAMES = {"train": "training", "validation": "validation", "test": "test"}
 
 
 def comparison_table(examined: Sequence[Measured]) -> list[dict[str, Any]]:
-    """One row per run, the best path first: those that reach the goal by their cost, then others by their maximum."""
+    """One row per run, the best path first: those that reach the goal by their cost, then others by their maximum.
 
-    def rank(one: Measured) -> tuple[bool, float, float]:
+    What does not lead to B comes last.
+    """
+
+    def rank(one: Measured) -> tuple[bool, bool, float, float]:
         cost = one.steps if one.reached and one.steps is not None else np.inf
-        return (not one.reached, cost, one.quality.maximum)
+        return (one.quality.path.open, not one.reached, cost, one.quality.maximum)
 
     rows = []
     for place, one in enumerate(sorted(examined, key=rank)):
@@ -75,7 +78,7 @@ def tiles(one: Measured) -> list[tuple[str, str, str]]:
     tiles = [
         ("dense maximum", number(quality.maximum), goal),
         ("straight line", number(max(one.line)), "its worst point"),
-        ("gradient steps", number(one.steps), duration(one.seconds)),
+        ("gradient steps", number(one.steps), f"{duration(one.seconds)} of search"),
         ("length ratio", f"{quality.path.length_ratio:.2f}", "1 is the line"),
     ]
     if merged is not None:

@@ -105,11 +105,12 @@ class Search:
     @cached_property
     def unreached(self) -> tuple[str, ...]:
         """What the data never reach, by its names in the state dict: it stays A's, and is no coordinate of the path."""
-        model, workspace = self.workspace.model, self.workspace
+        model = self.workspace.model
         if self.progress.ends is None:
-            names = preflight.unreached(workspace, self.start, self._other, self.options.sample)
+            names = preflight.unreached(self.workspace, self.start, self._other, self.options.sample)
         else:  # resumed: as it was found before
-            names = [k for k in coordinates(model) if k not in self.knots.get(0)]
+            walked = self.knots.get(0)
+            names = [k for k in coordinates(model) if k not in walked]
         return preflight.with_what_belongs(model, names)
 
     @property

@@ -86,8 +86,9 @@ def values() -> dict[str, Any]:
     return {
         "max_loss": 0.3, "tolerance": 0.2, "budget": 7, "lr": 0.5, "momentum": 0.1, "batch_size": 3, "seed": 9,
         "task": "x", "task_args": {"width": 2}, "method": "bezier", "method_args": {"steps": 3}, "methods": "llpf",
-        "align": "auto", "pick": "mid", "points": 2, "sample": 5, "measure": "exact", "out": "o", "resume": True,
-        "report": False, "tensorboard": True, "dry_run": True, "device": "cpu", "precision": "bfloat16", "compile": True,
+        "align": "auto", "pick": "mid", "points": 2, "sample": 5, "measure": "exact",
+        "out": "o", "resume": True, "report": False,
+        "tensorboard": True, "dry_run": True, "device": "cpu", "precision": "bfloat16", "compile": True,
         "channels_last": True, "to": 0.5, "ticks": 4, "compare": True, "metrics": "all", "figures": "png", "json": True,
         "input": "1x3", "dtype": "int64", "inputs": "file", "no_inputs": True, "order": "levels", "phases": "2",
         "format": "json", "level": "layer", "depth": 2, "output": "o.json",
