@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -45,6 +44,9 @@ def closing(
         f"length ratio {path.length_ratio:.2f}, "
         f"{len(path.knots)} knots stored, {cost.dropped} redundant knots removed, {cost.repairs} repairs"
     )
+    if quality.measured["sample"] is not None:
+        words = "measured on all training data: {on_all_data} of {places} places, the others on {sample} examples"
+        say(words.format(**quality.measured))
     if like is not None and like.left_out:
         say(f"left out of the merged file: {escape(', '.join(like.left_out))}")
     show_place(console, "merged model", merged, f" (t = {picked.t:.3f})")
@@ -79,9 +81,11 @@ def _score_table(quality: Quality, picked: Picked) -> Table:
     """Loss and accuracy on each split: of the ends, the merged model, and the worst point of the path."""
     splits = [s for s in SPLITS if quality.ends["A"][s] is not None]
     table = _table("loss, accuracy", *splits)
-    for key, name in (("A", "A"), ("B", "last knot" if isinstance(quality, OriginQuality) else "B")):
-        row = quality.ends[key]
-        table.add_row(name, *(_cell(row[s], row[f"{s}_accuracy"]) for s in splits))
+    named = {"B": "last knot"} if isinstance(quality, OriginQuality) else {}
+    for key in ("A", "A as saved", "B", "B as saved"):
+        if row := quality.ends.get(key):
+            cells = ("–" if row[s] is None else _cell(row[s], row[f"{s}_accuracy"]) for s in splits)
+            table.add_row(named.get(key, key), *cells, style="dim" if key.endswith("saved") else None)
     scores = [picked.scores.get(s) for s in splits]
     table.add_row("merged", *(_cell(s.loss, s.accuracy) if s else "–" for s in scores), style="bold")
     table.add_row("path, worst", *(_worst(quality, s) for s in splits))
@@ -89,8 +93,8 @@ def _score_table(quality: Quality, picked: Picked) -> Table:
 
 
 def _worst(quality: Quality, split: str) -> str:
-    loss, accuracy = quality.column(split), quality.column(f"{split}_accuracy")
-    return "" if np.isnan(loss).any() else _cell(loss.max(), None if np.isnan(accuracy).any() else accuracy.min())
+    loss, accuracy = quality.worst(split)
+    return "" if loss is None else _cell(loss, accuracy)
 
 
 def _cell(loss: float, accuracy: float | None) -> str:

@@ -79,6 +79,19 @@ class Quality:
         """The dense maximum of the training loss; NaN anywhere counts as infinite."""
         return highest(self.column("train"))
 
+    def worst(self, split: str) -> tuple[float | None, float | None]:
+        """The highest loss and the lowest accuracy of all measured points; None where there is none.
+
+        Training accuracy is that of places that were measured on all data, among which are those of highest loss.
+        """
+        rows = [row for row in self.rows if split != "train" or row.sample is None]
+        loss, accuracy = (
+            np.array([np.nan if row[name] is None else row[name] for row in rows], dtype=float)
+            for name in (split, f"{split}_accuracy")
+        )
+        highest = None if np.isnan(loss).all() else float(np.nanmax(loss))
+        return highest, None if np.isnan(accuracy).any() or not len(rows) else float(accuracy.min())
+
     @property
     def mean(self) -> float:
         """The mean training loss over the path, by arc length."""
@@ -135,10 +148,10 @@ class Quality:
         return not self.path.open and all(c.holds is not False for c in self.criteria)
 
     def _low(self) -> Criterion:
-        accuracy = self.column("train_accuracy")
+        accuracy = self.worst("train")[1]
         words = f"training loss is at most {self.maximum:.4g} on the whole path"
-        if np.isfinite(accuracy).all():
-            words += f", accuracy at least {accuracy.min():.2%}"
+        if accuracy is not None:
+            words += f", accuracy at least {accuracy:.2%}"
         if self.goal is None:
             return Criterion("low loss", None, words + " (no goal was set)")
         return Criterion("low loss", self.maximum <= self.goal, f"{words}; the goal is {self.goal:.4g}")
@@ -212,6 +225,15 @@ class Quality:
         """The complete model that is measured at ``t``."""
         return {**self.path.rest(t), **self.path.coordinates(t)}
 
+    @property
+    def measured(self) -> dict[str, int | None]:
+        """How many places were measured, how many of them on all data, and on how many examples the others."""
+        return {
+            "places": len(self.rows),
+            "on_all_data": sum(row.sample is None for row in self.rows),
+            "sample": next((row.sample for row in self.rows if row.sample is not None), None),
+        }
+
     def summary(self) -> dict[str, Any]:
         """The numbers and sentences of the verdict, as JSON values."""
         legs = [leg.to_json() for leg in leg_summaries(self.path, self.rows)]
@@ -220,11 +242,7 @@ class Quality:
             "criteria": [asdict(c) for c in self.criteria],
             "gradient_steps": self.path.cost.gradient_steps,
             **{kind: spent.to_json() for kind, spent in self.path.cost.spent.items()},
-            "measured": {
-                "places": len(self.rows),
-                "on_all_data": sum(row.sample is None for row in self.rows),
-                "sample": next((row.sample for row in self.rows if row.sample is not None), None),
-            },
+            "measured": self.measured,
             "metrics": {split: {k: asdict(m) for k, m in self.metrics(split).items()} for split in METRIC_SPLITS},
             "goal": self.goal,
             "sample": self.sample,

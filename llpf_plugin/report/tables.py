@@ -92,9 +92,11 @@ def score_rows(one: Measured) -> list[tuple[str, list[tuple[str, str]]]]:
     quality = one.quality
     rows = []
     settled = [("last settled knot", "last")] if quality.path.walked else []
-    for name, key in [("A", "A"), ("B", "B"), *settled]:
+    saved = [(name, name) for name in ("A as saved", "B as saved") if name in quality.ends]
+    for name, key in [("A", "A"), ("B", "B"), *saved, *settled]:
         row = quality.ends[key]
-        rows.append((name, [_score(row[s], row[f"{s}_accuracy"], s) for s in SPLITS]))
+        missing = "not measured" if key in dict(saved) else ""
+        rows.append((name, [_score(row[s], row[f"{s}_accuracy"], s, missing) for s in SPLITS]))
     merged = [one.picked.scores.get(s) for s in SPLITS]
     cells = [_score(x.loss if x else None, x.accuracy if x else None, s) for x, s in zip(merged, SPLITS, strict=True)]
     rows.append(("merged model", cells))
@@ -103,17 +105,14 @@ def score_rows(one: Measured) -> list[tuple[str, list[tuple[str, str]]]]:
         if split == "test":
             worst.append(("", "not tested"))
             continue
-        loss, accuracy = quality.column(split), quality.column(f"{split}_accuracy")
-        known = not np.isnan(loss).all()
-        low = None if np.isnan(accuracy).any() else float(accuracy.min())
-        worst.append(_score(float(np.nanmax(loss)) if known else None, low, split))
+        worst.append(_score(*quality.worst(split), split))
     rows.append(("path, worst of each", worst))
     return rows
 
 
-def _score(loss: float | None, accuracy: float | None, split: str) -> tuple[str, str]:
+def _score(loss: float | None, accuracy: float | None, split: str, missing: str = "") -> tuple[str, str]:
     if loss is None:
-        return "", f"no {split} data"
+        return "", missing or f"no {split} data"
     return number(loss), "" if accuracy is None else percent(accuracy)
 
 
