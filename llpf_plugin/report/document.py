@@ -18,8 +18,11 @@ def check_place(folder: Path, runs: Sequence[Path]) -> None:
     """Refuse a folder for a report that holds other files than these runs, or an earlier report.
 
     Raises:
-        RunError: it holds something else, which the report might overwrite.
+        RunError: it holds something else, or a link to it, which the report might overwrite.
     """
+    for name in (FILE, "report.html", "figures"):
+        if (folder / name).is_symlink():
+            raise RunError(f"{folder / name} is a link, and what it leads to would be overwritten: remove it")
     if not folder.exists() or is_empty(folder) or folder.resolve() in [run.resolve() for run in runs]:
         return
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 from llpf_plugin.errors import RunError
 from llpf_plugin.runs.folder import RunFolder
 
-RESULTS = ("merged*", "quality.json", "tree.json", "compare.json")
+RESULTS = ("merged*", "quality.json", "tree.json", "compare.json", "path.png", "report.html")
 """What is written into a run's folder, or that of several, once they have ended."""
 
 

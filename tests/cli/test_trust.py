@@ -191,6 +191,9 @@ def test_a_report_overwrites_nothing_but_a_report(run: Path) -> None:
     assert {p.name: p.read_text() for p in Path("mine").iterdir()} == dict.fromkeys(
         ("report.html", "report.json"), '{"mine": 1}'
     )
+    (run / "report.json").symlink_to(Path("mine/report.json").resolve())
+    refused(report(run, *MEASURED, "--trust"), "report", "report.json is a link")
+    (run / "report.json").unlink()
     for _ in range(2):
         assert report(run, *MEASURED, "--trust", "-o", "out").code in (0, 3)
     assert report(run, *MEASURED, "--trust").code in (0, 3)

@@ -123,7 +123,7 @@ def test_a_single_run_is_not_several(tmp_path: Path) -> None:
         check_folders(tmp_path / "run", ["1-2"], resume=True)
 
 
-@pytest.mark.parametrize("name", ["merged.pt", "tree.json", "compare.json"])
+@pytest.mark.parametrize("name", ["merged.pt", "tree.json", "compare.json", "report.html"])
 def test_results_of_runs_that_have_not_ended_are_not_theirs(tmp_path: Path, name: str) -> None:
     run = created(tmp_path / "out" / "1-2")
     (tmp_path / "out" / name).write_text("mine")

@@ -54,8 +54,8 @@ def test_a_knot_that_changed_is_noticed_whether_it_was_read_before_or_not(tmp_pa
 
 def test_a_knot_is_not_digested_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digested: list[object] = []
-    digest = tensors.fingerprint
-    monkeypatch.setattr(tensors, "fingerprint", lambda own: (digested.append(own), digest(own))[1])
+    digest = tensors.digest_weights
+    monkeypatch.setattr(tensors, "digest_weights", lambda own, to: (digested.append(own), digest(own, to))[1])
     knots = KnotFolder(tmp_path, strict=True)
     knots.put(1, {"w": torch.zeros(4)})
     assert [knots.get(1)["w"].sum().item() for _ in range(3)] == [0.0] * 3 and len(digested) == 1
