@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor
 
+from llpf_plugin.errors import TaskError
 from llpf_plugin.evaluation.point import borrowed
 from llpf_plugin.order.trace.inputs import Inputs
 from llpf_plugin.tasks.batches import Batch
@@ -39,3 +40,14 @@ def scored(workspace: Workspace, batch: Batch, seed: int = 0) -> tuple[Tensor, T
     copy = Inputs((batch,)).map(torch.clone).args[0]
     with workspace.autocast():
         return workspace.task.score(copy)
+
+
+def first_batch(workspace: Workspace) -> Batch:
+    """The first unaugmented training examples, as many as a gradient step takes.
+
+    Raises:
+        TaskError: there are none.
+    """
+    for batch in workspace.task.train.batches(workspace.batch_size, workspace.batch_size):
+        return batch
+    raise TaskError("the training data give no batch: they are empty, or can be gone through only once")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from llpf_plugin.geometry.weights import Weights, assign, coordinates, layers_of, select, ties
 from llpf_plugin.preflight.checks import Finding, finding
-from llpf_plugin.preflight.probe import probing, scored
+from llpf_plugin.preflight.probe import first_batch, probing, scored
 from llpf_plugin.tasks.batches import Batch, batch_size
 from llpf_plugin.workspace import Workspace
 
@@ -45,12 +45,12 @@ def unreached(workspace: Workspace, a: Weights, b: Weights, sample: int | None =
 
 def _without_gradient(workspace: Workspace) -> list[str]:
     """Coordinates that get no gradient from the first batch in training mode; all of them if there is none."""
-    model, size = workspace.model, workspace.batch_size
+    model = workspace.model
     named = {k: p for k, p in model.named_parameters() if p.is_floating_point()}
     for p in named.values():
         p.requires_grad_(True)
     model.train()
-    loss, _ = scored(workspace, next(iter(workspace.task.train.batches(size, size))))
+    loss, _ = scored(workspace, first_batch(workspace))
     if loss.requires_grad:
         workspace.backward(loss)
     return [k for k, p in named.items() if p.grad is None]

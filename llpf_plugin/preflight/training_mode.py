@@ -12,7 +12,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from llpf_plugin.geometry.weights import Weights, assign
 from llpf_plugin.preflight.checks import Finding, finding
-from llpf_plugin.preflight.probe import probing, scored
+from llpf_plugin.preflight.probe import first_batch, probing, scored
 from llpf_plugin.workspace import Workspace
 
 DRAWS = 8
@@ -36,7 +36,7 @@ def training_mode(workspace: Workspace, ends: Mapping[str, Weights]) -> list[Fin
     """
     where = []
     with probing(workspace):
-        batch = next(iter(workspace.task.train.batches(workspace.batch_size, workspace.batch_size)))
+        batch = first_batch(workspace)
         for name, weights in ends.items():
             assign(workspace.model, weights)
             workspace.model.eval()

@@ -8,7 +8,8 @@ import torch
 from helpers import tiny
 from torch import Tensor, nn
 
-from llpf_plugin import Task, TensorData
+from llpf_plugin import LoaderData, Task, TensorData
+from llpf_plugin.errors import TaskError
 from llpf_plugin.geometry import Weights, clone
 from llpf_plugin.preflight import say_unreached, unreached, with_what_belongs
 from llpf_plugin.tasks import Data
@@ -195,3 +196,10 @@ def test_layers_are_named() -> None:
     assert say_unreached([]) == []
     (one,) = say_unreached(["head.weight", "head.bias", "scale"])
     assert one.level == "warning" and "stay those of A: head, scale." in str(one)
+
+
+def test_data_that_give_no_batch_are_refused() -> None:
+    model = Net()
+    task = Task(model, LoaderData(iter([])))
+    with pytest.raises(TaskError, match="give no batch"):
+        unreached(Workspace(task, Compute("cpu")), *ends(model))
