@@ -9,7 +9,7 @@ from llpf_plugin.geometry.weights import Weights, coordinates, lerp, select
 from llpf_plugin.records import Row
 from llpf_plugin.workspace import Workspace
 
-LINE_SAMPLE, LINE_POINTS = 256, 10
+LINE_SAMPLE, LINE_POINTS = 512, 10
 """Training examples that the straight line is measured on, and its sub-segments."""
 
 

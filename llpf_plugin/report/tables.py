@@ -110,6 +110,14 @@ def score_rows(one: Measured) -> list[tuple[str, list[tuple[str, str]]]]:
     return rows
 
 
+def _measured(one: Measured) -> str:
+    """How many places, and on how many examples."""
+    found, most = one.quality.measured, one.quality.sample or "all"
+    if found["sample"] is None:
+        return f"{found['places']}, on {most} training examples"
+    return f"{found['places']}, {found['on_all_data']} on {most} training examples, the others on {found['sample']}"
+
+
 def _score(loss: float | None, accuracy: float | None, split: str, missing: str = "") -> tuple[str, str]:
     if loss is None:
         return "", missing or f"no {split} data"
@@ -150,7 +158,11 @@ def costs(one: Measured) -> list[tuple[str, str]]:
         ("knots", f"{len(path.knots)}, {cost.dropped} redundant ones removed"),
         ("repairs", str(cost.repairs)),
         ("peak memory, all in", "not recorded" if cost.peak_memory is None else f"{cost.peak_memory / 2**20:.0f} MiB"),
-        ("measured points", f"{len(one.quality.rows)}, on {one.quality.sample or 'all'} training examples"),
+        ("measured points", _measured(one)),
+        (
+            "spent on",
+            ", ".join(f"{kind} {duration(own.seconds)}" for kind, own in cost.spent.items()) or "not recorded",
+        ),
     ]
     legs = [(f"leg {name}", f"{leg.steps} gradient steps, {leg.outcome.lower()}") for name, leg in cost.legs.items()]
     return rows + legs

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import chain, islice
 from typing import Any
 
@@ -19,6 +20,9 @@ HELD = 2**30
 
 FOR_WORKERS = 1000
 """Examples above which a sample is read by the loader's worker processes."""
+
+ENDLESS = 1_000_000
+"""Examples after which a loader without a length has no end."""
 
 MANY = 10
 """A sampler that gives more indices than this many times the examples has no end."""
@@ -47,7 +51,18 @@ class LoaderData:
     def __len__(self) -> int:
         given: Any = getattr(self.evaluation, "dataset", self.evaluation)
         sampler: Any = getattr(self.evaluation, "sampler", None)  # it may leave some out
-        return len(sampler if hasattr(sampler, "__len__") else given)
+        sized = next((one for one in (sampler, given) if hasattr(one, "__len__")), None)
+        return self._counted if sized is None else len(sized)
+
+    @cached_property
+    def _counted(self) -> int:
+        """The number of examples of what does not say it, by reading it once."""
+        count = 0
+        for batch in self.evaluation:
+            count += batch_size(batch)
+            if count > ENDLESS:
+                raise TaskError(f"the loader gave more than {ENDLESS:,} examples and says no length: has it no end?")
+        return count
 
     def to(self, device: torch.device) -> "LoaderData":
         """The same loader with its batches moved to ``device``."""

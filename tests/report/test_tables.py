@@ -79,7 +79,15 @@ def test_what_a_person_looks_for_first(measured: Measured, variant: Variant) -> 
 
 def test_scores_have_a_row_each_and_a_reason_where_there_are_none(measured: Measured) -> None:
     rows = dict(score_rows(measured))
-    assert list(rows) == ["A", "B", "last settled knot", "merged model", "path, worst of each"]
+    assert list(rows) == [
+        "A",
+        "B",
+        "A as saved",
+        "B as saved",
+        "last settled knot",
+        "merged model",
+        "path, worst of each",
+    ]
     assert rows["path, worst of each"][2] == ("", "not tested") and rows["A"][0][1] == "100.00 %"
     bare = {key: replace(row, validation=None, validation_accuracy=None) for key, row in measured.quality.ends.items()}
     without = replace(measured, quality=replace(measured.quality, ends=bare))
