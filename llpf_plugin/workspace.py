@@ -96,7 +96,7 @@ class Workspace:
         self.steps = 0
         self.budget: int | None = None
         self.clock = Clock()
-        self._drawn: dict[tuple[Data, int | None], Examples] = {}
+        self._drawn: dict[tuple[int, int | None], tuple[Data, Examples]] = {}
         if self.compute.precision == "tf32":
             torch.set_float32_matmul_precision("high")
         if self.compute.channels_last:
@@ -146,9 +146,9 @@ class Workspace:
 
     def examples(self, data: Data, n: int | None = None) -> Examples:
         """``n`` examples of a split (None: all), drawn once, so that every point is measured on the same ones."""
-        if (data, n) not in self._drawn:
-            self._drawn[data, n] = draw(data, n, self.seed)
-        return self._drawn[data, n]
+        if (id(data), n) not in self._drawn:
+            self._drawn[id(data), n] = data, draw(data, n, self.seed)  # with the data, so that no others get their id
+        return self._drawn[id(data), n][1]
 
     def score(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Loss and correct answers (see `Task.score`) of the model as it stands, without gradient bookkeeping."""
