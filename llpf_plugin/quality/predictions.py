@@ -45,7 +45,8 @@ def predict(workspace: Workspace, weights: Weights, data: Data, sample: int | No
     reestimate(workspace, sample)
     workspace.model.eval()
     probabilities, targets = [], []
-    for batch in workspace.examples(data, sample).batches(EVAL_BATCH):
+    examples = data if sample is None else workspace.examples(data, sample)  # all in their own order
+    for batch in examples.batches(EVAL_BATCH):
         with listening(workspace) as heard:
             workspace.score(batch)
         wanted, given = _targets(batch), heard[-1] if heard else None
