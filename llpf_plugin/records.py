@@ -18,6 +18,7 @@ __all__ = [
     "Knot",
     "LegCost",
     "Outcome",
+    "Rate",
     "Record",
     "Row",
     "Tick",
@@ -155,6 +156,24 @@ class LegCost(Record):
 
 
 @dataclass(frozen=True)
+class Rate(Record):
+    """The learning rate of a search.
+
+    Attributes:
+        value: that of the first steps, before they are cooled.
+        source: ``given`` by the user; ``found`` on the line between the models; or the ``task``'s, where that line is
+            nowhere high.
+        steps: gradient steps before the search went on with it: those that found it, and those that collapsed.
+        falls: how often it was made smaller after a collapse.
+    """
+
+    value: float
+    source: str = "given"
+    steps: int = 0
+    falls: int = 0
+
+
+@dataclass(frozen=True)
 class Cost(Record):
     """What a path cost.
 
@@ -166,6 +185,7 @@ class Cost(Record):
         goal: the training loss that the path was to stay under.
         peak_memory: bytes at most: allocated on a CUDA device, else of the process.
         legs: by name, on a path across variance spheres.
+        rate: the learning rate, None for methods that need none and in files of earlier versions.
     """
 
     gradient_steps: int | None = None
@@ -175,12 +195,14 @@ class Cost(Record):
     goal: float | None = None
     peak_memory: int | None = None
     legs: Mapping[str, LegCost] = field(default_factory=dict)
+    rate: Rate | None = None
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`."""
         legs = {name: LegCost.from_json(leg) for name, leg in (values.get("legs") or {}).items()}
-        return super().from_json({**values, "legs": legs})
+        rate = values.get("rate")
+        return super().from_json({**values, "legs": legs, "rate": rate and Rate.from_json(rate)})
 
 
 @dataclass(frozen=True)

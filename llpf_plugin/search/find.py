@@ -21,10 +21,11 @@ from llpf_plugin.methods.base import Method, Plan, Problem, Solver, Stretch
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.measuring import judge
 from llpf_plugin.quality.verdict import Quality
-from llpf_plugin.records import Cost, Outcome, Row, Tick
+from llpf_plugin.records import Cost, Outcome, Rate, Row, Tick
 from llpf_plugin.search.assemble import PathAssembler
 from llpf_plugin.search.options import SearchOptions
-from llpf_plugin.search.progress import Callback, Progress
+from llpf_plugin.search.progress import Callback, Fresh, Progress
+from llpf_plugin.search.rate import find_rate, slower
 from llpf_plugin.tasks.load import load_task
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute, Workspace
@@ -108,20 +109,27 @@ class Search:
         p.ends = p.ends or measure_ends(self.workspace, a, b, self.options.sample)
         defaults, asked = self.workspace.task.defaults, self.options
         self.goal = goal_of(asked.max_loss, asked.tolerance, p.ends, defaults.tolerance)
-        lr = defaults.lr if asked.lr is None else asked.lr
-        momentum = defaults.momentum if asked.momentum is None else asked.momentum
-        self.plan = self.method.bind(Problem(self.workspace, a, b, self.goal, lr, momentum))
+        if first and self.method.seeks_rate:
+            p.rate = find_rate(self.workspace, a, b, self.goal) if asked.lr is None else Rate(asked.lr)
+        self._bind(a, b)
         if first:
             p.chain, p.todo = list(self.plan.chain), list(self.plan.stretches)
             p.next_knot = max(self.plan.chain) + 1
         self.assembler = PathAssembler(p, self.knots, self.workspace, self.plan, asked.sample)
+
+    def _bind(self, a: Weights, b: Weights) -> None:
+        """Make the method's plan at the learning rate that there is."""
+        defaults, asked = self.workspace.task.defaults, self.options
+        rate = self.progress.rate or Rate(defaults.lr if asked.lr is None else asked.lr)
+        momentum = defaults.momentum if asked.momentum is None else asked.momentum
+        self.plan = self.method.bind(Problem(self.workspace, a, b, self.goal, rate.value, momentum, rate.steps))
 
     def path(self) -> Path:
         """The path as it stands: the line from A to B before the first stretch is done."""
         p = self.progress
         cost = Cost(
             self.workspace.steps, p.seconds + time.monotonic() - self._clock, p.dropped, p.round, self.goal.loss,
-            self.workspace.peak_memory(), dict(p.legs),
+            self.workspace.peak_memory(), dict(p.legs), p.rate,
         )  # fmt: skip
         chain = [i for i in p.chain if str(i) in p.labels]  # A′ and B′ are known once they are reached
         labels, knots = [p.labels[str(i)] for i in chain], Chain(self.knots, chain)
@@ -150,8 +158,19 @@ class Search:
             p.ended = step.outcome.name if step.outcome else None
             if step.tick is not None:
                 self._note(step.tick, stretch, step.knot)
-        self.assembler.join(stretch, solver)
         self.solver = None
+        rate = slower(p.rate, p.ended, self.workspace) if stretch.strictness == 0 else None
+        if rate is None:
+            self.assembler.join(stretch, solver)
+        else:
+            self._begin_again(rate)
+
+    def _begin_again(self, rate: Rate) -> None:
+        """Forget what the stretch has found so far; it is searched once more, at another rate."""
+        p = self.progress
+        self.assembler.discard(p.fresh.knots)
+        p.rate, p.fresh, p.state, p.ended = rate, Fresh(), None, None
+        self._bind(self.knots.get(0), self.knots.get(1))
 
     def _note(self, tick: Tick, stretch: Stretch, knot: bool) -> None:
         """Record a tick and its knot, tell the callbacks, and stop where one of them asks for it."""

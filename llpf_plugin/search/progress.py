@@ -9,7 +9,7 @@ from torch import Tensor
 from llpf_plugin.evaluation.goal import Ends, Goal
 from llpf_plugin.geometry.path import Path
 from llpf_plugin.methods.base import Stretch
-from llpf_plugin.records import Knot, LegCost, Record, Row, Tick
+from llpf_plugin.records import Knot, LegCost, Rate, Record, Row, Tick
 from llpf_plugin.workspace import Workspace
 
 
@@ -49,6 +49,7 @@ class Progress:
         next_knot: the identifier of the next knot.
         dropped: knots dropped as redundant.
         legs: how the walk of each leg ended, by the leg's name.
+        rate: the learning rate, None for a method that needs none.
     """
 
     chain: list[int] = field(default_factory=lambda: [0, 1])
@@ -69,6 +70,7 @@ class Progress:
     next_knot: int = 2
     dropped: int = 0
     legs: dict[str, LegCost] = field(default_factory=dict)
+    rate: Rate | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The progress as a mapping of JSON values."""
@@ -89,6 +91,7 @@ class Progress:
             "ends": ends and Ends(Row.from_json(ends["A"]), Row.from_json(ends["B"]), ends["batch"]),
             "segments": {name: [Row.from_json(row) for row in rows] for name, rows in values["segments"].items()},
             "record": [Tick.from_json(tick) for tick in values["record"]],
+            "rate": values["rate"] and Rate.from_json(values["rate"]),
             "legs": {name: LegCost.from_json(leg) for name, leg in values["legs"].items()},
         }
         return cls(**{**values, **typed})
