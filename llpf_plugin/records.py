@@ -163,7 +163,7 @@ class Rate(Record):
         value: that of the first steps, before they are cooled.
         source: ``given`` by the user; ``found`` on the line between the models; or the ``task``'s, where that line is
             nowhere high.
-        steps: gradient steps before the search went on with it: those that found it, and those that collapsed.
+        steps: gradient steps that it took to find.
         falls: how often it was made smaller after a collapse.
     """
 
@@ -171,6 +171,16 @@ class Rate(Record):
     source: str = "given"
     steps: int = 0
     falls: int = 0
+
+    @property
+    def words(self) -> str:
+        """The rate with where it comes from, for the user."""
+        source = {
+            "found": f"found in {self.steps} gradient steps",
+            "task": "the task's, since the straight line is nowhere high or the budget too small for a look",
+        }.get(self.source, self.source)
+        fell = f", lowered after a collapse ({self.falls} times)" if self.falls else ""
+        return f"{self.value:.3g} ({source}{fell})"
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ def closing(
         f"{cost.gradient_steps} gradient steps, {duration(cost.seconds or 0.0)}, length ratio {path.length_ratio:.2f}, "
         f"{len(path.knots)} knots stored, {cost.dropped} redundant knots removed, {cost.repairs} repairs"
     )
+    if cost.rate is not None:
+        say(f"learning rate {cost.rate.words}; phases: {escape(', '.join(path.phases))}")
     if like is not None and like.left_out:
         say(f"left out of the merged file: {escape(', '.join(like.left_out))}")
     show_place(console, "merged model", merged, f" (t = {picked.t:.3f})")

@@ -92,6 +92,11 @@ class Path:
         return select(whole, self.start)
 
     @property
+    def phases(self) -> tuple[str, ...]:
+        """Names of the phases that were searched, in order, without repairs."""
+        return tuple(dict.fromkeys(tick.phase for tick in self.record if tick.stretch == 0))
+
+    @property
     def last_settled(self) -> int:
         """The index of the last knot that the walk settled on, or of the last inner one of a curve.
 

@@ -106,7 +106,7 @@ class Problem:
         goal: the loss to stay under.
         lr: the learning rate: the user's, the one that was found, or the task's.
         momentum: the user's, or the task's.
-        spent: gradient steps before the search begins, those that found the learning rate.
+        spent: gradient steps before the search begins, such as those that found the learning rate.
     """
 
     workspace: Workspace

@@ -109,8 +109,11 @@ class Search:
         p.ends = p.ends or measure_ends(self.workspace, a, b, self.options.sample)
         defaults, asked = self.workspace.task.defaults, self.options
         self.goal = goal_of(asked.max_loss, asked.tolerance, p.ends, defaults.tolerance)
+        self.momentum = defaults.momentum if asked.momentum is None else asked.momentum
         if first and self.method.seeks_rate:
-            p.rate = find_rate(self.workspace, a, b, self.goal) if asked.lr is None else Rate(asked.lr)
+            look = asked.lr is None
+            p.rate = find_rate(self.workspace, a, b, self.goal, self.momentum) if look else Rate(asked.lr or 0.0)
+            p.begun = self.workspace.steps
         self._bind(a, b)
         if first:
             p.chain, p.todo = list(self.plan.chain), list(self.plan.stretches)
@@ -119,10 +122,9 @@ class Search:
 
     def _bind(self, a: Weights, b: Weights) -> None:
         """Make the method's plan at the learning rate that there is."""
-        defaults, asked = self.workspace.task.defaults, self.options
-        rate = self.progress.rate or Rate(defaults.lr if asked.lr is None else asked.lr)
-        momentum = defaults.momentum if asked.momentum is None else asked.momentum
-        self.plan = self.method.bind(Problem(self.workspace, a, b, self.goal, rate.value, momentum, rate.steps))
+        p = self.progress
+        lr = p.rate.value if p.rate else self.options.lr or self.workspace.task.defaults.lr
+        self.plan = self.method.bind(Problem(self.workspace, a, b, self.goal, lr, self.momentum, p.begun))
 
     def path(self) -> Path:
         """The path as it stands: the line from A to B before the first stretch is done."""
@@ -144,8 +146,9 @@ class Search:
         """One stretch: steps until the solver's outcome, the budget's end, or a stop; then its knots join the path."""
         p, workspace = self.progress, self.workspace
         solver = self.plan.solver(stretch)
-        start, end = self.knots.get(stretch.start), self.knots.get(stretch.start if stretch.open else stretch.end)
-        state = solver.init(start, end)
+        start, end = stretch.start, stretch.start if stretch.open else stretch.end
+        start = start if p.fresh.start is None else p.fresh.start
+        state = solver.init(self.knots.get(start), self.knots.get(end))
         if self._resumed is not None and p.state is not None:
             solver.load(self._resumed)
             state = replace(state, **p.state)
@@ -166,10 +169,10 @@ class Search:
             self._begin_again(rate)
 
     def _begin_again(self, rate: Rate) -> None:
-        """Forget what the stretch has found so far; it is searched once more, at another rate."""
-        p = self.progress
-        self.assembler.discard(p.fresh.knots)
-        p.rate, p.fresh, p.state, p.ended = rate, Fresh(), None, None
+        """Search on from the last knot of the stretch, at another rate."""
+        p, knots = self.progress, self.progress.fresh.knots
+        p.fresh = Fresh(knots, len(knots), knots[-1] if knots else None)
+        p.rate, p.state, p.ended, p.begun = rate, None, None, self.workspace.steps
         self._bind(self.knots.get(0), self.knots.get(1))
 
     def _note(self, tick: Tick, stretch: Stretch, knot: bool) -> None:
@@ -230,7 +233,8 @@ def find_path(
         max_loss: the goal: training loss that the path must not exceed.
         tolerance: the goal as a distance above the worse end's training loss [the task's].
         budget: gradient steps, repairs included.
-        lr, momentum, batch_size: of SGD [the task's].
+        lr: the learning rate [found by a look at the straight line; with a schedule, the schedule's].
+        momentum, batch_size: of SGD [the task's].
         points: points evaluated per segment.
         sample: training examples that the path is measured on, None for all.
         seed: for batches, augmentation and dropout.

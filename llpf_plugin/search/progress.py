@@ -20,10 +20,12 @@ class Fresh(Record):
     Attributes:
         knots: what is left of them, by identifier.
         looked: how many of them have been looked at for dropping.
+        start: the one that the search went on from at a smaller learning rate, None if it did not.
     """
 
     knots: list[int] = field(default_factory=list)
     looked: int = 0
+    start: int | None = None
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Progress:
         outcome: of the search itself, without repairs.
         round: repairs begun.
         steps: gradient steps.
-        begun: gradient steps before the stretch under way.
+        begun: gradient steps before the solver under way.
         walked: gradient steps of the search itself, without repairs.
         seconds: spent so far, earlier sessions included.
         ends: A and B, measured.

@@ -2,7 +2,7 @@
 
 Settling knows the loss that it should come down to, ℓ*, that of mini-batches at the ends. Polyak's step from a point
 with loss ℓ and gradient g is then ``(ℓ − ℓ*) / ‖g‖²``. Near ℓ* the quotient says nothing about the sharpest direction,
-hence the places that are high.
+hence places that are high; and a few steps from there show whether the loss falls.
 """
 
 import math
@@ -18,37 +18,39 @@ from llpf_plugin.geometry.weights import Weights, assign, lerp
 from llpf_plugin.records import Outcome, Rate
 from llpf_plugin.workspace import Workspace
 
-LEVELS = (4.0, 1.0)
-"""How high the places are: above ℓ*, in units of the room between the ends' loss and the goal."""
+HEIGHT, LOW, HIGH = 2.0, 0.5, 8.0
+"""How high above ℓ* a place is looked for, and between which heights a quotient counts, in units of the room between the
+ends' loss and the goal."""
 
-BATCHES = 8
-"""Mini-batches of a level, the look for its place among them."""
+QUOTIENTS, LOOKS = 4, 12
+"""Mini-batches that must give a quotient, of so many at most."""
 
-WITHIN = 2.0
-"""A mini-batch counts for a level if its loss is between the level over this and the level times this."""
+TRIAL, HALVINGS = 4, 6
+"""Steps that try a rate, and how often it is halved because they lead up."""
 
 FALL, FALLS = 4.0, 3
 """By what a collapse divides the learning rate, and how often."""
 
 
-def find_rate(workspace: Workspace, a: Weights, b: Weights, goal: Goal) -> Rate:
-    """The learning rate for settling: the geometric mean of what the levels say.
+def find_rate(workspace: Workspace, a: Weights, b: Weights, goal: Goal, momentum: float) -> Rate:
+    """The learning rate for settling: Polyak's quotient, halved until a few steps of SGD lead down.
 
-    Every mini-batch does two things: it says on which side of the level its place lies (bisection from A's half of the
-    line), and if it is about as high as the level it gives a quotient. All of them count as gradient steps. Where the
-    line is nowhere high, or the budget too small for a look, the rate is the task's.
+    Every mini-batch of the look does two things: it says on which side of the height its place lies (bisection of A's
+    half of the line), and if it is about as high it gives a quotient; the rate is their geometric mean. All mini-batches
+    count as gradient steps. Where the line is nowhere high, or the budget too small for a look, the rate is the task's.
 
     Args:
         workspace: whose model, batches and counter; the model is left as it was.
         a, b: coordinates of the ends.
         goal: the level of the ends, and the room above it.
+        momentum: of the search.
     """
     before, left = workspace.steps, workspace.remaining
-    rates: list[float] = []
-    if left is None or left >= 2 * BATCHES * len(LEVELS):
+    value = None
+    if left is None or left >= 2 * (LOOKS + TRIAL):
         with borrowed(workspace):
-            rates = _rates(workspace, on_spheres(a, b), goal)
-    value, source = (_mean(rates), "found") if rates else (workspace.task.defaults.lr, "task")
+            value = _look(workspace, line(a, b), goal, momentum)
+    value, source = (workspace.task.defaults.lr, "task") if value is None else (value, "found")
     return Rate(value, source, workspace.steps - before)
 
 
@@ -58,51 +60,70 @@ def slower(rate: Rate | None, ended: str | None, workspace: Workspace) -> Rate |
     Args:
         rate: that of the search that has ended.
         ended: its outcome's name.
-        workspace: whose counter says what was spent, and whether anything is left.
+        workspace: whose budget says whether anything is left.
     """
     lost = ended in (Outcome.COLLAPSED.name, Outcome.DIVERGED.name)
     if not lost or rate is None or rate.source == "given" or rate.falls == FALLS or workspace.remaining == 0:
         return None
-    return replace(rate, value=rate.value / FALL, steps=workspace.steps, falls=rate.falls + 1)
+    return replace(rate, value=rate.value / FALL, falls=rate.falls + 1)
 
 
-def _rates(workspace: Workspace, point: Callable[[float], Weights], goal: Goal) -> list[float]:
-    """What each level says, if anything; every level's place lies before that of the one above it."""
-    seen: list[tuple[float, float]] = []
-    rates, high = [], 0.5
-    for level in LEVELS:
-        low, height = 0.0, level * goal.room
-        for _ in range(BATCHES):
-            place = (low + high) / 2
-            seen.append(_look(workspace, point(place), goal.batch))
-            low, high = (low, place) if seen[-1][0] > height else (place, high)
-        quotients = [rise / g2 for rise, g2 in seen if height / WITHIN <= rise <= height * WITHIN and g2 > 0]
-        rates += [_mean(quotients)] if quotients else []
-    return rates
+def _look(workspace: Workspace, point: Callable[[float], Weights], goal: Goal, momentum: float) -> float | None:
+    """The rate, None where too few mini-batches are high enough."""
+    low, high, found = 0.0, 0.5, list[tuple[float, float, float]]()
+    for _ in range(LOOKS):
+        place = (low + high) / 2
+        assign(workspace.model, point(place))
+        rise, square = _gradient(workspace, goal)
+        if LOW <= rise <= HIGH and square > 0:
+            found.append((abs(math.log(rise / HEIGHT)), place, rise * goal.room / square))
+        if len(found) == QUOTIENTS:
+            break
+        low, high = (low, place) if not rise <= HEIGHT else (place, high)
+    else:
+        return None
+    rate, start = math.exp(sum(math.log(quotient) for *_, quotient in found) / QUOTIENTS), point(min(found)[1])
+    for _ in range(HALVINGS):
+        if _leads_down(workspace, start, rate, goal, momentum):
+            break
+        rate /= 2
+    return rate
 
 
-def _look(workspace: Workspace, weights: Weights, floor: float) -> tuple[float, float]:
-    """How far a mini-batch's loss lies above the floor, and the squared norm of its gradient."""
-    assign(workspace.model, weights)
+def _gradient(workspace: Workspace, goal: Goal) -> tuple[float, float]:
+    """How high a mini-batch's loss lies, in units of the room, and the squared norm of its gradient."""
     loss = workspace.loss()
     workspace.backward(loss)
     gradients = [p.grad for p in workspace.model.parameters() if p.grad is not None]
-    return float(loss.detach()) - floor, float(torch.stack([g.double().square().sum() for g in gradients]).sum())
+    square = torch.stack([g.double().square().sum() for g in gradients]).sum()
+    return (float(loss.detach()) - goal.batch) / goal.room, float(square)
 
 
-def _mean(values: list[float]) -> float:
-    """The geometric mean."""
-    return math.exp(sum(map(math.log, values)) / len(values))
+def _leads_down(workspace: Workspace, start: Weights, rate: float, goal: Goal, momentum: float) -> bool:
+    """Whether some steps at a rate do not lead far up."""
+    assign(workspace.model, start)
+    optimizer = torch.optim.SGD(workspace.model.parameters(), rate, momentum, nesterov=momentum > 0)
+    for step in range(TRIAL):
+        rise, _ = _gradient(workspace, goal)
+        if step > 0 and not rise <= HIGH:
+            return False
+        optimizer.step()
+    return True
 
 
-def on_spheres(a: Weights, b: Weights) -> Callable[[float], Weights]:
-    """The straight line, its matrices projected on the variances between the ends'."""
+def line(a: Weights, b: Weights) -> Callable[[float], Weights]:
+    """The straight line, its matrices projected on the variances between the ends'; from a model to itself, to the origin.
+
+    A walk towards the origin shrinks the matrices of ``a``.
+    """
     first, last = (sphere.spheres(w, "matrices") for w in (a, b))
+    alone = all(torch.equal(a[k], b[k]) for k in a)
 
     def point(t: float) -> Weights:
         weights = lerp(a, b, t)
         for k in first.keys() & last.keys():
-            weights[k] = sphere.project(weights[k], (1 - t) * first[k] + t * last[k])
+            own = (1 - t) * a[k]
+            weights[k] = own if alone else sphere.project(weights[k], (1 - t) * first[k] + t * last[k])
         return weights
 
     return point
