@@ -107,6 +107,7 @@ class Problem:
         lr: the learning rate: the user's, the one that was found, or the task's.
         momentum: the user's, or the task's.
         spent: gradient steps before the search begins, such as those that found the learning rate.
+        given: whether the learning rate is the user's, so that nothing but a method's own rules lowers it.
     """
 
     workspace: Workspace
@@ -116,6 +117,7 @@ class Problem:
     lr: float
     momentum: float
     spent: int = 0
+    given: bool = True
 
     def steps(self, asked: int | None) -> int:
         """Gradient steps of a method that trains: those that were asked for, or all that are left of the budget."""

@@ -123,8 +123,11 @@ class Search:
     def _bind(self, a: Weights, b: Weights) -> None:
         """Make the method's plan at the learning rate that there is."""
         p = self.progress
-        lr = p.rate.value if p.rate else self.options.lr or self.workspace.task.defaults.lr
-        self.plan = self.method.bind(Problem(self.workspace, a, b, self.goal, lr, self.momentum, p.begun))
+        rate = p.rate or Rate(self.options.lr or self.workspace.task.defaults.lr)
+        given = rate.source == "given"
+        self.plan = self.method.bind(
+            Problem(self.workspace, a, b, self.goal, rate.value, self.momentum, p.begun, given)
+        )
 
     def path(self) -> Path:
         """The path as it stands: the line from A to B before the first stretch is done."""
