@@ -89,8 +89,8 @@ class Descent(Method):
 
     @property
     def seeks_rate(self) -> bool:
-        """As a walk between two models."""
-        return self.llpf.seeks_rate
+        """No: there is no line between two models to look at, and the layers' rates fall with their variances."""
+        return False
 
 
 BETWEEN_MODELS = ("phases", "order", "share", "correct", "across")

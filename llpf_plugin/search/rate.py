@@ -49,7 +49,7 @@ def find_rate(workspace: Workspace, a: Weights, b: Weights, goal: Goal, momentum
     value = None
     if left is None or left >= 2 * (LOOKS + TRIAL):
         with borrowed(workspace):
-            value = _look(workspace, line(a, b), goal, momentum)
+            value = _look(workspace, on_spheres(a, b), goal, momentum)
     value, source = (workspace.task.defaults.lr, "task") if value is None else (value, "found")
     return Rate(value, source, workspace.steps - before)
 
@@ -111,19 +111,14 @@ def _leads_down(workspace: Workspace, start: Weights, rate: float, goal: Goal, m
     return True
 
 
-def line(a: Weights, b: Weights) -> Callable[[float], Weights]:
-    """The straight line, its matrices projected on the variances between the ends'; from a model to itself, to the origin.
-
-    A walk towards the origin shrinks the matrices of ``a``.
-    """
+def on_spheres(a: Weights, b: Weights) -> Callable[[float], Weights]:
+    """The straight line, its matrices projected on the variances between the ends'."""
     first, last = (sphere.spheres(w, "matrices") for w in (a, b))
-    alone = all(torch.equal(a[k], b[k]) for k in a)
 
     def point(t: float) -> Weights:
         weights = lerp(a, b, t)
         for k in first.keys() & last.keys():
-            own = (1 - t) * a[k]
-            weights[k] = own if alone else sphere.project(weights[k], (1 - t) * first[k] + t * last[k])
+            weights[k] = sphere.project(weights[k], (1 - t) * first[k] + t * last[k])
         return weights
 
     return point
