@@ -1,8 +1,8 @@
 """The learning rate that a search finds, beside every fixed one: do both connect, and in how many gradient steps?
 
-Pairs of small networks of many kinds (`small_networks`), trained by SGD and by AdamW. Fixed rates are two a decade; they
-are tried from the found one outwards, none with more steps than the best so far took, and no further in a direction once
-two have failed there and one has connected.
+Pairs of small networks of many kinds (`small_networks`), trained by SGD and by AdamW. Fixed rates are two a decade;
+they are tried from the found one outwards, none with more steps than the best so far took, and no further in a
+direction once two have failed there and one has connected.
 
     python benchmarks/rates.py --json rates.jsonl
 """
@@ -12,7 +12,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
@@ -144,7 +144,7 @@ def summary(results: Sequence[Result]) -> str:
         rows.append(
             (
                 f"{case}, {optimizer}", f"{min(rates):.2g} to {max(rates):.2g}",
-                *(f"{sum(r is not None and r.connected for r in column)} of {len(own)}" for column in zip(*own)),
+                *(f"{sum(r is not None and r.connected for r in rs)} of {len(own)}" for rs in zip(*own, strict=True)),
                 f"{geometric_mean(quotients):.2f}" if quotients else "–",
                 f"{sum(q <= 1.5 for q in quotients)} of {sum(b is not None for *_, b in own)}",
             )

@@ -1,4 +1,4 @@
-"""Pairs of small networks of many kinds, trained by SGD and by AdamW: what a rule must hold on that was made on none."""
+"""Pairs of small networks of many kinds, trained by SGD and by AdamW: what a rule must hold on."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ def plain_cnn() -> Task:
 
 
 def vit() -> Task:
-    """timm's vision transformer on patches of 2 × 2 pixels."""
+    """A vision transformer of timm's on patches of 2 × 2 pixels."""
     from timm.models.vision_transformer import VisionTransformer
 
     shape = {"img_size": 8, "patch_size": 2, "in_chans": 1, "num_classes": 10}

@@ -19,14 +19,14 @@ from llpf_plugin.records import Outcome, Rate
 from llpf_plugin.workspace import Workspace
 
 HEIGHT, LOW, HIGH = 2.0, 0.5, 8.0
-"""How high above ℓ* a place is looked for, and between which heights a quotient counts, in units of the room between the
-ends' loss and the goal."""
+"""How high above ℓ* a place is looked for, and between which heights a quotient counts, in units of the room between
+the ends' loss and the goal."""
 
 QUOTIENTS, LOOKS = 4, 12
 """Mini-batches that must give a quotient, of so many at most."""
 
-TRIAL, HALVINGS = 4, 6
-"""Steps that try a rate, and how often it is halved because they lead up."""
+TRIAL, HALVINGS = 8, 6
+"""Steps that try a rate, and how often it is halved because they do not lead down."""
 
 FALL, FALLS = 4.0, 3
 """By what a collapse divides the learning rate, and how often."""
@@ -36,7 +36,7 @@ def find_rate(workspace: Workspace, a: Weights, b: Weights, goal: Goal, momentum
     """The learning rate for settling: Polyak's quotient, halved until a few steps of SGD lead down.
 
     Every mini-batch of the look does two things: it says on which side of the height its place lies (bisection of A's
-    half of the line), and if it is about as high it gives a quotient; the rate is their geometric mean. All mini-batches
+    half of the line), and if it is about as high it gives a quotient; the rate is their geometric mean. All of them
     count as gradient steps. Where the line is nowhere high, or the budget too small for a look, the rate is the task's.
 
     Args:
@@ -100,15 +100,17 @@ def _gradient(workspace: Workspace, goal: Goal) -> tuple[float, float]:
 
 
 def _leads_down(workspace: Workspace, start: Weights, rate: float, goal: Goal, momentum: float) -> bool:
-    """Whether some steps at a rate do not lead far up."""
+    """Whether some steps at a rate, from about `HEIGHT`, never lead far up, and end below where they began."""
     assign(workspace.model, start)
     optimizer = torch.optim.SGD(workspace.model.parameters(), rate, momentum, nesterov=momentum > 0)
-    for step in range(TRIAL):
-        rise, _ = _gradient(workspace, goal)
-        if step > 0 and not rise <= HIGH:
+    rises: list[float] = []
+    for _ in range(TRIAL):
+        rises.append(_gradient(workspace, goal)[0])
+        if len(rises) > 1 and not rises[-1] <= HIGH:
             return False
         optimizer.step()
-    return True
+    later = rises[TRIAL // 2 :]
+    return not later or sum(later) / len(later) <= HEIGHT
 
 
 def on_spheres(a: Weights, b: Weights) -> Callable[[float], Weights]:

@@ -1,4 +1,4 @@
-"""The rate that finds itself: Polyak's quotient where the loss is high, lowered where it leads up, and after a collapse."""
+"""The rate that finds itself: Polyak's quotient where the loss is high, lowered where it leads up or collapses."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -81,7 +81,7 @@ def test_a_line_that_is_nowhere_high_leaves_the_tasks_rate(goal: Goal) -> None:
 def test_a_wall_of_nan_is_looked_at_from_before_it() -> None:
     def wall(model: Wells, batch: object) -> Tensor:
         loss = (model.w[0] ** 2 - 1) ** 2
-        return loss * torch.nan if abs(float(model.w[0])) < 0.6 else loss
+        return loss * torch.nan if abs(float(model.w[0].detach())) < 0.6 else loss
 
     workspace = wells()
     workspace.task = replace(workspace.task, objective=wall)  # type: ignore[arg-type]
