@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from llpf_plugin.quality.verdict import Quality
     from llpf_plugin.search.find import find_path
     from llpf_plugin.search.origin import walk_to_origin
-    from llpf_plugin.tasks.data import LoaderData, TensorData, crop_and_flip
+    from llpf_plugin.tasks.data import TensorData, crop_and_flip
     from llpf_plugin.tasks.load import load_task
+    from llpf_plugin.tasks.loader import LoaderData
     from llpf_plugin.tasks.task import Defaults, Task, classification
     from llpf_plugin.workspace import Compute
 
@@ -31,7 +32,7 @@ _PLACES = {
     "Finetune": "methods.baselines",
     "LLPFError": "errors",
     "Linear": "methods.baselines",
-    "LoaderData": "tasks.data",
+    "LoaderData": "tasks.loader",
     "Method": "methods.base",
     "Path": "geometry.path",
     "Quality": "quality.verdict",

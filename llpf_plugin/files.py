@@ -20,6 +20,7 @@ from llpf_plugin.errors import LLPFError, RunError
 __all__ = [
     "atomic_folder",
     "atomic_write",
+    "is_empty",
     "plain",
     "remove_leftovers",
     "write_bytes",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 _PARTIAL = ".partial"
+_LEFTOVER = f".*{_PARTIAL}*"
 
 
 def atomic_write(path: Path | str, write: Callable[[Path], object]) -> Path:
@@ -129,9 +131,14 @@ def plain(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing, or only what a killed process left of its first file."""
+    return folder.is_dir() and all(entry.match(_LEFTOVER) for entry in folder.iterdir())
+
+
 def remove_leftovers(folder: Path | str) -> None:
     """Remove the temporary files that a killed process left in ``folder``; nobody else may be writing there."""
-    for leftover in Path(folder).glob(f".*{_PARTIAL}*"):
+    for leftover in Path(folder).glob(_LEFTOVER):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:

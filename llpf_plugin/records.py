@@ -21,6 +21,7 @@ __all__ = [
     "Rate",
     "Record",
     "Row",
+    "Spent",
     "Tick",
     "leg_of",
 ]
@@ -184,12 +185,21 @@ class Rate(Record):
 
 
 @dataclass(frozen=True)
+class Spent(Record):
+    """What one kind of work took: seconds, and forward passes, counted in examples."""
+
+    seconds: float = 0.0
+    forward_passes: int = 0
+
+
+@dataclass(frozen=True)
 class Cost(Record):
     """What a path cost.
 
     Attributes:
         gradient_steps: all of them, repairs included.
-        seconds: of the search.
+        seconds: of the search, all kinds of work together.
+        spent: the same by kind: ``walking``, ``measuring`` and ``other``.
         dropped: knots that were found redundant.
         repairs: rounds of repair.
         goal: the training loss that the path was to stay under.
@@ -205,14 +215,17 @@ class Cost(Record):
     goal: float | None = None
     peak_memory: int | None = None
     legs: Mapping[str, LegCost] = field(default_factory=dict)
+    spent: Mapping[str, Spent] = field(default_factory=dict)
     rate: Rate | None = None
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`."""
         legs = {name: LegCost.from_json(leg) for name, leg in (values.get("legs") or {}).items()}
+        spent = {kind: Spent.from_json(own) for kind, own in (values.get("spent") or {}).items()}
         rate = values.get("rate")
-        return super().from_json({**values, "legs": legs, "rate": rate and Rate.from_json(rate)})
+        typed = {"legs": legs, "spent": spent, "rate": rate and Rate.from_json(rate)}
+        return super().from_json({**values, **typed})
 
 
 @dataclass(frozen=True)
@@ -225,6 +238,8 @@ class Row(Record):
         u: its place in its segment, in [0, 1].
         t: its arc-length position on the path, in [0, 1].
         segment: index of its segment.
+        sample: training examples that it was measured on, None for all that the path is judged by.
+        parts: training loss on equal parts of this sample, while the path is being measured.
     """
 
     train: float | None = None
@@ -236,3 +251,11 @@ class Row(Record):
     u: float = 0.0
     t: float = 0.0
     segment: int = 0
+    sample: int | None = None
+    parts: tuple[float, ...] = ()
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        row = super().from_json(values)
+        return replace(row, parts=tuple(row.parts))

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from llpf_plugin.clock import Clock
 from llpf_plugin.errors import TaskError
-from llpf_plugin.tasks.data import Batch, generator
+from llpf_plugin.tasks.batches import Batch, Data, Examples, batch_size
+from llpf_plugin.tasks.sampling import draw, generator
 from llpf_plugin.tasks.task import Task
 
 __all__ = [
@@ -81,6 +83,7 @@ class Workspace:
     Attributes:
         steps: gradient steps so far: mini-batches that went forward, whether or not the step was kept.
         budget: no step is started beyond this many, None for no limit.
+        clock: seconds and forward passes so far, by what they were spent on.
     """
 
     def __init__(
@@ -92,6 +95,8 @@ class Workspace:
         self.seed, self.batch_size = seed, batch_size or task.defaults.batch_size
         self.steps = 0
         self.budget: int | None = None
+        self.clock = Clock()
+        self._drawn: dict[tuple[int, int | None], tuple[Data, Examples]] = {}
         if self.compute.precision == "tf32":
             torch.set_float32_matmul_precision("high")
         if self.compute.channels_last:
@@ -119,6 +124,7 @@ class Workspace:
             weights: parameters to take the loss at instead of the model's own, by name; the graph continues into them.
         """
         batch = self.task.train.batch(self.batch_size, self.seed, self.steps)
+        self.clock.passed(batch_size(batch))
         # Where CUDA sleeps, torch.manual_seed formats a stack trace for every kind of device, for half a millisecond.
         own = torch.default_generator if self.device.type == "cpu" else torch
         own.manual_seed(generator("cpu", self.seed, self.steps, "dropout").initial_seed())
@@ -137,6 +143,18 @@ class Workspace:
         for leaf in leaves:
             leaf.grad = None
         loss.backward()
+
+    def examples(self, data: Data, n: int | None = None) -> Examples:
+        """``n`` examples of a split (None: all), drawn once, so that every point is measured on the same ones."""
+        if (id(data), n) not in self._drawn:
+            self._drawn[id(data), n] = data, draw(data, n, self.seed)  # with the data, so that no others get their id
+        return self._drawn[id(data), n][1]
+
+    def score(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Loss and correct answers (see `Task.score`) of the model as it stands, without gradient bookkeeping."""
+        self.clock.passed(batch_size(batch))
+        with self.autocast():
+            return self.task.score(batch)
 
     def autocast(self) -> torch.autocast:
         """The context that the model runs in."""

@@ -1,7 +1,11 @@
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import pytest
 import torch
 import torch.nn.functional as F
 from helpers import tiny
+from torch import Tensor
 
 from llpf_plugin import Compute, Task
 from llpf_plugin.errors import TaskError
@@ -121,3 +125,20 @@ def test_auto_is_a_device_that_works(mlp: Task) -> None:
 def test_the_peak_of_memory_is_in_bytes(mlp: Task) -> None:
     peak = Workspace(mlp, Compute("cpu")).peak_memory()
     assert peak is not None and 50 * 2**20 < peak < 2**40  # torch alone is larger than the first
+
+
+def test_samples_are_drawn_once_of_data_of_any_kind() -> None:
+    @dataclass  # which has no hash
+    class Own:
+        n: int = 5
+        repeatable: bool = True
+
+        def batches(self, size: int, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+            yield torch.arange(self.n), torch.zeros(self.n)
+
+        def to(self, device: torch.device) -> "Own":
+            return self
+
+    workspace, data = Workspace(tiny.mlp()), Own()
+    assert workspace.examples(data, 3) is workspace.examples(data, 3)  # type: ignore[arg-type]
+    assert len(workspace.examples(data, 3)) == 3 and len(workspace.examples(Own(7), 6)) == 6  # type: ignore[arg-type]

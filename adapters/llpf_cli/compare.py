@@ -1,6 +1,7 @@
 """``llpf compare``: several methods on one pair, each a run in a folder of its own."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -39,6 +40,7 @@ def compare(
     """Run several methods on one pair within one budget, side by side; ``-m`` sets LLPF."""
     if len(models) != 2:
         raise UsageError("a comparison is about two checkpoints: llpf compare A B --task …")
+    began = time.monotonic()
     (task_name, task_args), made = task.named(), _made(methods, method)
     folders = _folders(made)
     from rich.console import Console
@@ -60,23 +62,25 @@ def compare(
         output=replace(output, out=out), compute=compute,
     )  # fmt: skip
     found: dict[str, Any] = {}
+    line: Sequence[float] = ()
     with resumable(out):
         for name, one in made.items():
             console.print(f"\n[bold]{name}[/]", highlight=False)
             if "llpf" in found and goal.budget == GoalOptions().budget:
                 search["budget"] = max(1, found["llpf"].quality.path.cost.gradient_steps)
+            watch = TerminalWatch(console, out, said, output.tensorboard, brief=bool(found))
             merged = merge(
                 models, load_task(task_name, task_args), one, pick=pick, align=align, out=out / folders[name],
-                resume=output.resume, compute=compute.made(), **search,
-                watch=TerminalWatch(console, out, said, output.tensorboard, brief=bool(found)),
+                resume=output.resume, compute=compute.made(), **search, watch=watch,
                 named={"task": task_name, "task_arguments": task_args, "method": name},
                 info={"command": command_line()},
             )  # fmt: skip
-            found[name] = merged.pairs[0]
+            found[name], line = merged.pairs[0], line or watch.line
         results.comparison(console, found)
         write_json(out / "compare.json", plain({"rows": [_row(name, one) for name, one in found.items()]}))
         if output.report:
-            write_page(list(found.values()), out / "report.html", console)
+            write_page(list(found.values()), out / "report.html", console, line=line)
+        results.took(console, began)
     return 0 if any(one.quality.connected for one in found.values()) else 3
 
 

@@ -11,8 +11,12 @@ from typing import Any
 import yaml
 
 from llpf_cli.parsing import Options
+from llpf_cli.trust import check_names
 from llpf_plugin.errors import InterruptedRun, UsageError
 from llpf_plugin.tasks import nearest, parse_value
+
+UNWRITTEN = ("--config", "--trust")
+"""Options that a file cannot give."""
 
 REPEATED = {"task_args": "-t", "method_args": "-m"}
 """Entries that are mappings in the file, and ``key=value`` options on the command line."""
@@ -21,12 +25,15 @@ REPEATED = {"task_args": "-t", "method_args": "-m"}
 def with_config(tokens: Sequence[str], options_of: Callable[[str], Options]) -> list[str]:
     """The tokens of a command, with those of the file that ``--config`` names before what is said beside it.
 
+    Beside ``--config``, ``--trust`` lets the file name code that is not built in.
+
     Args:
         tokens: the command and its words.
         options_of: the options of a command, by its name; none for a command that does not exist.
 
     Raises:
-        UsageError: the file cannot be read, is of another command, or says what the command does not know.
+        UsageError: the file cannot be read, is of another command, says what the command does not know, or names code
+            that neither the command line names nor ``--trust`` allows.
     """
     words, file = _without_config(tokens)
     if file is None:
@@ -38,10 +45,14 @@ def with_config(tokens: Sequence[str], options_of: Callable[[str], Options]) -> 
         raise UsageError(f"{file} names no command: add command: merge, or say llpf merge --config {file}")
     if called not in (None, command):
         raise UsageError(f"{file} is the configuration of llpf {command}, not of llpf {called}")
-    options, said = options_of(command), words
-    models = _models(file, document.pop("models", None))
+    options, trusted = options_of(command), "--trust" in words
+    said = words if "--trust" in options else [word for word in words if word != "--trust"]
+    listed = _models(file, document.pop("models", None))
+    models = [] if options.positions(said) else listed
+    if not trusted:
+        check_names(file, command, {"models": models, **_unsaid(document, options, said)})
     own = [word for key, value in document.items() for word in _tokens(file, command, key, value, options, said)]
-    return [command, *([] if options.positions(said) else models), *own, *said]
+    return [command, *models, *own, *said]
 
 
 def _without_config(tokens: Sequence[str]) -> tuple[list[str], Path | None]:
@@ -75,24 +86,24 @@ def _fault(error: Exception) -> str:
 
 
 def _models(file: Path, named: Any) -> list[str]:
-    if isinstance(named, list) and all(isinstance(model, str) for model in named):
-        return named
-    if named is None or isinstance(named, str):
-        return [named] if named else []
+    models = [named] if isinstance(named, str) else named or []
+    # What begins with a dash would be read as an option, and an option may name code.
+    if isinstance(models, list) and all(isinstance(model, str) and not model.startswith("-") for model in models):
+        return models
     raise UsageError(f"{file}: models must be a list of checkpoints, got {named!r}")
 
 
 def _tokens(file: Path, command: str, key: str, value: Any, options: Options, said: Sequence[str]) -> list[str]:
     """One entry of the file as words; none where the command line says it itself."""
     word = REPEATED.get(key, "--" + key.replace("_", "-"))
-    if word not in options or word == "--config":
+    if word not in options or word in UNWRITTEN:
         repeated = {key for key, short in REPEATED.items() if short in options}
-        singular = {"config", *(key.removesuffix("s") for key in REPEATED)}
+        singular = {"config", "trust", *(key.removesuffix("s") for key in REPEATED)}
         known = sorted(repeated | {name[2:].replace("-", "_") for name in options.long} - singular)
         raise UsageError(f"{file}: llpf {command} has no option {key!r}{nearest(key, known)}")
     if key in REPEATED:
         return [w for pair in _pairs(file, key, value) for w in (word, pair)]
-    if value is None or any(w.partition("=")[0] in options.names(word) for w in said):
+    if value is None or _is_said(word, options, said):
         return []
     if options.takes_value(word):
         return [word, str(value)]
@@ -100,6 +111,16 @@ def _tokens(file: Path, command: str, key: str, value: Any, options: Options, sa
         raise UsageError(f"{file}: {key} must be true or false, got {value!r}")
     negative = f"--no-{word[2:]}"
     return [word] if value else [negative] if negative in options else []
+
+
+def _is_said(word: str, options: Options, said: Sequence[str]) -> bool:
+    """Whether the command line has an option, by any of its names."""
+    return word in options and any(w.partition("=")[0] in options.names(word) for w in said)
+
+
+def _unsaid(document: Mapping[str, Any], options: Options, said: Sequence[str]) -> dict[str, Any]:
+    """The entries that count, since the command line does not say them itself."""
+    return {k: v for k, v in document.items() if not _is_said("--" + k.replace("_", "-"), options, said)}
 
 
 def _pairs(file: Path, key: str, value: Any) -> list[str]:

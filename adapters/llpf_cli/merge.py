@@ -1,5 +1,6 @@
 """``llpf merge``: two checkpoints or more, along low-loss paths."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -52,6 +53,7 @@ def merge(
     """
     if len(models) < 2:
         raise UsageError("two checkpoints or more are needed: llpf merge A B --task …")
+    began = time.monotonic()
     (task_name, task_args), made = task.named(), method.made()
     from rich.console import Console
 
@@ -74,14 +76,16 @@ def merge(
         pick=None if pick == "best" else pick, measure=measure, output=replace(output, out=out), compute=compute,
     )  # fmt: skip
     with resumable(out):
+        watch = TerminalWatch(console, out, said, output.tensorboard)
         merged = merge_models(
-            models, loaded, made, pick=pick, out=out, resume=output.resume, **options,
-            watch=TerminalWatch(console, out, said, output.tensorboard),
+            models, loaded, made, pick=pick, out=out, resume=output.resume, **options, watch=watch,
             named={"task": task_name, "task_arguments": task_args, "method": method.method},
             info={"command": command_line()},
         )  # fmt: skip
         if len(models) > 2:
             results.tree(console, merged.joins, merged.file)
         if output.report:
-            write_page(merged.pairs, out / "report.html", console, [Path(m).stem for m in models], merged.joins)
+            names = [Path(m).stem for m in models]
+            write_page(merged.pairs, out / "report.html", console, names, merged.joins, watch.line)
+        results.took(console, began)
     return 0 if merged.connected else 3

@@ -137,6 +137,9 @@ class MeasureOptions:
 
     points: Annotated[int, option("Points evaluated per segment [4].")] = 4
     sample: Annotated[int | None, option("Training examples to measure on [all].")] = None
+    measure: Annotated[
+        Literal["auto", "exact"], option("Use them all at few places (auto) or at every place (exact) [auto].")
+    ] = "auto"
 
 
 def search_options(goal: GoalOptions, measure: MeasureOptions) -> dict[str, Any]:
@@ -164,7 +167,9 @@ class OutputOptions:
     resume: Annotated[bool, option("Continue the run in the folder.", negative="")] = False
     report: Annotated[bool, option("Write report.html (needs matplotlib) [on].")] = True
     tensorboard: Annotated[bool, option("Write a TensorBoard log to watch.", negative="")] = False
-    config: Annotated[Path | None, option("Read options from a YAML file, as a run writes it (config.yaml).")] = None
+    config: Annotated[
+        Path | None, option("Read options from a YAML file, as a run writes it; with --trust, a task of your own too.")
+    ] = None
 
 
 @Parameter(name="*", group=COMPUTE)

@@ -1,5 +1,6 @@
 """``llpf origin``: from a checkpoint down its variance spheres."""
 
+import time
 from dataclasses import replace
 from typing import Annotated
 
@@ -45,6 +46,7 @@ def origin(
 
     Layers with a variance sphere shrink, normalizations stay, and every layer's learning rate falls with its variance.
     """
+    began = time.monotonic()
     (task_name, task_args), walk = task.named(), method.made()
     from rich.console import Console
 
@@ -89,9 +91,10 @@ def origin(
             quality = descend(descent.search)
         picked, merged = descent.close(quality)
         picture = picture_of(quality, out, picked, console)
-        results.closing(console, quality, picked, (), merged, picture, descent.ends[0].like)
+        results.closing(console, quality, picked, merged, picture, descent.ends[0].like)
         if output.report:
             write_page([Finished(out, quality, picked)], out / "report.html", console)
+        results.took(console, began)
     return 0 if quality.connected else 3
 
 

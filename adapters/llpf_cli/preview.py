@@ -10,13 +10,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from llpf_plugin.alignment import Matching
-from llpf_plugin.evaluation import losses_on_line, measure_point
+from llpf_plugin.evaluation import measure_point
 from llpf_plugin.geometry import coordinates, scale_groups, select
 from llpf_plugin.llpf import LLPF, SettleRule, read_order, read_schedule
 from llpf_plugin.merging import Pair, Request, Source, open_pair
 from llpf_plugin.methods import Method
 from llpf_plugin.order import phases, render
-from llpf_plugin.preflight import LayerStatistics, layer_statistics, look, off_sphere
+from llpf_plugin.preflight import Finding, LayerStatistics, layer_statistics, look, off_sphere
 from llpf_plugin.report import duration
 from llpf_plugin.search import SearchOptions
 from llpf_plugin.tasks import Task
@@ -40,14 +40,16 @@ def preflight(console: Console, pair: Pair, line: Sequence[float], everything: b
         console.print(text, highlight=False)
 
     workspace, search, (a, b) = pair.search.workspace, pair.search, pair.ends
-    moving = list(coordinates(workspace.model))
+    moving = search.names
     rows = layer_statistics(select(search.start, moving), select(search.end, moving))
-    count = sum(search.start[k].numel() for k in moving)
+    count = sum(p.numel() for p in coordinates(workspace.model).values())
     ends = " → ".join(f"[bold]{escape(end.name)}[/]" for end in (a, b))
     say(f"{ends}: {count:,} parameters, {workspace.task.name} on {workspace.device}")
     for finding in look(a.weights, b.weights, workspace.model, (a.name, b.name)):
         if finding.level != "note" or everything:
-            say(f"[yellow]{finding.level}:[/] {escape(str(finding))}")
+            show_finding(console, finding)
+    for finding in search.findings:
+        show_finding(console, finding)
     if rows:
         cosines, ratios = [r.cosine for r in rows], [r.ratio for r in rows]
         spread = f"variance of B over A {min(ratios):.2f} to {max(ratios):.2f}"
@@ -68,6 +70,11 @@ def preflight(console: Console, pair: Pair, line: Sequence[float], everything: b
         say("[green]averaging would do: the straight line stays under the goal[/]")
 
 
+def show_finding(console: Console, finding: Finding) -> None:
+    """One thing that a check found."""
+    console.print(f"[yellow]{finding.level}:[/] {escape(str(finding))}", highlight=False)
+
+
 def _across(method: Method) -> str:
     """What LLPF makes of ends on different spheres."""
     if not isinstance(method, LLPF):
@@ -86,7 +93,7 @@ def dry_run(
     pair = open_pair("1-2", sources[:2], request)
     if pair.matching is not None:
         alignment(console, pair.matching)
-    line = losses_on_line(pair.search.workspace, pair.search.start, pair.search.end)
+    line = pair.line()
     preflight(console, pair, line, everything=True)
     estimate(console, pair)
     if len(models) > 2:
@@ -96,12 +103,14 @@ def dry_run(
 def descent(console: Console, pair: Pair) -> None:
     """What will walk towards the origin."""
     workspace, name = pair.search.workspace, pair.ends[0].name
-    found = scale_groups(workspace.model, select(pair.search.start, coordinates(workspace.model)))
+    found = scale_groups(workspace.model, select(pair.search.start, pair.search.names))
     names = ", ".join(g.matrix for g in found[:4]) + (" …" if len(found) > 4 else "")
     console.print(
         f"[bold]{escape(name)}[/] → origin: {len(found)} layers walk ({names}), normalizations stay; "
         f"{workspace.task.name} on {workspace.device}", highlight=False,
     )  # fmt: skip
+    for finding in pair.search.findings:
+        show_finding(console, finding)
 
 
 def alignment(console: Console, matching: Matching) -> None:

@@ -59,8 +59,8 @@ class LiveView(Callback):
             name = f"repair {tick.stretch}, {tick.phase}"
         loss = tick.settled_loss if tick.kept else tick.first_loss
         words = (
-            f"tick {tick.tick + 1}  loss {loss:.3f}{'' if tick.kept else ' (rejected)'}  "
-            f"to go {tick.gap:.2f}  steps {tick.gradient_steps}/{search.workspace.budget}"
+            f"tick {tick.tick + 1}  loss {loss:.3g}{'' if tick.kept else ' (rejected)'}  "
+            f"to go {tick.gap:.3g}  steps {tick.gradient_steps}/{search.workspace.budget}"
         )
         self._show(name, 1 - tick.gap / gap if gap else 1.0, words)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter
 
 from llpf_cli.options import ComputeOptions, TaskOptions, option
-from llpf_plugin.errors import RunError, TaskError, UsageError
+from llpf_plugin.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MEASURE, OUTPUT = Group("Measuring", sort_key=1), Group("Output", sort_key=3)
 RUNS = Parameter(name="RUN …", help="Folders of finished runs of one task; a folder of runs stands for them all.")
+TRUST = option("Build the task that a folder names though it is not built in: this runs its code.", negative="")
 EXTRAS = ("plane", "saddle", "layers", "diversity", "sharpness", "flatness")
 FORMATS = ("png", "svg", "pdf")
 
@@ -28,6 +29,7 @@ def report(
     points: Annotated[int | None, option("Points evaluated per segment [the runs' own].", group=MEASURE)] = None,
     sample: Annotated[int | None, option("Training examples to measure on [the runs' own].", group=MEASURE)] = None,
     task: TaskOptions = TaskOptions(),
+    trust: Annotated[bool, TRUST] = False,
     out: Annotated[
         Path | None, option("Folder to write to [the run's; llpf-report for several].", "-o", "--out", group=OUTPUT)
     ] = None,
@@ -49,15 +51,16 @@ def report(
     from rich.console import Console
 
     from llpf_plugin.files import write_json
-    from llpf_plugin.report import document, write_report
+    from llpf_plugin.report import check_place, document, write_report
     from llpf_plugin.runs import check_comparable, name_runs, open_run, open_tree
 
     folders = [folder for given in runs for folder in _expand(given)]
     opened = [open_run(f, name) for f, name in zip(folders, name_runs(folders), strict=True)]
     check_comparable(opened)
     target = out or (runs[0] if len(runs) == 1 else Path("llpf-report"))
+    check_place(target, [*runs, *folders])
     console = Console(stderr=as_json)
-    measured = _measure(opened, task, extras, points, sample, compute.made(), console)
+    measured = _measure(opened, task, trust, extras, points, sample, compute.made(), console)
     numbers = document(measured)
     write_json(target / "report.json", numbers)
     tree = open_tree(runs[0]) if len(runs) == 1 else None
@@ -90,14 +93,15 @@ def _expand(folder: Path) -> list[Path]:
 
 
 def _measure(
-    runs: "Sequence[StoredRun]", task: TaskOptions, extras: Sequence[str], points: int | None, sample: int | None,
-    compute: Any, console: "Console",
+    runs: "Sequence[StoredRun]", task: TaskOptions, trust: bool, extras: Sequence[str], points: int | None,
+    sample: int | None, compute: Any, console: "Console",
 ) -> "list[Measured]":  # fmt: skip
     from rich.progress import Progress
 
     from llpf_plugin.report import measure_run, measure_stored, same_measurement
 
     segment_points, examples = same_measurement(runs, points, sample)
+    named, arguments = (task.task, task.named()[1] or None) if task.task else (None, None)
     found = []
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("reading", total=1)
@@ -105,22 +109,15 @@ def _measure(
         def tell(what: str, done: int, total: int) -> None:
             progress.update(bar, description=what, completed=done, total=total)
 
+        lines: dict[object, Sequence[float]] = {}
         for run in runs:
-            quality = measure_run(run, _task(run, task), segment_points, examples, compute, tell)
-            found.append(measure_stored(run, quality, extras, tell))
+            # A fresh task for every run, since its model is a workspace.
+            made = run.build_task(named, arguments, trust)
+            quality = measure_run(run, made, segment_points, examples, compute, tell)
+            ends = (*run.pair, run.asked.align, run.settings.get("seed"))
+            found.append(measure_stored(run, quality, extras, tell, lines.get(ends, ())))
+            lines[ends] = found[-1].line
     return found
-
-
-def _task(run: "StoredRun", given: TaskOptions) -> Any:
-    """A fresh task for every run, since its model is a workspace."""
-    from llpf_plugin import load_task
-
-    if given.task is not None:
-        return load_task(*given.named())
-    try:
-        return load_task(*run.task)
-    except TaskError as error:
-        raise TaskError(f"{run.folder}: {error}. If the task has moved, name it with --task") from error
 
 
 def _show(console: "Console", measured: "Sequence[Measured]", page: Path, figures: Path | None) -> None:
@@ -133,7 +130,7 @@ def _show(console: "Console", measured: "Sequence[Measured]", page: Path, figure
 
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("  run", no_wrap=True)
-    for name in ("steps", "time", "dense maximum", "validation", "length ratio"):
+    for name in ("steps", "search", "dense maximum", "validation", "length ratio"):
         table.add_column(name, justify="right")
     for row in comparison_table(measured):
         cells = (metric_cell(row[key], "loss") for key in ("maximum", "validation", "ratio"))

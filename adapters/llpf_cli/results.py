@@ -1,9 +1,9 @@
 """What the terminal shows after a search: the verdict, the scores, the cost, and where everything lies."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from llpf_plugin.checkpoint import Checkpoint
 from llpf_plugin.merging import Finished
-from llpf_plugin.quality import LegSummary, OriginQuality, Picked, Quality, leg_summaries
+from llpf_plugin.quality import LegSummary, OriginQuality, Picked, Quality, beside_ends, leg_summaries
 from llpf_plugin.report import duration
 from llpf_plugin.runs import Join
 
@@ -19,8 +19,8 @@ SPLITS = ("train", "validation", "test")
 
 
 def closing(
-    console: Console, quality: Quality, picked: Picked, line: Sequence[float], merged: Path | None,
-    picture: Path | None, like: Checkpoint | None,
+    console: Console, quality: Quality, picked: Picked, merged: Path | None, picture: Path | None,
+    like: Checkpoint | None,
 ) -> None:  # fmt: skip
     """The verdict, the scores of ends and merged model, the cost, and where everything lies."""
 
@@ -36,13 +36,19 @@ def closing(
         say(f"   {path.outcome.value}")
     if len(legs := leg_summaries(path, quality.rows)) > 1:
         console.print(_leg_table(legs))
-    console.print(_score_table(quality, picked, line))
+    console.print(_score_table(quality, picked))
+    if beside := beside_ends(quality, picked):
+        say(beside)
     say(
-        f"{cost.gradient_steps} gradient steps, {duration(cost.seconds or 0.0)}, length ratio {path.length_ratio:.2f}, "
+        f"{cost.gradient_steps} gradient steps, {duration(cost.seconds or 0.0)} of search, "
+        f"length ratio {path.length_ratio:.2f}, "
         f"{len(path.knots)} knots stored, {cost.dropped} redundant knots removed, {cost.repairs} repairs"
     )
     if cost.rate is not None:
         say(f"learning rate {cost.rate.words}; phases: {escape(', '.join(path.phases))}")
+    if quality.measured["sample"] is not None:
+        words = "measured on all training data: {on_all_data} of {places} places, the others on {sample} examples"
+        say(words.format(**quality.measured))
     if like is not None and like.left_out:
         say(f"left out of the merged file: {escape(', '.join(like.left_out))}")
     show_place(console, "merged model", merged, f" (t = {picked.t:.3f})")
@@ -60,7 +66,7 @@ def _leg_table(legs: Sequence[LegSummary]) -> Table:
     for leg in legs:
         steps = "" if leg.steps is None else str(leg.steps)
         outcome = (leg.outcome or "").lower()
-        table.add_row(leg.leg, steps, str(leg.knots), f"{leg.length:.0%}", f"{leg.maximum:.4f}", outcome)
+        table.add_row(leg.leg, steps, str(leg.knots), f"{leg.length:.0%}", _loss(leg.maximum), outcome)
     return table
 
 
@@ -73,36 +79,46 @@ def _table(first: str, *others: str) -> Table:
     return table
 
 
-def _score_table(quality: Quality, picked: Picked, line: Sequence[float]) -> Table:
-    """Loss and accuracy on each split: of the ends, the merged model, the worst point of the path and of the line."""
+def _score_table(quality: Quality, picked: Picked) -> Table:
+    """Loss and accuracy on each split: of the ends, the merged model, and the worst point of the path."""
     splits = [s for s in SPLITS if quality.ends["A"][s] is not None]
     table = _table("loss, accuracy", *splits)
-    for key, name in (("A", "A"), ("B", "last knot" if isinstance(quality, OriginQuality) else "B")):
-        row = quality.ends[key]
-        table.add_row(name, *(_cell(row[s], row[f"{s}_accuracy"]) for s in splits))
+    named = {"B": "last knot"} if isinstance(quality, OriginQuality) else {}
+    for key in ("A", "A as saved", "B", "B as saved"):
+        if row := quality.ends.get(key):
+            cells = ("–" if row[s] is None else _cell(row[s], row[f"{s}_accuracy"]) for s in splits)
+            table.add_row(named.get(key, key), *cells, style="dim" if key.endswith("saved") else None)
     scores = [picked.scores.get(s) for s in splits]
     table.add_row("merged", *(_cell(s.loss, s.accuracy) if s else "–" for s in scores), style="bold")
     table.add_row("path, worst", *(_worst(quality, s) for s in splits))
-    if line:
-        table.add_row("straight line, worst", _cell(max(line), None))
     return table
 
 
 def _worst(quality: Quality, split: str) -> str:
-    loss, accuracy = quality.column(split), quality.column(f"{split}_accuracy")
-    return "" if np.isnan(loss).any() else _cell(loss.max(), None if np.isnan(accuracy).any() else accuracy.min())
+    loss, accuracy = quality.worst(split)
+    return "" if loss is None else _cell(loss, accuracy)
 
 
 def _cell(loss: float, accuracy: float | None) -> str:
-    return f"{loss:.4f}" if accuracy is None else f"{loss:.4f} {accuracy:7.2%}"
+    return _loss(loss) if accuracy is None else f"{_loss(loss)} {accuracy:7.2%}"
+
+
+def _loss(loss: float) -> str:
+    """Four significant digits, however small."""
+    return f"{loss:.4g}"
+
+
+def took(console: Console, began: float) -> None:
+    """The time of a whole run, from `time.monotonic` at its beginning: reading, searching, measuring and drawing."""
+    console.print(f"{duration(time.monotonic() - began)} in all", highlight=False)
 
 
 def tree(console: Console, joins: Sequence[Join], merged: Path | None) -> None:
     """The outcome of every pair of a tree, one line each."""
-    table = _table("  models", "max loss", "steps", "time", "A", "B", "merged", "advances")
+    table = _table("  models", "max loss", "steps", "search", "A", "B", "merged", "advances")
     for j in joins:
         table.add_row(
-            f"{_mark(j.connected)} {j.node.name}", f"{j.maximum:.4f}", str(j.steps), duration(j.seconds), j.scores["A"],
+            f"{_mark(j.connected)} {j.node.name}", _loss(j.maximum), str(j.steps), duration(j.seconds), j.scores["A"],
             j.scores["B"], j.scores["merged"], j.goes_on,
         )  # fmt: skip
     console.print(table)
@@ -110,16 +126,16 @@ def tree(console: Console, joins: Sequence[Join], merged: Path | None) -> None:
 
 
 def comparison(console: Console, rows: Mapping[str, Finished]) -> None:
-    """One line a method, with the length of its path over the straight line's; the lowest maximum is bold."""
-    table = _table("  method", "max loss", "mean loss", "length", "steps", "time", "merged")
-    lowest = min(row.quality.maximum for row in rows.values())
+    """One line a method, with the length of its path over the straight line's; of those to B, the lowest is bold."""
+    table = _table("  method", "max loss", "mean loss", "length", "steps", "search", "merged")
+    lowest = min((row.quality.maximum for row in rows.values() if not row.quality.path.open), default=None)
     for name, row in rows.items():
         quality, cost, scores = row.quality, row.quality.path.cost, row.picked.scores
         score = scores.get("test") or scores.get("validation")
         table.add_row(
-            f"{_mark(quality.connected)} {name}", f"{quality.maximum:.4f}", f"{quality.mean:.4f}",
+            f"{_mark(quality.connected)} {name}", _loss(quality.maximum), _loss(quality.mean),
             f"{quality.path.length_ratio:.2f}", str(cost.gradient_steps), duration(cost.seconds or 0.0),
-            "–" if score is None else f"{score.loss:.4f}" if score.accuracy is None else f"{score.accuracy:.2%}",
+            "–" if score is None else _loss(score.loss) if score.accuracy is None else f"{score.accuracy:.2%}",
             style="bold" if quality.maximum == lowest else None,
         )  # fmt: skip
     console.print(table)

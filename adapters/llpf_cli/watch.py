@@ -10,7 +10,6 @@ from rich.markup import escape
 from llpf_cli import preview, results
 from llpf_cli.progress_bar import LiveView, StopOnCtrlC
 from llpf_plugin.errors import LLPFError, RunError
-from llpf_plugin.evaluation import losses_on_line
 from llpf_plugin.files import write_text
 from llpf_plugin.merging import Finished, Pair, Source, Watch
 from llpf_plugin.quality import Picked, Quality
@@ -64,9 +63,11 @@ class TerminalWatch(Watch):
         if pair.matching is not None:
             preview.alignment(self.console, pair.matching)
         if not self.brief:
-            search = pair.search
-            self.line = losses_on_line(search.workspace, search.start, search.end)
+            self.line = pair.line()
             preview.preflight(self.console, pair, self.line)
+        elif pair.run is None or not pair.run.exists:
+            for finding in pair.search.findings:
+                preview.show_finding(self.console, finding)
         if pair.run is not None and pair.run.exists and not pair.request.task.train.repeatable:
             self.console.print(f"[yellow]{NOT_REPEATABLE}[/]")
 
@@ -90,7 +91,7 @@ class TerminalWatch(Watch):
         assert pair.run is not None and merged is not None
         picture = picture_of(quality, pair.run.folder, picked, self.console)
         if not self.brief:
-            results.closing(self.console, quality, picked, self.line, merged, picture, pair.ends[0].like)
+            results.closing(self.console, quality, picked, merged, picture, pair.ends[0].like)
 
 
 def picture_of(quality: Quality, folder: Path, picked: Picked, console: Console) -> Path | None:
@@ -105,11 +106,23 @@ def picture_of(quality: Quality, folder: Path, picked: Picked, console: Console)
 
 
 def write_page(
-    runs: Sequence[Finished], page: Path, console: Console, names: Sequence[str] = (), joins: Sequence[Join] = ()
-) -> None:
-    """Write the page of runs that have just ended, as they were measured, or say why there is none."""
+    runs: Sequence[Finished], page: Path, console: Console, names: Sequence[str] = (), joins: Sequence[Join] = (),
+    line: Sequence[float] = (),
+) -> None:  # fmt: skip
+    """Write the page of runs that have just ended, as they were measured, or say why there is none.
+
+    Args:
+        runs: of one pair, or of a tree.
+        page: the file.
+        console: where to say it.
+        names: the models of a tree.
+        joins: the outcome of every pair.
+        line: training losses of the straight line of the one pair, where they are known.
+    """
     try:
-        measured: list[Measured] = [measure_stored(open_run(run.folder), run.quality) for run in runs if run.folder]
+        measured: list[Measured] = [
+            measure_stored(open_run(run.folder), run.quality, line=line) for run in runs if run.folder
+        ]
         write_report(measured, page, tree=(names, joins) if len(joins) > 1 else None)
     except RunError:
         raise

@@ -3,15 +3,19 @@
 import codecs
 import json
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from llpf_plugin.errors import CheckpointError
 
-FileKind = Literal["torch zip", "torch legacy", "safetensors"]
+FileKind = Literal["torch zip", "compressed torch zip", "torch legacy", "safetensors"]
 INDEX = ".safetensors.index.json"
 
 _LONGEST_HEADER = 100_000_000  # bytes; the limit that safetensors sets
+_COMPRESSED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_TIMES, _FREE = 4, 256 << 20  # weights hardly compress: what unpacks to more than this was made to fill the memory
+_REMEDY = "unzip it and zip it without compression (zip -0), or save the model again"
 _KNOWN = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself: fetch it with `git lfs pull`",
     b"GGUF": "a GGUF file: convert it to safetensors",
@@ -102,14 +106,32 @@ def _zip_kind(path: Path) -> FileKind:
     """`file_kind` of a file that begins like a ZIP archive."""
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {name.rpartition("/")[2] for name in archive.namelist()}
+            found = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:  # whatever the directory says
         raise truncated(path) from error
+    members = {member.filename.rpartition("/")[2] for member in found}
     if "constants.pkl" in members:
         raise CheckpointError(f"{path} is a TorchScript archive: save the state_dict() of the model instead")
     if "data.pkl" not in members:
         raise CheckpointError(f"{path} is a ZIP archive that torch.save did not write: name a checkpoint")
-    return "torch zip"
+    if all(member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1 for member in found):
+        return "torch zip"
+    _check_compression(path, found)
+    return "compressed torch zip"
+
+
+def _check_compression(path: Path, members: Iterable[zipfile.ZipInfo]) -> None:
+    """Refuse members that torch cannot unpack, and those that would fill the memory."""
+    members = list(members)
+    if any(member.flag_bits & 1 or member.compress_type not in _COMPRESSED for member in members):
+        raise CheckpointError(
+            f"{path} was zipped again, with a password or a compression that torch does not read: {_REMEDY}"
+        )
+    size, unpacked = path.stat().st_size, sum(member.file_size for member in members)
+    if unpacked > _FREE + _TIMES * size:
+        raise CheckpointError(
+            f"{path} has {size:,} bytes and would unpack to {unpacked:,}, which weights rarely do: {_REMEDY}"
+        )
 
 
 def _is_text(head: bytes) -> bool:

@@ -1,7 +1,7 @@
 """A checkpoint as a value; which weights of any set are tied, and a hash of their bytes."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -71,8 +71,13 @@ def view_key(tensor: Tensor) -> tuple[object, ...]:
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
     """A hash of names, shapes, dtypes and bytes, 32 hexadecimal digits; the order of the names does not matter."""
     digest = hashlib.blake2b(digest_size=16)
+    digest_weights(weights, digest.update)
+    return digest.hexdigest()
+
+
+def digest_weights(weights: Mapping[str, Tensor], update: Callable[[bytes | memoryview], object]) -> None:
+    """Give the names, shapes, dtypes and bytes of weights to a hash; the order of the names does not matter."""
     for name in sorted(weights):
         tensor = weights[name].detach().cpu().contiguous()
-        digest.update(repr((name, tuple(tensor.shape), str(tensor.dtype))).encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        update(repr((name, tuple(tensor.shape), str(tensor.dtype))).encode())
+        update(tensor.reshape(-1).view(torch.uint8).numpy().data)

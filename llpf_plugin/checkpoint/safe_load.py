@@ -24,7 +24,8 @@ _REMEDY = "where you trust the file, load it with the code that wrote it and sav
 def safe_load(path: Path, kind: FileKind) -> Any:
     """What ``torch.save`` wrote, on the CPU.
 
-    A file in the current format is mapped, so that an optimizer's state that nobody uses is never read.
+    A file in the current format is mapped, so that an optimizer's state that nobody uses is never read; one that was
+    zipped again, with compression, is unpacked, for what is mapped is taken as it lies there.
 
     Raises:
         CheckpointError: the file is truncated, or holds what is not known to be safe.
@@ -92,7 +93,7 @@ def _explained(path: Path, kind: FileKind, error: Exception) -> CheckpointError:
 
 def _unknown_globals(path: Path, kind: FileKind, error: Exception) -> list[str]:
     """The classes and functions in a pickle that are not on the allow-list."""
-    if kind == "torch zip":
+    if kind != "torch legacy":
         with torch.serialization.safe_globals(_ALLOWED):
             try:
                 return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))

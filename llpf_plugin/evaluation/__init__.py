@@ -1,11 +1,13 @@
 """The loss of one point and along a path, running statistics re-estimated at every point; the goal of a search."""
 
-from llpf_plugin.evaluation.along_path import losses_on_line, measure_segment
+from llpf_plugin.evaluation.along_path import LINE_SAMPLE, losses_on_line, measure_segment
+from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.evaluation.ends import batch_loss, measure_ends
 from llpf_plugin.evaluation.goal import Ends, Goal, goal_of
-from llpf_plugin.evaluation.point import Score, borrowed, evaluate, measure_point, reestimate, score, train_loss
+from llpf_plugin.evaluation.point import borrowed, evaluate, measure_point, reestimate, score, train_loss
 
 __all__ = [
+    "LINE_SAMPLE",
     "Ends",
     "Goal",
     "Score",

@@ -9,6 +9,9 @@ from llpf_plugin.geometry.weights import Weights, coordinates, lerp, select
 from llpf_plugin.records import Row
 from llpf_plugin.workspace import Workspace
 
+LINE_SAMPLE, LINE_POINTS = 512, 10
+"""Training examples that the straight line is measured on, and its sub-segments."""
+
 
 def measure_segment(
     workspace: Workspace,
@@ -37,7 +40,7 @@ def measure_segment(
 
 
 def losses_on_line(
-    workspace: Workspace, a: Weights, b: Weights, points: int = 6, sample: int | None = 1000
+    workspace: Workspace, a: Weights, b: Weights, points: int = LINE_POINTS, sample: int | None = LINE_SAMPLE
 ) -> list[float]:
     """Training losses at evenly spaced points of the straight line from ``a`` to ``b``, both ends included.
 
@@ -48,17 +51,13 @@ def losses_on_line(
         points: sub-segments of the line.
         sample: training examples to measure on, None for all.
     """
-    names = list(coordinates(workspace.model))
+    names = list(coordinates(workspace.model, a))
     start, end = select(a, names), select(b, names)
     return [train_loss(workspace, lerp(start, end, i / points), sample) for i in range(points + 1)]
 
 
-def assemble(path: Path, segments: Sequence[Sequence[Row]]) -> list[Row]:
-    """The rows of all segments in order, each knot once, with ``t`` and ``segment``."""
+def placed(path: Path, rows: Sequence[Row]) -> list[Row]:
+    """The rows of a path with their positions ``t`` on it, by segment and ``u``."""
     positions = path.positions
-    rows = []
-    for i, segment in enumerate(segments):
-        for row in segment if i == 0 else segment[1:]:
-            t = positions[i] + row.u * (positions[i + 1] - positions[i])
-            rows.append(replace(row, t=float(t), segment=i))
-    return rows
+    ways = [(positions[row.segment], positions[row.segment + 1]) for row in rows]
+    return [replace(row, t=float(p + row.u * (q - p))) for row, (p, q) in zip(rows, ways, strict=True)]

@@ -1,7 +1,9 @@
 """The goal of a search, and the losses of the ends that it is measured against."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.records import Record, Row
@@ -14,11 +16,25 @@ class Ends(Record):
     Attributes:
         A, B: losses and accuracies of each.
         batch: the worse one's mean mini-batch loss as settling sees it: train mode, augmented.
+        saved: the same with the running statistics that they came with, by name; empty where there are none.
     """
 
     A: Row
     B: Row
     batch: float
+    saved: Mapping[str, Row] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        rows = {name: Row.from_json(values[name]) for name in ("A", "B")}
+        saved = {name: Row.from_json(row) for name, row in values.get("saved", {}).items()}
+        return super().from_json({**values, **rows, "saved": saved})
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        """All of them by name."""
+        return {"A": self.A, "B": self.B, **self.saved}
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from llpf_plugin.geometry.weights import Weights, distance, lerp, select
-from llpf_plugin.records import Cost, Knot, Tick
+from llpf_plugin.records import ORIGIN, Cost, Knot, Tick
 
 
 @dataclass
 class Path:
     """A piecewise linear path from model A (t = 0) to model B (t = 1), parametrised by arc length.
+
+    An `open` path ends where its search came to instead, such as at the finetuned model.
 
     Attributes:
         knots: coordinates of the knots in order, A's first and B's last; may be read lazily from disk.
@@ -20,6 +22,7 @@ class Path:
         end: B's complete state dict.
         labels: where each knot comes from.
         ties: further names of a coordinate (tied parameters): name to the coordinate's own.
+        unreached: what the data never reach: it is no coordinate, and stays A's on the whole path.
         outcome: how the search ended, an `llpf_plugin.methods.Outcome`.
         record: what the search did, tick by tick.
         cost: gradient steps, seconds, the goal.
@@ -35,6 +38,7 @@ class Path:
     record: Sequence[Tick] = ()
     cost: Cost = field(default_factory=Cost)
     quality: Any = field(default=None, repr=False)
+    unreached: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if len(self.knots) < 2:
@@ -80,16 +84,19 @@ class Path:
         return lerp(self.knots[i], self.knots[i + 1], float((t - positions[i]) / span) if span > 0 else 0.0)
 
     def at(self, t: float) -> Weights:
-        """The complete state dict at ``t``, in the order of A's; exactly A at 0 and B at 1.
+        """The complete state dict at ``t``, in the order of A's; exactly A at 0 and, but for `unreached`, B at 1.
 
-        Buffers are interpolated between A's and B's: running statistics are stale between the ends. Measure, or
-        `Quality.pick`, re-estimates them.
+        Buffers are A's up to B: running statistics are stale between the ends. `Quality.pick` re-estimates them.
         """
         coordinates = self.coordinates(t)
-        tied = {name: coordinates[own] for name, own in self.ties.items() if name in self.start}
-        rest = [k for k in self.start if k not in coordinates and k not in tied]
-        whole = {**lerp(select(self.start, rest), select(self.end, rest), t), **coordinates, **tied}
-        return select(whole, self.start)
+        tied = {name: coordinates[own] for name, own in self.ties.items() if own in coordinates}
+        return select({**self.rest(t), **coordinates, **tied}, self.start)
+
+    def rest(self, t: float) -> Weights:
+        """What the model at ``t`` has beside its coordinates: all of A's up to B, which has its own buffers."""
+        if self.open or t != 1:
+            return self.start
+        return {**self.end, **select(self.start, [name for name in self.unreached if name in self.start])}
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -98,22 +105,34 @@ class Path:
 
     @property
     def last_settled(self) -> int:
-        """The index of the last knot that the walk settled on, or of the last inner one of a curve.
+        """The index of the last knot that the walk settled on; of the end itself where nothing was walked.
 
         Without labels, that of the knot before the end.
         """
-        settled = [i for i, knot in enumerate(self.labels) if knot.kind in ("start", "settled", "curve")]
+        if not self.walked:
+            return len(self.knots) - 1
+        settled = [i for i, knot in enumerate(self.labels) if knot.kind in ("start", "settled")]
         return settled[-1] if settled else len(self.knots) - 2
 
     @property
+    def open(self) -> bool:
+        """Whether the path ends where its search came to, not at B."""
+        return bool(self.labels) and self.labels[-1].kind != "end"
+
+    @property
     def walked(self) -> bool:
-        """Whether a walk made the path, so that arriving means something; a curve ends at B by construction."""
-        return not self.labels or any(knot.kind in ("settled", "closing") for knot in self.labels)
+        """Whether a walk to B made the path, so that arriving means something; a curve ends at B by construction."""
+        return not self.labels or (not self.open and any(k.kind in ("settled", "closing") for k in self.labels))
+
+    @property
+    def descends(self) -> bool:
+        """Whether the path leads from A towards the origin, so that B is no model that anybody trained."""
+        return bool(self.labels) and self.labels[-1].leg == ORIGIN
 
     @property
     def destination(self) -> int:
         """The index of the knot that the walk walked to: the end on A's spheres, or the end itself."""
-        return self.last_settled + 1
+        return min(self.last_settled + 1, len(self.knots) - 1)
 
     @property
     def closing_length(self) -> float:

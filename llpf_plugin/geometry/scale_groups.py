@@ -57,7 +57,8 @@ def scale_groups(model: nn.Module, weights: Mapping[str, Tensor] | None = None) 
         matrices = [k for k in names if weights[k].dim() >= 2 and has_sphere(weights[k])]
         if owner.is_norm or not matrices:
             continue
-        directed = len(names) < len(owner.parameters)  # its magnitude scales what the direction does not
+        # Of a weight-normalised layer, the magnitude scales what the direction does not.
+        directed = any(is_magnitude(k, owner.parameters) for k in owner.parameters)
         vectors = () if directed else tuple(k for k in names if weights[k].dim() < 2)
         found += [ScaleGroup(k, vectors if i == 0 else ()) for i, k in enumerate(matrices)]
     return found

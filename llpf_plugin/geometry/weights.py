@@ -4,7 +4,7 @@ A *coordinate* is a floating-point parameter: what a path moves. Buffers (runnin
 are never coordinates. Distances are Euclidean, accumulated in float64 on the tensors' own device.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,10 @@ NEAR = 0.01
 """Arrival: every layer within this relative distance of its destination."""
 
 
-def coordinates(model: nn.Module) -> Weights:
-    """The model's own floating-point parameters by name, tied ones once: not copies."""
-    return {name: p.detach() for name, p in model.named_parameters() if p.is_floating_point()}
+def coordinates(model: nn.Module, of: Container[str] | None = None) -> Weights:
+    """The model's own floating-point parameters by name, tied ones once, or those ``of`` some names: not copies."""
+    own = ((name, p) for name, p in model.named_parameters() if of is None or name in of)
+    return {name: p.detach() for name, p in own if p.is_floating_point()}
 
 
 def buffers(model: nn.Module) -> Weights:

@@ -38,7 +38,8 @@ Slices = Mapping[str, frozenset[str]]
 def plan(method: LLPF, problem: Problem) -> Plan:
     """The walk from A to B, by common spheres where that is needed; see `Plan`."""
     found = route(method, problem)
-    slices = cut_slices(method, problem.workspace.task)
+    cut = cut_slices(method, problem.workspace.task)
+    slices = {name: walks for name, own in cut.items() if (walks := own & problem.start.keys())} or cut
     walk_phases(method, problem, slices)  # what makes no sense is refused before anything is written
 
     def solver(stretch: Stretch) -> Solver:

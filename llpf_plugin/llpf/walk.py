@@ -69,7 +69,7 @@ class Walk(OnModel):
     def init(self, start: Weights, end: Weights) -> WalkState:
         """Place the model at the start."""
         assign(self.workspace.model, start)
-        self.weights = coordinates(self.workspace.model)
+        self.weights = coordinates(self.workspace.model, start)
         self.before, self.direction = clone(self.weights), self.toward(self.weights, end)
         named = self.workspace.model.named_parameters()
         own = [[p] for name, p in named if name in self.weights] if self.direction.rates else [[p for _, p in named]]

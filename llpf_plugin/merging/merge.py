@@ -10,14 +10,16 @@ from torch import Tensor
 
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.errors import InterruptedRun, LLPFError, MismatchError
-from llpf_plugin.evaluation.point import Score, evaluate
+from llpf_plugin.evaluation.answers import Score
+from llpf_plugin.evaluation.point import evaluate
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.merging.pair import Align, Pair, Request, Source, open_pair
 from llpf_plugin.methods.base import Method
 from llpf_plugin.methods.registry import make_method
+from llpf_plugin.quality.beside import rank
 from llpf_plugin.quality.verdict import Picked, Quality, check_pick
 from llpf_plugin.records import Row
-from llpf_plugin.runs.folder import check_folders
+from llpf_plugin.runs.guard import check_folders
 from llpf_plugin.runs.tree import Join, Node, balanced, save_tree
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback
@@ -112,7 +114,8 @@ def merge(
         LLPFError: of any kind; all models are checked before the first pair is searched, and nothing is overwritten.
     """
     check_pick(pick)
-    watch, options, compute = watch or Watch(), SearchOptions(**search), compute or Compute()
+    unwatched, options, compute = watch is None, SearchOptions(**search), compute or Compute()
+    watch = watch or Watch()
     request = Request(
         load_task(task), make_method(method), options, compute, pick, align, dict(named or {}), dict(info or {})
     )
@@ -133,6 +136,8 @@ def merge(
         try:
             pair = open_pair(node.name, ends, own, folder, begun, watch.callbacks(node.name))
             watch.on_open(pair)
+            if unwatched:
+                pair.search.warn()
             with pair.running(), watch.running():
                 quality = pair.search.run()
         except InterruptedRun:
@@ -187,7 +192,7 @@ def advancing(
     chosen = "merged"
     if best:
         split = "validation" if picked.scores.get("validation") else "train"
-        ranks = {"merged": _rank(picked.scores[split]), **{k: _rank_of(quality.ends[k], split) for k in "AB"}}
+        ranks = {"merged": rank(picked.scores[split]), **{k: _rank_of(quality.ends[k], split) for k in "AB"}}
         chosen = min(ranks, key=lambda name: ranks[name])
     shown = next((s for s in ("test", "validation") if picked.scores.get(s)), "train")
     words = {side: _words(quality.ends[side][shown], quality.ends[side][f"{shown}_accuracy"]) for side in "AB"}
@@ -201,23 +206,16 @@ def better(ends: Sequence[Source], request: Request) -> Source:
     """The better of two models on validation data, or on training data."""
     workspace = Workspace(request.task, request.compute)
     data = workspace.task.validation or workspace.task.train
-    return min(ends, key=lambda end: _rank(evaluate(workspace, end.weights, {"data": data})[0]["data"]))
-
-
-def _rank(score: Score | None) -> tuple[float, float]:
-    """More correct answers first, then the lower loss; NaN last."""
-    if score is None or score.loss != score.loss:
-        return (1.0, float("inf"))
-    return (-(score.accuracy or 0.0), score.loss)
+    return min(ends, key=lambda end: rank(evaluate(workspace, end.weights, {"data": data})[0]["data"]))
 
 
 def _rank_of(row: Row, split: str) -> tuple[float, float]:
     loss = row[split]
-    return _rank(None if loss is None else Score(loss, row[f"{split}_accuracy"]))
+    return rank(None if loss is None else Score(loss, row[f"{split}_accuracy"]))
 
 
 def _words(loss: float | None, accuracy: float | None) -> str:
-    return "–" if loss is None else f"{loss:.4f}" if accuracy is None else f"{accuracy:.2%}"
+    return "–" if loss is None else f"{loss:.4g}" if accuracy is None else f"{accuracy:.2%}"
 
 
 def _finish(

@@ -11,13 +11,17 @@ from torch import Tensor
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.alignment.matching import Matching, align
 from llpf_plugin.errors import InterruptedRun, LLPFError, OrderError
-from llpf_plugin.geometry.weights import Weights, coordinates
+from llpf_plugin.evaluation.along_path import LINE_SAMPLE, losses_on_line
+from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.methods.base import Method
+from llpf_plugin.quality.beside import beside_ends
 from llpf_plugin.quality.verdict import Picked, Quality
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.folder import RunFolder
+from llpf_plugin.runs.guard import check_unfinished
 from llpf_plugin.runs.read import read_path
-from llpf_plugin.runs.verdict import MergedModel, read_verdict, write_verdict
+from llpf_plugin.runs.tensors import file_digest
+from llpf_plugin.runs.verdict import MergedModel, write_verdict, written_model
 from llpf_plugin.search.find import Search, Snapshot
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback
@@ -116,11 +120,9 @@ class Pair:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Write what a run's folder holds from the start; leave nothing of one refused before its first state."""
-        if self.run is not None and not self.run.exists:
-            moving = set(coordinates(self.search.workspace.model))
-            start, end = ({k: t for k, t in w.items() if k not in moving} for w in (self.search.start, self.search.end))
-            self.run.create(self.asked, start, end, {**self._names(), **self.request.info})
         try:
+            if self.run is not None and not self.run.begun:
+                self._create(self.run)
             yield
         except InterruptedRun:
             raise
@@ -129,10 +131,22 @@ class Pair:
                 self.run.abandon()
             raise
 
+    def _create(self, run: RunFolder) -> None:
+        moving = set(self.search.names)
+        start, end = ({k: t for k, t in w.items() if k not in moving} for w in (self.search.start, self.search.end))
+        found = {"findings": [str(one) for one in self.search.findings]} if self.search.findings else {}
+        run.create(self.asked, start, end, {**self._names(), **self.request.info, **found}, again=run.exists)
+
     def _names(self) -> dict[str, str]:
         """What the run's folder calls its ends."""
         a, *b = (end.name for end in self.ends)
         return {"a": a, "b": b[0] if b else "origin"}
+
+    def line(self) -> list[float]:
+        """Training losses of the straight line, as `losses_on_line` has them, on the sample that was asked for."""
+        search, sample = self.search, self.request.options.sample or LINE_SAMPLE
+        with search.workspace.clock.on("measuring"):
+            return losses_on_line(search.workspace, search.start, search.end, sample=sample)
 
     def close(self, quality: Quality, keep: bool = False) -> tuple[Picked, Path | None]:
         """Pick the merged model from the path, and write it with the verdict.
@@ -147,21 +161,12 @@ class Pair:
         if self.done:
             quality.path.cost = read_path(self.run.folder, self.run.knots).cost
         picked = quality.pick(self.request.pick)
-        merged = self._written(self.run.folder, picked) if keep else None
+        merged = written_model(self.run.folder, picked.t) if keep else None
         if merged is None:
             merged = _write(self.run.folder / "merged", picked.weights, self.ends[0].like)
-            model = MergedModel(merged.name, picked.t, picked.scores)
+            model = MergedModel(merged.name, picked.t, picked.scores, beside_ends(quality, picked), file_digest(merged))
             write_verdict(self.run.folder, quality.summary(), model, quality.rows)
         return picked, merged
-
-    @staticmethod
-    def _written(folder: Path, picked: Picked) -> Path | None:
-        """The merged model's file of a pair that was done before."""
-        if not (folder / "quality.json").is_file():
-            return None
-        before = read_verdict(folder).merged
-        place = folder / before.file if before else folder
-        return place if before and before.t == picked.t and place.exists() else None
 
 
 def open_pair(
@@ -210,6 +215,7 @@ def opened(
     run = RunFolder(folder)
     if resume and run.exists:
         run.check_same(asked)
+        check_unfinished(run.folder, [run])
         return run, run.load()
     if check_folder:
         run.check_free()

@@ -65,7 +65,7 @@ class Band:
     def init(self, start: Weights, end: Weights) -> NebState:
         """Place `FIRST` pivots evenly on the straight line; cycles too short for a step are skipped."""
         assign(self.workspace.model, start)
-        own = coordinates(self.workspace.model)
+        own = coordinates(self.workspace.model, start)
         self.start, self.end = (
             {k: w[k].to(p.device, p.dtype, copy=True) for k, p in own.items()} for w in (start, end)
         )

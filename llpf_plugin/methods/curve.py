@@ -52,7 +52,7 @@ class CurveTraining:
     def init(self, start: Weights, end: Weights) -> TrainState:
         """Place the trained point in the middle of the straight line."""
         assign(self.workspace.model, start)
-        own = coordinates(self.workspace.model)
+        own = coordinates(self.workspace.model, start)
         self.start, self.end = (
             {k: w[k].to(p.device, p.dtype, copy=True) for k, p in own.items()} for w in (start, end)
         )

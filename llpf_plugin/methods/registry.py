@@ -45,7 +45,7 @@ def method_class(spec: str) -> type[Method]:
         raise LLPFError(
             f"there is no method {spec!r}{nearest(spec, list(names))} Your own: file.py:Class or module:Class"
         )
-    found = find(names.get(spec, spec))
+    found = find(names[spec], here=False) if spec in names else find(spec)
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise SpecificationError(f"{spec!r} is not a method: it must be a subclass of llpf_plugin.methods.Method")
     return found

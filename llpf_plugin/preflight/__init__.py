@@ -1,11 +1,14 @@
 """Before any work: do two sets of weights fit each other and the model, and are they worth connecting?
 
-Pure functions on weights. What is found is a value with a level, so that a caller can show all of it at once.
+Pure functions on weights, and two looks at what the model does with the task's data. What is found is a value with a
+level, so that a caller can show all of it at once.
 """
 
 from llpf_plugin.preflight.checks import Finding, raise_errors
 from llpf_plugin.preflight.pair import NEARLY_SAME, check_pair, compare, complete, fits, look
+from llpf_plugin.preflight.reached import say_unreached, unreached, with_what_belongs
 from llpf_plugin.preflight.statistics import SPHERE_RATIO, LayerStatistics, apart, layer_statistics, off_sphere
+from llpf_plugin.preflight.training_mode import training_mode
 
 __all__ = [
     "NEARLY_SAME",
@@ -21,4 +24,8 @@ __all__ = [
     "look",
     "off_sphere",
     "raise_errors",
+    "say_unreached",
+    "training_mode",
+    "unreached",
+    "with_what_belongs",
 ]

@@ -150,5 +150,5 @@ def _float_buffers(a: Named, b: Named, names: tuple[str, str], model: nn.Module)
         for k, t in model.named_buffers()
         if k in a and t.is_floating_point() and not k.endswith(_RUNNING) and distance({k: a[k]}, {k: b[k]}) > 0
     ]
-    remedy = "A buffer is not walked: check that the model works with those of either."
+    remedy = f"A buffer is not walked: the whole path has {names[0]}'s, and {names[1]} is measured with its own."
     return finding("warning", f"float buffers of {names[0]} and {names[1]} differ", where, remedy)

@@ -4,6 +4,7 @@ What follows from the dense evaluation is always there (`Quality.metrics`). What
 `saddle`, `layer_barriers`, `diversity`, `sharpness`, `relative_flatness`, `loss_plane`.
 """
 
+from llpf_plugin.quality.beside import beside_ends
 from llpf_plugin.quality.diversity import Diversity, diversity
 from llpf_plugin.quality.flatness import relative_flatness
 from llpf_plugin.quality.layers import LayerTrace, trace_layers
@@ -35,6 +36,7 @@ __all__ = [
     "Picked",
     "Quality",
     "Sharpness",
+    "beside_ends",
     "check_pick",
     "diversity",
     "judge",

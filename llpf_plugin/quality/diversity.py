@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from llpf_plugin.errors import MetricError
+from llpf_plugin.geometry.weights import assign
 from llpf_plugin.quality.predictions import predict
 from llpf_plugin.quality.verdict import Quality
 
@@ -55,18 +56,20 @@ def diversity(
     data = getattr(quality.workspace.task, split)
     if data is None:
         return _undefined(split, f"the task has no {split} data")
-    places = np.linspace(0, 1, points)
+    path, places = quality.path, np.linspace(0, 1, points)
     answers: list[Tensor] = []
     try:
         for done, t in enumerate(places, start=1):
-            coordinates = quality.path.coordinates(float(t))
-            probabilities, targets = predict(quality.workspace, coordinates, data, quality.sample)
+            probabilities, targets = predict(quality.workspace, path.coordinates(float(t)), data, quality.sample)
             answers.append(probabilities)
             if progress:
                 progress(done, points)
+        a, b = answers[0], answers[-1]
+        if path.open:
+            b, _ = predict(quality.workspace, path.end, data, quality.sample)
+            assign(quality.workspace.model, path.start)
     except MetricError as reason:
         return _undefined(split, str(reason))
-    a, b = answers[0], answers[-1]
     return Diversity(
         split, places,
         np.array([_wrong(p, targets) for p in answers]),

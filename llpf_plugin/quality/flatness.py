@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llpf_plugin.evaluation.point import EVAL_BATCH, reestimate
+from llpf_plugin.evaluation.point import reestimate
 from llpf_plugin.geometry.weights import Weights, assign
 from llpf_plugin.quality.metrics import Metric
-from llpf_plugin.tasks.data import Batch, batch_size
+from llpf_plugin.tasks.batches import Batch, batch_size
+from llpf_plugin.tasks.sampling import EVAL_BATCH
 from llpf_plugin.workspace import Workspace
 
 
@@ -42,7 +43,7 @@ def relative_flatness(workspace: Workspace, weights: Weights, sample: int | None
     reestimate(workspace, sample)
     workspace.model.eval()
     total, count = 0.0, 0
-    for batch in workspace.task.train.batches(EVAL_BATCH, sample):
+    for batch in workspace.examples(workspace.task.train, sample).batches(EVAL_BATCH):
         last = _last_linear(workspace, batch)
         if last is None:
             return Metric(None, "the model's output is not that of a linear layer")

@@ -1,4 +1,7 @@
-"""The plane through A, B and the path's middle, with the training loss on it (as in Garipov et al., 2018, figure 1)."""
+"""The plane through A, B and the path's middle, with the training loss on it (as in Garipov et al., 2018, figure 1).
+
+Of a path that does not lead to B, its end takes the middle's place.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llpf_plugin.evaluation.point import train_loss
-from llpf_plugin.geometry.weights import Weights, norm
+from llpf_plugin.geometry.weights import Weights, norm, select
 from llpf_plugin.quality.verdict import Quality
 
 MARGIN = 0.2
@@ -23,7 +26,7 @@ class LossPlane:
         loss: the loss on the grid, ``[rows, columns]``.
         knots: the path's knots projected on the plane, ``[knots, 2]``.
         away: distance of each knot from the plane, ``[knots]``.
-        marks: coordinates of ``A``, ``B`` and ``middle``.
+        marks: coordinates of ``A``, ``B`` and ``middle`` (or ``end``).
         sample: training examples that the loss was measured on, None for all.
         why: why there is no plane; then the arrays are empty.
     """
@@ -55,15 +58,17 @@ def loss_plane(
         progress: called with the number of grid points done and of all.
     """
     path = quality.path
-    a, b, middle = path.knots[0], path.knots[-1], path.coordinates(0.5)
+    third, t = ("end", 1.0) if path.open else ("middle", 0.5)
+    a, middle = path.knots[0], path.coordinates(t)
+    b = select(path.end, a) if path.open else path.knots[-1]
     along, width = _unit(_minus(b, a))
     across, height = _unit(_without(_minus(middle, a), along))
     nothing = np.zeros(0)
     if height <= 1e-6 * width:
-        why = "the path's middle lies on the straight line between A and B"
+        why = f"the path's {third} lies on the straight line between A and B"
         return LossPlane(nothing, nothing, np.zeros((0, 0)), np.zeros((0, 2)), nothing, {}, sample, why)
     knots, away = _project(path.knots, a, along, across)
-    marks = {"A": (0.0, 0.0), "B": (width, 0.0), "middle": (_dot(_minus(middle, a), along), height)}
+    marks = {"A": (0.0, 0.0), "B": (width, 0.0), third: (_dot(_minus(middle, a), along), height)}
     points = np.concatenate([knots, list(marks.values())])
     low, high = points.min(0), points.max(0)
     low, high = low - MARGIN * width, high + MARGIN * width

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from llpf_plugin.errors import MetricError
-from llpf_plugin.evaluation.point import EVAL_BATCH, reestimate
+from llpf_plugin.evaluation.point import reestimate
 from llpf_plugin.geometry.weights import Weights, assign
-from llpf_plugin.tasks.data import Data, batch_size
+from llpf_plugin.tasks.batches import Data, batch_size
+from llpf_plugin.tasks.sampling import EVAL_BATCH
 from llpf_plugin.workspace import Workspace
 
 
@@ -44,9 +45,9 @@ def predict(workspace: Workspace, weights: Weights, data: Data, sample: int | No
     reestimate(workspace, sample)
     workspace.model.eval()
     probabilities, targets = [], []
-    for batch in data.batches(EVAL_BATCH, sample):
-        with listening(workspace) as heard, workspace.autocast():
-            workspace.task.score(batch)
+    for batch in workspace.examples(data, sample).batches(EVAL_BATCH):
+        with listening(workspace) as heard:
+            workspace.score(batch)
         wanted, given = _targets(batch), heard[-1] if heard else None
         if not (isinstance(given, Tensor) and given.dim() == 2 and given.is_floating_point() and given.shape[1] > 1):
             shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__

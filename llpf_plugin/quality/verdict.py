@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.evaluation.point import Score, evaluate
+from llpf_plugin.evaluation.answers import Score
+from llpf_plugin.evaluation.point import evaluate
+from llpf_plugin.evaluation.survey import choose_by_validation
 from llpf_plugin.geometry.path import Path
 from llpf_plugin.geometry.weights import NEAR, Weights, relative_distance, select
 from llpf_plugin.quality.legs import leg_summaries
@@ -24,8 +26,11 @@ INNER = (0.1, 0.9)
 """Where a merged model is chosen: t in this range, so that the choice is not a copy of an end."""
 
 TEST_SLACK = (1.1, 0.01)
-"""The test loss at the end meets that of the ends if it is at most this factor times it, plus this much."""
+"""The test loss matches that of the ends if it is at most this factor times the worse one's, plus this much."""
 
+
+CANDIDATES = 3
+"""Places, best on a validation sample, between which all validation data decide."""
 
 METRIC_SPLITS = ("train", "validation")
 """The splits that the dense path is measured on; test data are for promises."""
@@ -47,11 +52,13 @@ class Quality:
     Attributes:
         path: the path that was measured.
         rows: one per measured point, in order, with its position ``t`` and the index of its ``segment``.
-        ends: rows of A, of the last settled knot and of B, test data included.
+        ends: rows of A, of B, and of the ``last`` settled knot (of the path's end where nothing was walked to B), test
+            data included.
         goal: the training loss that the path was to stay under, None if there was none.
         sample: training examples of every measurement, None for all.
         layers: names of the coordinates of each layer, for distances.
         workspace: the model, data and device that points are evaluated on.
+        exact: whether every place was measured on all data, so that no choice rests on a sample.
     """
 
     path: Path
@@ -61,6 +68,7 @@ class Quality:
     sample: int | None
     layers: Mapping[str, Sequence[str]]
     workspace: Workspace = field(repr=False)
+    exact: bool = True
 
     def column(self, name: str) -> np.ndarray:
         """One quantity over all measured points; NaN where it was not measured."""
@@ -70,6 +78,19 @@ class Quality:
     def maximum(self) -> float:
         """The dense maximum of the training loss; NaN anywhere counts as infinite."""
         return highest(self.column("train"))
+
+    def worst(self, split: str) -> tuple[float | None, float | None]:
+        """The highest loss and the lowest accuracy of all measured points; None where there is none.
+
+        Training accuracy is that of places that were measured on all data, among which are those of highest loss.
+        """
+        rows = [row for row in self.rows if split != "train" or row.sample is None]
+        loss, accuracy = (
+            np.array([np.nan if row[name] is None else row[name] for row in rows], dtype=float)
+            for name in (split, f"{split}_accuracy")
+        )
+        highest = None if np.isnan(loss).all() else float(np.nanmax(loss))
+        return highest, None if np.isnan(accuracy).any() or not len(rows) else float(accuracy.min())
 
     @property
     def mean(self) -> float:
@@ -109,7 +130,9 @@ class Quality:
 
     @cached_property
     def arrival(self) -> dict[str, float]:
-        """Relative distance of the last settled knot to its destination, by layer."""
+        """Relative distance of the last settled knot to its destination, by layer; empty where nothing was walked."""
+        if not self.path.walked:
+            return {}
         index = self.path.last_settled
         here, there = self.path.knots[index], self.path.knots[self.path.destination]
         return {layer: relative_distance(select(here, names), there) for layer, names in self.layers.items()}
@@ -121,19 +144,21 @@ class Quality:
 
     @property
     def connected(self) -> bool:
-        """Whether every criterion that could be measured holds."""
-        return all(c.holds is not False for c in self.criteria)
+        """Whether the path leads to B and every criterion that could be measured holds."""
+        return not self.path.open and all(c.holds is not False for c in self.criteria)
 
     def _low(self) -> Criterion:
-        accuracy = self.column("train_accuracy")
+        accuracy = self.worst("train")[1]
         words = f"training loss is at most {self.maximum:.4g} on the whole path"
-        if np.isfinite(accuracy).all():
-            words += f", accuracy at least {accuracy.min():.2%}"
+        if accuracy is not None:
+            words += f", accuracy at least {accuracy:.2%}"
         if self.goal is None:
             return Criterion("low loss", None, words + " (no goal was set)")
         return Criterion("low loss", self.maximum <= self.goal, f"{words}; the goal is {self.goal:.4g}")
 
     def _arrived(self) -> Criterion:
+        if self.path.open:
+            return Criterion("arrival", None, "the path does not lead to B: it ends at the model that was trained on")
         if not self.path.walked:
             return Criterion("arrival", None, "nothing was walked: the path ends at B by construction")
         layer = max(self.arrival, key=lambda k: self.arrival[k])
@@ -149,8 +174,13 @@ class Quality:
         a, last, b = (self.ends[k][split] for k in ("A", "last", "B"))
         if a is None or b is None or last is None:
             return Criterion("test loss", None, "the task has neither test nor validation data")
-        allowed = max(a, b) * TEST_SLACK[0] + TEST_SLACK[1]
-        words = f"{split} loss is {last:.4g} at the last settled knot, {a:.4g} at A and {b:.4g} at B"
+        factor, plus = TEST_SLACK
+        allowed = max(a, b) * factor + plus
+        where = "last settled knot" if self.path.walked else "end of the path"
+        words = (
+            f"{split} loss is {last:.4g} at the {where}, {a:.4g} at A and {b:.4g} at B; "
+            f"allowed is {allowed:.4g}, {factor} × the worse one + {plus}"
+        )
         return Criterion("test loss", last <= allowed, words)
 
     def pick(self, which: str | float = "best") -> "Picked":
@@ -158,8 +188,8 @@ class Quality:
 
         Args:
             which: ``best`` is the measured point with t in [0.1, 0.9] best on validation data (accuracy, then loss; on
-                training data if there are none; an end if no point between has a loss); ``mid`` is t = 0.5; ``end`` the
-                last settled knot; or t itself.
+                training data if there are none; an end if no point between has a loss), and the end of a path that does
+                not lead to B; ``mid`` is t = 0.5; ``end`` the last settled knot, or the path's end; or t itself.
 
         Returns:
             The weights, where they lie, and their scores on every split, test data included.
@@ -167,15 +197,15 @@ class Quality:
         t = self._place(which)
         task = self.workspace.task
         splits = {"train": task.train, "validation": task.validation, "test": task.test}
-        scores, buffers = evaluate(self.workspace, self.path.coordinates(t), splits, self.sample)
-        weights = {**self.path.at(t), **{k: v.cpu() for k, v in buffers.items()}}
+        scores, buffers = evaluate(self.workspace, self._whole(t), splits, self.sample)
+        weights = {**self.path.at(t), **{k: v.cpu() for k, v in buffers.items() if k not in self.path.unreached}}
         return Picked(t, weights, scores)
 
     def _place(self, which: str | float) -> float:
         t = check_pick(which)
         if t is not None:
             return t
-        if which == "end":
+        if which == "end" or self.path.open:
             return float(self.path.positions[self.path.last_settled])
         places = self.column("t")
         inner = (places >= INNER[0]) & (places <= INNER[1])
@@ -185,8 +215,24 @@ class Quality:
         if not inner.any():
             return 0.5
         sound = np.isfinite(self.column("train"))
-        candidates = [i for i in order if inner[i] and sound[i]] or [i for i in order if sound[i]]
-        return float(places[candidates[0]]) if candidates else 0.0
+        candidates = [float(places[i]) for i in order if inner[i] and sound[i]]
+        if split == "validation" and not self.exact and len(candidates) > 1:
+            few = candidates[:CANDIDATES]
+            return few[choose_by_validation(self.workspace, [self._whole(t) for t in few])]
+        return next(iter(candidates or [float(places[i]) for i in order if sound[i]]), 0.0)
+
+    def _whole(self, t: float) -> Weights:
+        """The complete model that is measured at ``t``."""
+        return {**self.path.rest(t), **self.path.coordinates(t)}
+
+    @property
+    def measured(self) -> dict[str, int | None]:
+        """How many places were measured, how many of them on all data, and on how many examples the others."""
+        return {
+            "places": len(self.rows),
+            "on_all_data": sum(row.sample is None for row in self.rows),
+            "sample": next((row.sample for row in self.rows if row.sample is not None), None),
+        }
 
     def summary(self) -> dict[str, Any]:
         """The numbers and sentences of the verdict, as JSON values."""
@@ -195,11 +241,14 @@ class Quality:
             "connected": self.connected,
             "criteria": [asdict(c) for c in self.criteria],
             "gradient_steps": self.path.cost.gradient_steps,
+            **{kind: spent.to_json() for kind, spent in self.path.cost.spent.items()},
+            "measured": self.measured,
             "metrics": {split: {k: asdict(m) for k, m in self.metrics(split).items()} for split in METRIC_SPLITS},
             "goal": self.goal,
             "sample": self.sample,
             "ends": {name: row.to_json() for name, row in self.ends.items()},
             **({"legs": legs} if legs else {}),
+            **({"unreached": list(self.path.unreached)} if self.path.unreached else {}),
         }
 
 

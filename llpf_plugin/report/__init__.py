@@ -1,6 +1,6 @@
 """Pictures and tables of measured paths."""
 
-from llpf_plugin.report.document import document
+from llpf_plugin.report.document import check_place, document
 from llpf_plugin.report.format import duration, number, percent
 from llpf_plugin.report.measure import measure_run, measure_stored, same_measurement
 from llpf_plugin.report.measured import EXTRAS, Measured
@@ -15,6 +15,7 @@ __all__ = [
     "FORMATS",
     "Measured",
     "TensorBoard",
+    "check_place",
     "comparison_table",
     "document",
     "draw_path",

@@ -1,13 +1,36 @@
 """What was measured, as JSON values for machines: no NaN, no infinity; what is undefined is null and says why."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from llpf_plugin.files import plain
-from llpf_plugin.quality import METRIC_SPLITS
+from llpf_plugin.errors import RunError
+from llpf_plugin.files import is_empty, plain
+from llpf_plugin.quality import METRIC_SPLITS, beside_ends
 from llpf_plugin.report.measured import Measured
 
 FORMAT, VERSION = "llpf-report", 1
+FILE = "report.json"
+
+
+def check_place(folder: Path, runs: Sequence[Path]) -> None:
+    """Refuse a folder for a report that holds other files than these runs, or an earlier report.
+
+    Raises:
+        RunError: it holds something else, or a link to it, which the report might overwrite.
+    """
+    for name in (FILE, "report.html", "figures"):
+        if (folder / name).is_symlink():
+            raise RunError(f"{folder / name} is a link, and what it leads to would be overwritten: remove it")
+    if not folder.exists() or is_empty(folder) or folder.resolve() in [run.resolve() for run in runs]:
+        return
+    try:
+        earlier = json.loads((folder / FILE).read_text(encoding="utf-8"))["format"] == FORMAT
+    except (OSError, ValueError, LookupError, TypeError):
+        earlier = False
+    if not earlier:
+        raise RunError(f"{folder} is not an empty folder and holds no report: name another folder with -o")
 
 
 def document(examined: Sequence[Measured]) -> dict[str, Any]:
@@ -27,7 +50,7 @@ def _run(one: Measured) -> dict[str, Any]:
             **{k: v for k, v in quality.summary().items() if k != "metrics"},
             "metrics": {split: one.metrics(split) for split in METRIC_SPLITS},
             "arrival": quality.arrival,
-            "merged": {"t": one.picked.t, "scores": one.picked.scores},
+            "merged": {"t": one.picked.t, "scores": one.picked.scores, "beside": beside_ends(quality, one.picked)},
             "straight_line": list(one.line), "knots": len(quality.path.knots),
             "points": [row.to_json() for row in quality.rows],
             "layers": one.trace, "tensors": one.tensors, "layer_barriers": one.layers, "diversity": one.diversity,

@@ -95,7 +95,7 @@ def plane_figure(plane: LossPlane) -> "Figure":
     for name, (px, py) in plane.marks.items():
         axes.plot(px, py, "o", color=LIGHT, mec=DARK, mew=0.8, ms=6)
         axes.annotate(
-            name, (px, py), (0, -15 if name != "middle" else 8), textcoords="offset points", ha="center", fontsize=9,
+            name, (px, py), (0, -15 if name in ("A", "B") else 8), textcoords="offset points", ha="center", fontsize=9,
             color=LIGHT, fontweight="bold",
         )  # fmt: skip
     axes.set_aspect("equal")

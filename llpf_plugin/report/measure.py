@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 
 from llpf_plugin.errors import LLPFError, OrderError, RunError
-from llpf_plugin.evaluation.along_path import losses_on_line
+from llpf_plugin.evaluation.along_path import LINE_SAMPLE, losses_on_line
+from llpf_plugin.geometry.weights import select
 from llpf_plugin.order import layer_order
 from llpf_plugin.preflight import fits, layer_statistics, raise_errors
 from llpf_plugin.quality import (
@@ -24,9 +25,6 @@ from llpf_plugin.report.measured import EXTRAS, Measured
 from llpf_plugin.runs.stored import StoredRun
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute
-
-LINE_POINTS = 10
-"""Sub-segments of the straight line that is shown for comparison."""
 
 SAMPLE = 1000
 """Training examples at most that the extras are measured on, but for the saddle and the diversity."""
@@ -48,14 +46,18 @@ def measure_run(
         MismatchError: the knots do not fit the task's model.
     """
     raise_errors(fits(run.path.start, task.model, f"{run.name}, A"))
+    seed = run.settings.get("seed")
     found = measure(
         run.path, task, points=points, sample=sample, compute=compute,
         progress=lambda done, total: tell(f"{run.name}: path", done, total),
+        exact=run.settings.get("measure") == "exact", seed=seed if isinstance(seed, int) else 0,
     )  # fmt: skip
     return OriginQuality.of(found) if run.asked.b == "origin" else found
 
 
-def measure_stored(run: StoredRun, quality: Quality, extras: Collection[str] = (), tell: Tell = silent) -> Measured:
+def measure_stored(
+    run: StoredRun, quality: Quality, extras: Collection[str] = (), tell: Tell = silent, line: Sequence[float] = ()
+) -> Measured:
     """Everything that the report shows of a measured run.
 
     Args:
@@ -63,16 +65,18 @@ def measure_stored(run: StoredRun, quality: Quality, extras: Collection[str] = (
         quality: its path as measured, by the search itself or by `measure_run`.
         extras: some of `EXTRAS`.
         tell: hears of the progress.
+        line: training losses of the straight line between the run's ends, where they were measured before.
     """
     unknown = set(extras) - set(EXTRAS)
     if unknown:
         raise LLPFError(f"there is no {', '.join(sorted(unknown))} to measure; there are {', '.join(EXTRAS)}")
     path = quality.path
     layers, notes = _layers(quality)
-    line = losses_on_line(quality.workspace, path.knots[0], path.knots[-1], LINE_POINTS, quality.sample)
+    if not line:
+        line = losses_on_line(quality.workspace, path.start, path.end, sample=quality.sample or LINE_SAMPLE)
     found = Measured(
         run, quality, quality.pick("best" if run.picked is None else run.picked), line,
-        trace_layers(path, layers), layer_statistics(path.knots[0], path.knots[-1]),
+        trace_layers(path, layers), layer_statistics(path.knots[0], select(path.end, path.knots[0])),
         [*run.notes, *_other_verdict(run, quality), *notes],
     )  # fmt: skip
     for name in EXTRAS:
@@ -99,6 +103,7 @@ def _other_verdict(run: StoredRun, quality: Quality) -> list[str]:
     before = run.verdict.maximum
     same = run.settings.get("points") == len(quality.rows) // max(1, len(quality.path.knots) - 1)
     same = same and run.verdict.sample == quality.sample
+    same = same and (quality.sample is None or "measure" in run.settings)  # once a sample was the first examples
     if not same or np.isclose(before, quality.maximum, rtol=0.02, atol=1e-5):
         return []
     return [
@@ -112,7 +117,8 @@ def _sample(found: Measured) -> int:
 
 
 def _places(found: Measured) -> dict[str, float]:
-    return {"A": 0.0, "middle": 0.5, f"merged, t = {found.picked.t:.2f}": found.picked.t, "B": 1.0}
+    end = "end" if found.quality.path.open else "B"
+    return {"A": 0.0, "middle": 0.5, f"merged, t = {found.picked.t:.2f}": found.picked.t, end: 1.0}
 
 
 def _add_plane(found: Measured, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
@@ -126,7 +132,8 @@ def _add_saddle(found: Measured, layers: Mapping[str, Sequence[str]], tell: Tell
 
 
 def _add_layers(found: Measured, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
-    a, b = found.quality.path.knots[0], found.quality.path.knots[-1]
+    path = found.quality.path
+    a, b = path.knots[0], select(path.end, path.knots[0])
     found.layers = layer_barriers(
         found.quality.workspace, a, b, layers, sample=_sample(found),
         progress=lambda d, n: tell(f"{found.run.name}: layers", d, n),

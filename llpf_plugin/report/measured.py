@@ -67,5 +67,6 @@ class Measured:
 
     @property
     def reached(self) -> bool:
-        """Whether there was a goal and the path lies under it."""
-        return self.quality.goal is not None and self.quality.maximum <= self.quality.goal
+        """Whether there was a goal and the path leads to B under it."""
+        quality = self.quality
+        return not quality.path.open and quality.goal is not None and quality.maximum <= quality.goal

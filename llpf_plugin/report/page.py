@@ -7,6 +7,7 @@ from typing import Any
 
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.files import write_text
+from llpf_plugin.quality import beside_ends
 from llpf_plugin.report import tables
 from llpf_plugin.report.format import duration, number, percent
 from llpf_plugin.report.measured import EXTRAS, Measured
@@ -76,6 +77,7 @@ def _run_context(one: Measured, figures: Sequence[Drawn]) -> dict[str, Any]:
     quality = one.quality
     return {
         "one": one, "run": one.run, "quality": quality, "figures": figures, "verdict": _verdict(one),
+        "beside": beside_ends(quality, one.picked),
         "tiles": tables.tiles(one), "scores": tables.score_rows(one), "metrics": tables.metric_rows(one),
         "costs": tables.costs(one),
         "settings": tables.settings(one), "hidden": [e for e in EXTRAS if not _has(one, e)],

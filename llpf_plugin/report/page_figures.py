@@ -61,10 +61,13 @@ def run_figures(one: Measured, prefix: str = "") -> Iterator[Drawn]:
         return Drawn(f"{prefix}-{name}" if prefix else name, title, words, figure, narrow)
 
     quality, found = one.quality, bands(one.quality.path)
-    wide, narrow = (path_figure(quality, size, one.picked.t, one.line) for size in (WIDE, NARROW))
-    words = "Phases are shaded in turns; ticks below the loss are knots. The straight line is what averaging would do."
+    line = () if quality.path.open else one.line  # which leads elsewhere than such a path
+    wide, narrow = (path_figure(quality, size, one.picked.t, line) for size in (WIDE, NARROW))
+    words = "Phases are shaded in turns; ticks below the loss are knots."
+    words += " The straight line is what averaging would do." if line else " The path does not lead to B."
     yield drawn("path", "Loss and accuracy along the path", words, wide, narrow)
-    words = "From each knot to the end that the search walked to; the segment from there to B closes the path."
+    words = "From each knot to the end that the search walked to"
+    words += "." if quality.path.open else "; the segment from there to B closes the path."
     yield drawn("distance", "Distance of each layer", words, layer_figures.distance_figure(one.trace, found))
     words = "Layers in the order in which data meet them. A dark stretch is where a layer moves most."
     yield drawn("moves", "What moved when", words, layer_figures.moves_figure(one.trace, found))
@@ -74,7 +77,8 @@ def run_figures(one: Measured, prefix: str = "") -> Iterator[Drawn]:
     if one.plane is not None and np.isfinite(one.plane.loss).any():
         away = f"knots lie up to {one.plane.away.max():.3g} away from it"
         words = f"The path is projected on the plane; {away}. Loss on {one.plane.sample} training examples."
-        yield drawn("plane", "The plane through A, B and the middle", words, extra_figures.plane_figure(one.plane))
+        title = f"The plane through A, B and the {'end' if quality.path.open else 'middle'}"
+        yield drawn("plane", title, words, extra_figures.plane_figure(one.plane))
     walk = extra_figures.walk_figure(quality.path.record)
     if walk is not None:
         words = "Distance of the layers that move, and mean mini-batch loss after settling, tick by tick."
@@ -103,8 +107,9 @@ def comparison_figures(examined: Sequence[Measured]) -> Iterator[Drawn]:
     """The figures that show all runs at once."""
     goals = {one.quality.goal for one in examined}
     goal = goals.pop() if len(goals) == 1 else None
-    dots = [several.Dot(o.run.name, o.run.method, o.steps, o.quality.maximum) for o in examined]
-    words = "Lower and further left is better."
+    paths = [one for one in examined if not one.quality.path.open]
+    dots = [several.Dot(o.run.name, o.run.method, o.steps, o.quality.maximum) for o in paths]
+    words = "Lower and further left is better; without what does not lead to B."
     yield Drawn("frontier", "What it cost, and what it reached", words, several.frontier_figure(dots, goal))
     qualities = {one.run.name: one.quality for one in examined}
     methods = {one.run.name: one.run.method for one in examined}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FLOOR = 1e-12
 """Where a loss of 0 is drawn."""
 
-ALONG = "position t along the path (0 is A, 1 is B)"
+ALONG = "position t along the path (0 is A, 1 is its end)"
 
 
 class Band(NamedTuple):
@@ -156,7 +156,7 @@ def draw_path(quality: Quality, place: str | Path, picked: float | None = None) 
         for i, color in enumerate(depth_colors(len(parts))):
             name = trace.layers[i] if len(parts) <= NAMED else None
             below.plot(trace.positions, trace.distance[:, i], color=color, lw=1.3, label=name)
-        below.set_ylabel("relative distance to B")
+        below.set_ylabel("distance to the destination")
         below.set_ylim(bottom=0)
         below.set_xlabel(ALONG)
         if len(parts) <= NAMED:

@@ -15,11 +15,14 @@ SPLIT_NAMES = {"train": "training", "validation": "validation", "test": "test"}
 
 
 def comparison_table(examined: Sequence[Measured]) -> list[dict[str, Any]]:
-    """One row per run, the best path first: those that reach the goal by their cost, then others by their maximum."""
+    """One row per run, the best path first: those that reach the goal by their cost, then others by their maximum.
 
-    def rank(one: Measured) -> tuple[bool, float, float]:
+    What does not lead to B comes last.
+    """
+
+    def rank(one: Measured) -> tuple[bool, bool, float, float]:
         cost = one.steps if one.reached and one.steps is not None else np.inf
-        return (not one.reached, cost, one.quality.maximum)
+        return (one.quality.path.open, not one.reached, cost, one.quality.maximum)
 
     rows = []
     for place, one in enumerate(sorted(examined, key=rank)):
@@ -75,7 +78,7 @@ def tiles(one: Measured) -> list[tuple[str, str, str]]:
     tiles = [
         ("dense maximum", number(quality.maximum), goal),
         ("straight line", number(max(one.line)), "its worst point"),
-        ("gradient steps", number(one.steps), duration(one.seconds)),
+        ("gradient steps", number(one.steps), f"{duration(one.seconds)} of search"),
         ("length ratio", f"{quality.path.length_ratio:.2f}", "1 is the line"),
     ]
     if merged is not None:
@@ -88,9 +91,12 @@ def score_rows(one: Measured) -> list[tuple[str, list[tuple[str, str]]]]:
     """Loss and accuracy of the ends, the merged model, and the worst point, by split."""
     quality = one.quality
     rows = []
-    for name, key in (("A", "A"), ("B", "B"), ("last settled knot", "last")):
+    settled = [("last settled knot", "last")] if quality.path.walked else []
+    saved = [(name, name) for name in ("A as saved", "B as saved") if name in quality.ends]
+    for name, key in [("A", "A"), ("B", "B"), *saved, *settled]:
         row = quality.ends[key]
-        rows.append((name, [_score(row[s], row[f"{s}_accuracy"], s) for s in SPLITS]))
+        missing = "not measured" if key in dict(saved) else ""
+        rows.append((name, [_score(row[s], row[f"{s}_accuracy"], s, missing) for s in SPLITS]))
     merged = [one.picked.scores.get(s) for s in SPLITS]
     cells = [_score(x.loss if x else None, x.accuracy if x else None, s) for x, s in zip(merged, SPLITS, strict=True)]
     rows.append(("merged model", cells))
@@ -99,17 +105,22 @@ def score_rows(one: Measured) -> list[tuple[str, list[tuple[str, str]]]]:
         if split == "test":
             worst.append(("", "not tested"))
             continue
-        loss, accuracy = quality.column(split), quality.column(f"{split}_accuracy")
-        known = not np.isnan(loss).all()
-        low = None if np.isnan(accuracy).any() else float(accuracy.min())
-        worst.append(_score(float(np.nanmax(loss)) if known else None, low, split))
+        worst.append(_score(*quality.worst(split), split))
     rows.append(("path, worst of each", worst))
     return rows
 
 
-def _score(loss: float | None, accuracy: float | None, split: str) -> tuple[str, str]:
+def _measured(one: Measured) -> str:
+    """How many places, and on how many examples."""
+    found, most = one.quality.measured, one.quality.sample or "all"
+    if found["sample"] is None:
+        return f"{found['places']}, on {most} training examples"
+    return f"{found['places']}, {found['on_all_data']} on {most} training examples, the others on {found['sample']}"
+
+
+def _score(loss: float | None, accuracy: float | None, split: str, missing: str = "") -> tuple[str, str]:
     if loss is None:
-        return "", f"no {split} data"
+        return "", missing or f"no {split} data"
     return number(loss), "" if accuracy is None else percent(accuracy)
 
 
@@ -149,7 +160,11 @@ def costs(one: Measured) -> list[tuple[str, str]]:
         ("knots", f"{len(path.knots)}, {cost.dropped} redundant ones removed"),
         ("repairs", str(cost.repairs)),
         ("peak memory, all in", "not recorded" if cost.peak_memory is None else f"{cost.peak_memory / 2**20:.0f} MiB"),
-        ("measured points", f"{len(one.quality.rows)}, on {one.quality.sample or 'all'} training examples"),
+        ("measured points", _measured(one)),
+        (
+            "spent on",
+            ", ".join(f"{kind} {duration(own.seconds)}" for kind, own in cost.spent.items()) or "not recorded",
+        ),
     ]
     legs = [(f"leg {name}", f"{leg.steps} gradient steps, {leg.outcome.lower()}") for name, leg in cost.legs.items()]
     return rows + legs

@@ -51,12 +51,8 @@ class TensorBoard(Callback):
         """The dense path: losses and accuracies against a thousandth of the path."""
         if self._writer is None:
             return
-        path = search.path()
-        for i, (left, right) in enumerate(zip(path.positions, path.positions[1:], strict=False)):
-            rows = search.progress.segments.get(f"{search.progress.chain[i]}-{search.progress.chain[i + 1]}", [])
-            for row in rows[1 if i else 0 :]:
-                place = round(1000 * float(left + row.u * (right - left)))
-                for name in ("train", "train_accuracy", "validation", "validation_accuracy"):
-                    if row[name] is not None and math.isfinite(row[name]):
-                        self._writer.add_scalar(f"path/{name}", row[name], place)
+        for row in search.rows:
+            for name in ("train", "train_accuracy", "validation", "validation_accuracy"):
+                if row[name] is not None and math.isfinite(row[name]):
+                    self._writer.add_scalar(f"path/{name}", row[name], round(1000 * row.t))
         self._writer.close()

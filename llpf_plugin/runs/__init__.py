@@ -1,7 +1,8 @@
 """A run on disk: its folder, what it holds, and how it is read again."""
 
 from llpf_plugin.runs.asked import Asked
-from llpf_plugin.runs.folder import RunFolder, check_folders
+from llpf_plugin.runs.folder import RunFolder
+from llpf_plugin.runs.guard import check_folders
 from llpf_plugin.runs.knots import KnotFolder
 from llpf_plugin.runs.read import read_asked, read_path
 from llpf_plugin.runs.stored import StoredRun, check_comparable, name_runs, open_run

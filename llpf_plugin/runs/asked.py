@@ -9,6 +9,9 @@ from llpf_plugin.records import Record
 FORMAT, VERSION = "llpf-run", 2
 """Of the files of a run's folder; version 1 was written by llpf-plugin 0.1."""
 
+DIGESTS = "digests"
+"""In ``run.json``: whether every file of tensors, and the state, has a digest."""
+
 _MOVED = ("max_loss", "tolerance", "budget", "lr", "momentum", "batch_size", "points", "sample", "seed")
 """Settings of version 1 that every method shares."""
 

@@ -12,22 +12,22 @@
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from llpf_plugin.errors import RunError
-from llpf_plugin.files import atomic_write, plain, remove_leftovers, write_json
+from llpf_plugin.files import is_empty, plain, remove_leftovers, write_json
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.records import Tick
-from llpf_plugin.runs.asked import FORMAT, VERSION, Asked, differences
+from llpf_plugin.runs.asked import DIGESTS, FORMAT, VERSION, Asked, differences
 from llpf_plugin.runs.knots import KnotFolder
-from llpf_plugin.runs.read import read_asked, read_document, read_json, read_tensors
-from llpf_plugin.search.progress import Callback, Searching
+from llpf_plugin.runs.read import has_digests, read_asked, read_document, read_state
+from llpf_plugin.runs.tensors import read_tensors, write_state, write_tensors
+from llpf_plugin.search.progress import Callback, Progress, Searching
 
 
 class RunFolder(Callback):
@@ -53,6 +53,11 @@ class RunFolder(Callback):
         """Whether the run in the folder has ended."""
         return (self.folder / "path.json").is_file()
 
+    @property
+    def begun(self) -> bool:
+        """Whether a state of the run has been saved, from which it can be continued."""
+        return (self.folder / "state.json").is_file()
+
     def check_free(self) -> None:
         """Refuse a folder that is in use.
 
@@ -61,10 +66,12 @@ class RunFolder(Callback):
         """
         if self.exists:
             raise RunError(f"{self.folder} already holds a run: add --resume to continue it, or name another with -o")
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        if self.folder.exists() and not is_empty(self.folder):
             raise RunError(f"{self.folder} is not an empty folder and holds no run: name another folder with -o")
 
-    def create(self, asked: Asked, start: Weights, end: Weights, info: Mapping[str, Any] | None = None) -> None:
+    def create(
+        self, asked: Asked, start: Weights, end: Weights, info: Mapping[str, Any] | None = None, again: bool = False
+    ) -> None:
         """Begin a run.
 
         Args:
@@ -72,24 +79,29 @@ class RunFolder(Callback):
             start: A's buffers.
             end: B's buffers.
             info: what else is good to know.
+            again: the run that is there was killed before its first state was saved, and begins once more.
 
         Raises:
             RunError: the folder is in use, or cannot be written.
         """
-        self.check_free()
+        if not again:
+            self.check_free()
+        head = {"format": FORMAT, "version": VERSION, "written_by": f"llpf-plugin {version('llpf-plugin')}"}
+        document = {**head, DIGESTS: True, "asked": asked.to_json(), "info": dict(info or {})}
+        # First, for by this file the folder is known as a run's.
+        write_json(self.folder / "run.json", plain(document))
+        self.knots.strict = True
         # Clones: a buffer may be there under several names.
         both = {
             f"{side}.{k}": t.detach().contiguous().clone()
             for side, part in (("A", start), ("B", end))
             for k, t in part.items()
         }
-        atomic_write(self.folder / "buffers.safetensors", lambda place: save_file(both, place))
-        head = {"format": FORMAT, "version": VERSION, "written_by": f"llpf-plugin {version('llpf-plugin')}"}
-        write_json(self.folder / "run.json", plain({**head, "asked": asked.to_json(), "info": dict(info or {})}))
+        write_tensors(self.folder / "buffers.safetensors", both)
 
     def abandon(self) -> None:
         """Remove what a run that was refused before its first state was saved has written, and the folder if empty."""
-        if not self.exists or (self.folder / "state.json").exists():
+        if not self.exists or self.begun:
             return
         shutil.rmtree(self.folder / "knots", ignore_errors=True)
         for name in ("buffers.safetensors", "run.json"):
@@ -115,14 +127,26 @@ class RunFolder(Callback):
             raise RunError(f"{self.folder} holds another run: {'; '.join(differ)}. {remedy}")
 
     def load(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-        """The saved state, None if the run was stopped before its first."""
+        """The saved state, None if the run was stopped before its first.
+
+        Raises:
+            RunError: the state, its tensors, or a knot that it names is missing, or is not what was written.
+        """
         remove_leftovers(self.folder)
         remove_leftovers(self.folder / "knots")
-        if not (self.folder / "state.json").is_file():
+        if not self.begun and not self.finished:
             return None
-        document = read_json(self.folder / "state.json")
-        name = document["tensors"]
-        return document["progress"], read_tensors(self.folder / name) if name else {}
+        strict = self.knots.strict = has_digests(self.folder)
+        state = read_state(self.folder)
+        try:
+            known = [int(knot) for knot in Progress.from_json(state["progress"]).labels]
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            words = f"{self.folder / 'state.json'} is not the state of a search ({type(error).__name__}: {error})"
+            raise RunError(f"{words}: it was edited or damaged") from error
+        for knot in known:  # now, rather than in the middle of the search
+            self.knots.get(knot)
+        name = state["tensors"]
+        return state["progress"], read_tensors(self.folder / name, strict) if name else {}
 
     def save(self, search: Searching) -> None:
         """Write the search as it stands; what the state before named is removed only afterwards."""
@@ -130,9 +154,8 @@ class RunFolder(Callback):
         values, tensors = search.snapshot()
         name = f"state-{len(values['record']):07d}-{search.workspace.steps}.safetensors" if tensors else None
         if name:
-            cpu = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
-            atomic_write(self.folder / name, lambda place: save_file(cpu, place))
-        write_json(self.folder / "state.json", {"progress": values, "tensors": name})
+            write_tensors(self.folder / name, tensors)
+        write_state(self.folder / "state.json", {"progress": values, "tensors": name})
         for old in self.folder.glob("state-*.safetensors"):
             if old.name != name:
                 old.unlink(missing_ok=True)
@@ -164,22 +187,10 @@ class RunFolder(Callback):
             "knots": search.progress.chain,
             "labels": [label.to_json() for label in path.labels],
             "ties": dict(path.ties),
+            "unreached": list(path.unreached),
             "outcome": path.outcome.name if path.outcome else None,
             "cost": path.cost.to_json(),
             "positions": [float(t) for t in path.positions],
             "length_ratio": path.length_ratio,
         }
         write_json(self.folder / "path.json", plain(manifest))
-
-
-def check_folders(out: Path, names: Sequence[str], resume: bool) -> None:
-    """Refuse a folder that is in use, for several runs under these names.
-
-    Raises:
-        RunError: it holds such runs, or other files.
-    """
-    if resume:
-        return
-    if any((out / name / "run.json").is_file() for name in names):
-        raise RunError(f"{out} already holds these runs: add --resume to continue them, or name another with -o")
-    RunFolder(out).check_free()

@@ -3,28 +3,39 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from safetensors.torch import save_file
-
-from llpf_plugin.files import atomic_write
 from llpf_plugin.geometry.weights import Weights
-from llpf_plugin.runs.read import read_tensors
+from llpf_plugin.runs.tensors import read_tensors, write_tensors
 
 
 class KnotFolder:
-    """Knots as one safetensors file each."""
+    """Knots as one safetensors file each; what is read is checked, unless it lies there as it was written or checked.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: theirs.
+        strict: a knot without a digest is refused.
+    """
+
+    def __init__(self, folder: Path, strict: bool = False) -> None:
+        self.folder, self.strict = folder, strict
         self._discarded: list[int] = []
+        self._known: dict[int, tuple[int, ...] | None] = {}
 
     def put(self, knot: int, weights: Weights) -> None:
         """Write a knot."""
-        tensors = {k: t.detach().cpu().contiguous() for k, t in weights.items()}
-        atomic_write(self._file(knot), lambda place: save_file(tensors, place))
+        write_tensors(self._file(knot), weights)
+        self._known[knot] = _mark(self._file(knot))
 
     def get(self, knot: int) -> Weights:
-        """Read a knot."""
-        return read_tensors(self._file(knot))
+        """Read a knot.
+
+        Raises:
+            RunError: it is missing, damaged, or not what was written.
+        """
+        place = self._file(knot)
+        mark = _mark(place)
+        weights = read_tensors(place, self.strict, check=mark is None or mark != self._known.get(knot))
+        self._known[knot] = mark
+        return weights
 
     def discard(self, knots: Iterable[int]) -> None:
         """Note that knots may go once no saved state names them."""
@@ -38,3 +49,12 @@ class KnotFolder:
 
     def _file(self, knot: int) -> Path:
         return self.folder / f"{knot:06d}.safetensors"
+
+
+def _mark(place: Path) -> tuple[int, ...] | None:
+    """What changes when a file is written again; None where there is none."""
+    try:
+        found = place.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -5,15 +5,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
 from llpf_plugin.errors import RunError
 from llpf_plugin.geometry.knots import Chain
 from llpf_plugin.geometry.path import Path as LossPath
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.records import Cost, Knot, Outcome, Tick
-from llpf_plugin.runs.asked import FORMAT, VERSION, Asked
+from llpf_plugin.runs.asked import DIGESTS, FORMAT, VERSION, Asked
+from llpf_plugin.runs.tensors import checked_state, read_tensors
 
 READABLE = (1, VERSION)
 """Versions of run folders that can be read."""
@@ -28,9 +26,22 @@ def read_asked(folder: Path) -> Asked:
     document = read_document(folder)
     read = Asked.from_version_1 if document["version"] == 1 else Asked.from_json
     try:
-        return read(document["asked"])
+        return _checked(read(document["asked"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{folder / 'run.json'} does not say what was asked: it was edited or damaged") from error
+
+
+def _checked(asked: Asked) -> Asked:
+    """What was asked, as far as names are text and settings are mappings.
+
+    Raises:
+        TypeError: they are not.
+    """
+    names = (asked.a, asked.b, asked.task, asked.method)
+    settings = (asked.task_arguments, asked.method_settings, asked.search, asked.compute)
+    if not all(isinstance(name, str) for name in names) or not all(isinstance(s, Mapping) for s in settings):
+        raise TypeError("a name that is no text, or settings that are no mapping")
+    return asked
 
 
 def read_info(folder: Path) -> Mapping[str, Any]:
@@ -50,6 +61,29 @@ def read_document(folder: Path) -> dict[str, Any]:
     return document
 
 
+def has_digests(folder: Path) -> bool:
+    """Whether every file of tensors of the run in a folder, and its state, must have a digest.
+
+    Raises:
+        RunError: no run, an unknown version, or not readable.
+    """
+    return bool(read_document(folder).get(DIGESTS))
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """The search as it stood: ``progress``, and the name of the file of its ``tensors``, None without.
+
+    Raises:
+        RunError: it is missing, edited or damaged.
+    """
+    place = folder / "state.json"
+    state = checked_state(place, read_json(place), has_digests(folder))
+    name = state.get("tensors")
+    if not isinstance(state.get("progress"), dict) or not (name is None or Path(str(name)).name == name):
+        raise RunError(f"{place} is not the state of a search: it was edited or damaged")
+    return state
+
+
 def read_path(folder: Path, knots: Any) -> LossPath:
     """The finished path, its knots read from ``knots`` as they are asked for.
 
@@ -61,8 +95,8 @@ def read_path(folder: Path, knots: Any) -> LossPath:
         raise RunError(f"{folder} holds no finished path: resume the run first")
     document = read_json(place)
     _check_version(place, document, "llpf-path")
-    buffers = read_tensors(folder / "buffers.safetensors")
-    state = read_json(folder / "state.json")
+    buffers = read_tensors(folder / "buffers.safetensors", has_digests(folder))
+    state = read_state(folder)
     try:
         return _path(document, buffers, state["progress"]["record"], knots)
     except RunError:
@@ -73,21 +107,23 @@ def read_path(folder: Path, knots: Any) -> LossPath:
 
 
 def _path(document: Mapping[str, Any], buffers: Weights, record: Iterable[Any], knots: Any) -> LossPath:
-    """The path that a manifest describes; the first and the last knot are read."""
+    """The path that a manifest describes; A and B are read."""
     chain, ties = Chain(knots, document["knots"]), document["ties"]
-    start, end = (_end(side, chain[knot], buffers, ties) for side, knot in (("A", 0), ("B", -1)))
     labels = [Knot.from_json(label) for label in document["labels"]]
     if len(labels) != len(chain):
         raise ValueError(f"{len(chain)} knots, but {len(labels)} labels")
+    b = chain[-1] if labels[-1].kind == "end" else knots.get(1)  # the path may end elsewhere
+    start, end = _end("A", chain[0], buffers, ties), _end("B", b, buffers, ties)
     outcome = Outcome.__members__.get(document["outcome"] or "")
     ticks, cost = [Tick.from_json(tick) for tick in record], Cost.from_json(document["cost"])
-    return LossPath(chain, start, end, labels, ties, outcome, ticks, cost)
+    unreached = tuple(document.get("unreached", ()))
+    return LossPath(chain, start, end, labels, ties, outcome, ticks, cost, unreached=unreached)
 
 
 def _end(side: str, knot: Weights, buffers: Weights, ties: Mapping[str, str]) -> Weights:
     """The complete state dict of an end: its knot, the further names of tied tensors, and its buffers."""
     own = {k.partition(".")[2]: t for k, t in buffers.items() if k.startswith(side + ".")}
-    return {**knot, **{name: knot[k] for name, k in ties.items()}, **own}
+    return {**knot, **{name: knot[k] for name, k in ties.items() if name not in own}, **own}
 
 
 def _check_version(place: Path, document: Mapping[str, Any], kind: str) -> None:
@@ -111,17 +147,3 @@ def read_json(place: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise RunError(f"{place} is not a run's file: it was edited or damaged")
     return document
-
-
-def read_tensors(place: Path) -> Weights:
-    """The tensors of a safetensors file.
-
-    Raises:
-        RunError: it is missing or damaged.
-    """
-    try:
-        return load_file(place)
-    except FileNotFoundError as error:
-        raise RunError(f"{place} is missing: the run folder is incomplete") from error
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{place} cannot be read ({error}): it was damaged") from error

@@ -1,6 +1,7 @@
 """A finished run as its folder has it: its path, what was asked, and what in it does not fit together."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from llpf_plugin.checkpoint import fingerprint
-from llpf_plugin.errors import RunError
+from llpf_plugin.errors import RunError, TaskError
 from llpf_plugin.geometry.path import Path as LossPath
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.knots import KnotFolder
-from llpf_plugin.runs.read import read_asked, read_info, read_path
+from llpf_plugin.runs.read import has_digests, read_asked, read_info, read_path
 from llpf_plugin.runs.verdict import Verdict, read_verdict
+from llpf_plugin.tasks.load import load_task
+from llpf_plugin.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,34 @@ class StoredRun:
         """The task's name and arguments."""
         return self.asked.task, dict(self.asked.task_arguments)
 
+    def build_task(
+        self, task: Task | str | None = None, arguments: Mapping[str, Any] | None = None, trust: bool = False
+    ) -> Task:
+        """The run's task, built again. The folder is data: by itself it can name a built-in task only.
+
+        Args:
+            task: as the user names it; None for the one that the folder names.
+            arguments: of its factory; None for the run's own, where ``task`` is the one that the folder names.
+            trust: build whatever the folder names, which imports and calls its code.
+
+        Raises:
+            TaskError: the folder names a task that is not built in, or the task cannot be built.
+        """
+        named, own = self.task
+        if isinstance(task, Task):
+            return task
+        if task is not None:
+            return load_task(task, own if arguments is None and task == named else arguments)
+        if ":" in named and not trust:
+            raise TaskError(
+                f"{self.folder} names the task {named}, which is not built in, and building it would run its code: "
+                f"name it yourself (--task {shlex.quote(named)}), or add --trust"
+            )
+        try:
+            return load_task(named, own)
+        except TaskError as error:
+            raise TaskError(f"{self.folder}: {error}. If the task has moved, name it with --task") from error
+
     @property
     def pair(self) -> tuple[str, str]:
         """Fingerprints of A and B."""
@@ -81,9 +112,9 @@ def open_run(folder: str | Path, name: str | None = None) -> StoredRun:
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder: name the folder of a run, as llpf merge -o wrote it")
     asked, info = read_asked(folder), read_info(folder)
-    path = read_path(folder, KnotFolder(folder / "knots"))
+    path = read_path(folder, KnotFolder(folder / "knots", has_digests(folder)))
     verdict, note = _verdict(folder)
-    notes = [*note, *_wrong_ends(path, asked), *_wrong_positions(folder, path)]
+    notes = [*map(str, info.get("findings", ())), *note, *_wrong_ends(path, asked), *_wrong_positions(folder, path)]
     return StoredRun(folder, name or folder.resolve().name, path, asked, info, verdict, tuple(notes))
 
 

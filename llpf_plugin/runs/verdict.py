@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from llpf_plugin.errors import RunError
-from llpf_plugin.evaluation.point import Score
+from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.files import plain, write_json
 from llpf_plugin.records import Record, Row
+from llpf_plugin.runs.tensors import file_digest
 
 FILE = "quality.json"
 
@@ -23,11 +24,15 @@ class MergedModel(Record):
         file: its name in the run's folder.
         t: its position on the path.
         scores: by split, None where the task has no such data.
+        beside: how it compares with A and with B, in a sentence.
+        digest: of the file as it was written, None where that is not known.
     """
 
     file: str
     t: float
     scores: Mapping[str, Score | None] = field(default_factory=dict)
+    beside: str = ""
+    digest: str | None = None
 
     @property
     def judged_on(self) -> str:
@@ -87,6 +92,24 @@ def read_verdict(folder: Path) -> Verdict:
         ) from error
 
 
+def written_model(folder: Path, t: float) -> Path | None:
+    """The file of a merged model that was written before, None if there is none of this position on the path.
+
+    Raises:
+        RunError: the file is not the one that was written; whoever continues from it would not notice.
+    """
+    before = read_verdict(folder).merged if (folder / FILE).is_file() else None
+    if before is None or before.t != t or not before.file or Path(before.file).name != before.file:
+        return None
+    place = folder / before.file
+    if place.exists() and before.digest not in (None, file_digest(place)):
+        raise RunError(
+            f"{place} is not what the run wrote: it was edited or damaged; move it elsewhere, and --resume writes it "
+            "again"
+        )
+    return place if place.exists() else None
+
+
 def _merged(document: Mapping[str, Any]) -> MergedModel | None:
     merged = document.get("merged")
     if not merged:
@@ -95,7 +118,8 @@ def _merged(document: Mapping[str, Any]) -> MergedModel | None:
         split: None if score is None else Score(_number(score["loss"]), score["accuracy"])
         for split, score in merged.get("scores", {}).items()
     }
-    return MergedModel(str(merged.get("file", "")), float(merged["t"]), scores)
+    words = str(merged.get("beside", ""))
+    return MergedModel(str(merged.get("file", "")), float(merged["t"]), scores, words, merged.get("digest"))
 
 
 def _number(value: Any) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from llpf_plugin.evaluation.point import borrowed, train_loss
 from llpf_plugin.geometry.knots import Knots
@@ -33,6 +33,7 @@ class PathAssembler:
         workspace: evaluates chords.
         plan: says how much loss a dropped knot may cost.
         sample: training examples to measure on at most.
+        names: the coordinates of the path; a solver's knots may hold what the path does not move.
     """
 
     progress: Progress
@@ -40,6 +41,7 @@ class PathAssembler:
     workspace: Workspace
     plan: Plan
     sample: int | None
+    names: Collection[str]
 
     def keep(self, knot: Weights, stretch: Stretch, tick: Tick | None) -> None:
         """Add a settled knot, and drop redundant ones once a block is full.
@@ -50,7 +52,7 @@ class PathAssembler:
         fresh.knots.append(self._add(knot, label))
         waiting = len(fresh.knots) - fresh.looked
         if waiting >= BLOCK and (label.low or waiting >= 2 * BLOCK):
-            with borrowed(self.workspace):
+            with borrowed(self.workspace), self.workspace.clock.on("measuring"):
                 self._thin(fresh, stretch.start)
 
     def _thin(self, fresh: Fresh, start: int) -> None:
@@ -82,7 +84,7 @@ class PathAssembler:
 
     def _add(self, knot: Weights, label: Knot) -> int:
         p = self.progress
-        self.knots.put(p.next_knot, knot)
+        self.knots.put(p.next_knot, {k: t for k, t in knot.items() if k in self.names})
         p.labels[str(p.next_knot)] = label
         p.next_knot += 1
         return p.next_knot - 1
@@ -134,16 +136,15 @@ class PathAssembler:
         for knot in knots:
             del self.progress.labels[str(knot)]
 
-    def repairs(self, segments: Sequence[Sequence[Row]], goal: float) -> list[Stretch]:
+    def repairs(self, rows: Sequence[Row], goal: float) -> list[Stretch]:
         """The stretches above the goal, from good knot to good knot; none once repairs or budget are used up."""
         p = self.progress
         if p.outcome not in ENDED or p.round >= self.plan.repairs or self.workspace.remaining == 0:
             return []
         labels = [p.labels[str(i)] for i in p.chain]
-        high = [
-            leg_of(labels[i], labels[i + 1]) if any(not (r.train or 0.0) <= goal for r in rows) else None
-            for i, rows in enumerate(segments)
-        ]
+        above = [row for row in rows if not (row.train or 0.0) <= goal]
+        parts = {row.segment for row in above} | {row.segment + 1 for row in above if row.u == 1.0}  # a knot has two
+        high = [leg_of(*pair) if i in parts else None for i, pair in enumerate(pairwise(labels))]
         stretches = []
         for leg, run in groupby(range(len(high)), key=lambda i: high[i]):
             first, *_, last = [*run] * 2

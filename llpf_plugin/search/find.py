@@ -1,22 +1,23 @@
 """`find_path`: the only loop. It searches, measures the path, searches again what is above the goal, measures again."""
 
-import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import pairwise
+from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any
 
 from torch import Tensor
 
 from llpf_plugin import checkpoint, preflight
+from llpf_plugin.clock import Clock
 from llpf_plugin.errors import InterruptedRun
-from llpf_plugin.evaluation.along_path import measure_segment
 from llpf_plugin.evaluation.ends import measure_ends
-from llpf_plugin.evaluation.goal import Goal, goal_of
+from llpf_plugin.evaluation.goal import Ends, Goal, goal_of
+from llpf_plugin.evaluation.survey import Along, Effort, Survey, ends_of_path, places
 from llpf_plugin.geometry.knots import Chain, Knots, MemoryKnots
 from llpf_plugin.geometry.path import Path
-from llpf_plugin.geometry.weights import Weights, clone, coordinates, select, ties
+from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, select, ties
 from llpf_plugin.methods.base import Method, Plan, Problem, Solver, Stretch
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.measuring import judge
@@ -53,6 +54,7 @@ class Search:
 
     goal: Goal
     plan: Plan
+    _ends: Ends
     assembler: PathAssembler
 
     def __init__(
@@ -63,6 +65,7 @@ class Search:
         self.method, self.options, self.callbacks = method, options, callbacks
         self.workspace = Workspace(task, compute, options.seed, options.batch_size)
         self.workspace.budget = options.budget
+        self.effort = Effort(options.points, options.sample, options.measure == "exact")
         self.start, self.end = clone(a, "cpu"), clone(b, "cpu")
         self.knots: Knots = MemoryKnots() if knots is None else knots
         self.progress = Progress() if resume is None else Progress.from_json(resume[0])
@@ -70,14 +73,13 @@ class Search:
         self._resumed = None if resume is None else resume[1]
         self.solver: Solver | None = None
         self.stop = False
-        self._clock = time.monotonic()
+        self.rows: Sequence[Row] = ()
+        self.workspace.clock = Clock(self.progress.spent)
+        self._other = {k: t / 2 if t.is_floating_point() else t for k, t in a.items()} if a is b else self.end
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """All that a resumed search needs: JSON values, and the tensors of the solver."""
-        now = time.monotonic()
-        self.progress.seconds += now - self._clock
-        self._clock = now
-        self.progress.steps = self.workspace.steps
+        self.progress.spent, self.progress.steps = self.workspace.clock.spent(), self.workspace.steps
         tensors = self.solver.save() if self.solver is not None and self.progress.state is not None else {}
         return self.progress.to_json(), tensors
 
@@ -88,25 +90,57 @@ class Search:
         while True:
             while self.progress.todo:
                 self._search(self.progress.todo[0])
-            segments = self._measure()
-            self.progress.todo = self.assembler.repairs(segments, self.goal.loss)
+            rows = self._measure()
+            self.progress.todo = self.assembler.repairs(rows, self.goal.loss)
             if not self.progress.todo:
                 break
             self.progress.round += 1
         path = self.path()
-        path.quality = judge(path, segments, self.workspace, self.goal.loss, self.options.sample)
+        with self.workspace.clock.on("measuring"):
+            ends, sample, exact = self._known_ends(), self.options.sample, self.effort.exact
+            path.quality = judge(path, rows, ends, self.workspace, self.goal.loss, sample, exact)
+        path.cost, self.rows = self._cost(), path.quality.rows
         self._tell("on_end")
         return path.quality
 
+    @cached_property
+    def unreached(self) -> tuple[str, ...]:
+        """What the data never reach, by its names in the state dict: it stays A's, and is no coordinate of the path."""
+        model = self.workspace.model
+        if self.progress.ends is None:
+            names = preflight.unreached(self.workspace, self.start, self._other, self.options.sample)
+        else:  # resumed: as it was found before
+            walked = self.knots.get(0)
+            names = [k for k in coordinates(model) if k not in walked]
+        return preflight.with_what_belongs(model, names)
+
+    @property
+    def names(self) -> list[str]:
+        """The coordinates of the path."""
+        return [name for name in coordinates(self.workspace.model) if name not in self.unreached]
+
+    @cached_property
+    def findings(self) -> list[preflight.Finding]:
+        """What the model does with the data that a user should know before the search."""
+        ends = {"A": self.start, **({} if self._other is not self.end else {"B": self.end})}
+        return [*preflight.training_mode(self.workspace, ends), *preflight.say_unreached(self.unreached)]
+
+    def warn(self) -> None:
+        """Issue the `findings` as Python's warnings, where no console shows them."""
+        for found in self.findings:
+            warnings.warn(str(found), stacklevel=3)
+
     def _begin(self) -> None:
         """Measure the ends and bind the method; what makes no sense is refused here, before anything is written."""
-        p, names = self.progress, list(coordinates(self.workspace.model))
+        p, names = self.progress, self.names
         first = p.ends is None
+        assign(self.workspace.model, self.start)  # buffers as well: the whole path has A's
         if first:
             self.knots.put(0, select(self.start, names))
             self.knots.put(1, select(self.end, names))
         a, b = self.knots.get(0), self.knots.get(1)
-        p.ends = p.ends or measure_ends(self.workspace, a, b, self.options.sample)
+        with self.workspace.clock.on("measuring"):
+            p.ends = self._ends = p.ends or measure_ends(self.workspace, self.start, self.end, self.options.sample)
         defaults, asked = self.workspace.task.defaults, self.options
         self.goal = goal_of(asked.max_loss, asked.tolerance, p.ends, defaults.tolerance)
         self.momentum = defaults.momentum if asked.momentum is None else asked.momentum
@@ -118,7 +152,7 @@ class Search:
         if first:
             p.chain, p.todo = list(self.plan.chain), list(self.plan.stretches)
             p.next_knot = max(self.plan.chain) + 1
-        self.assembler = PathAssembler(p, self.knots, self.workspace, self.plan, asked.sample)
+        self.assembler = PathAssembler(p, self.knots, self.workspace, self.plan, asked.sample, frozenset(names))
 
     def _bind(self, a: Weights, b: Weights) -> None:
         """Make the method's plan at the learning rate that there is."""
@@ -132,18 +166,27 @@ class Search:
     def path(self) -> Path:
         """The path as it stands: the line from A to B before the first stretch is done."""
         p = self.progress
-        cost = Cost(
-            self.workspace.steps, p.seconds + time.monotonic() - self._clock, p.dropped, p.round, self.goal.loss,
-            self.workspace.peak_memory(), dict(p.legs), p.rate,
-        )  # fmt: skip
         chain = [i for i in p.chain if str(i) in p.labels]  # A′ and B′ are known once they are reached
+        chain = chain if len(chain) > 1 else [0, 1]
         labels, knots = [p.labels[str(i)] for i in chain], Chain(self.knots, chain)
         end = self.end
-        if self.plan.stretches[-1].open:  # it ends where it came to
+        if self._descends:  # B is no model, but where the walk came to
             end = {**end, **knots[-1]}
             end |= {name: end[own] for name, own in ties(self.workspace.model).items() if name in end}
-        outcome = Outcome[p.outcome] if p.outcome else None
-        return Path(knots, self.start, end, labels, ties(self.workspace.model), outcome, p.record, cost)
+        outcome, tied = Outcome[p.outcome] if p.outcome else None, ties(self.workspace.model)
+        cost = self._cost()
+        return Path(knots, self.start, end, labels, tied, outcome, p.record, cost, unreached=self.unreached)
+
+    @property
+    def _descends(self) -> bool:
+        return self.plan.stretches[-1].open and self.progress.chain[-1] == 1
+
+    def _cost(self) -> Cost:
+        p, spent = self.progress, self.workspace.clock.spent()
+        return Cost(
+            self.workspace.steps, sum(own.seconds for own in spent.values()), p.dropped, p.round, self.goal.loss,
+            self.workspace.peak_memory(), dict(p.legs), spent, p.rate,
+        )  # fmt: skip
 
     def _search(self, stretch: Stretch) -> None:
         """One stretch: steps until the solver's outcome, the budget's end, or a stop; then its knots join the path."""
@@ -159,7 +202,8 @@ class Search:
             p.begun = workspace.steps
         self._resumed, self.solver, p.state = None, solver, asdict(state)
         while p.ended is None and self._may_go_on(stretch):
-            step = solver.step(state)
+            with self.workspace.clock.on("walking"):
+                step = solver.step(state)
             state, p.state = step.state, asdict(step.state)
             p.ended = step.outcome.name if step.outcome else None
             if step.tick is not None:
@@ -195,21 +239,25 @@ class Search:
             return False
         return stretch.strictness == 0 or self.workspace.steps - self.progress.begun < max(REPAIR, self.progress.walked)
 
-    def _measure(self) -> list[list[Row]]:
-        """Rows of every segment of the path; what was measured before is not measured again."""
+    def _measure(self) -> list[Row]:
+        """Rows of the whole path, in order; what was measured before is not measured again."""
         p, options = self.progress, self.options
-        names = [f"{i}-{j}" for i, j in pairwise(p.chain)]
-        p.segments = {name: rows for name, rows in p.segments.items() if name in names}
-        last: Row | None = None
-        for done, (name, (i, j)) in enumerate(zip(names, pairwise(p.chain), strict=True), start=1):
-            if name not in p.segments:
-                a, b = self.knots.get(i), self.knots.get(j)
-                p.segments[name] = measure_segment(self.workspace, a, b, options.points, options.sample, (last, None))
-            last = p.segments[name][-1]
-            self._tell("on_measure", done, len(names))
-            if self.stop:
-                raise InterruptedRun("stopped while the path was measured; everything so far is kept")
-        return [p.segments[name] for name in names]
+        found = places(p.chain, options.points)
+        p.rows = {place.name: p.rows[place.name] for place in found if place.name in p.rows}
+        p.rows |= ends_of_path(self._known_ends())
+        survey = Survey(self.workspace, Along(Chain(self.knots, p.chain)), p.rows, self.effort, self.goal.loss)
+        with self.workspace.clock.on("measuring"):
+            return survey.run(found, self._measured)
+
+    def _known_ends(self) -> dict[str, Row]:
+        """The ends of the path that were measured before it; a walk towards the origin ends elsewhere."""
+        return {name: row for name, row in self._ends.rows.items() if not (self._descends and name.startswith("B"))}
+
+    def _measured(self, done: int, total: int) -> None:
+        """Tell of segments; stop where a callback asks for it."""
+        self._tell("on_measure", done, total)
+        if self.stop:
+            raise InterruptedRun("stopped while the path was measured; everything so far is kept")
 
     def _tell(self, event: str, *arguments: Any) -> None:
         for callback in self.callbacks:
@@ -220,8 +268,8 @@ def find_path(
     a: Weights | str | FilePath, b: Weights | str | FilePath, task: Task | str, method: Method | str = "llpf", *,
     max_loss: float | None = None, tolerance: float | None = None, budget: int = 20_000, lr: float | None = None,
     momentum: float | None = None, batch_size: int | None = None, points: int = 4, sample: int | None = None,
-    seed: int = 0, compute: Compute | None = None, knots: Knots | None = None, callbacks: Sequence[Callback] = (),
-    resume: Snapshot | None = None,
+    seed: int = 0, measure: str = "auto", compute: Compute | None = None, knots: Knots | None = None,
+    callbacks: Sequence[Callback] = (), resume: Snapshot | None = None,
 ) -> Path:  # fmt: skip
     """Connect two trained networks of one architecture by a path of low training loss.
 
@@ -241,6 +289,8 @@ def find_path(
         points: points evaluated per segment.
         sample: training examples that the path is measured on, None for all.
         seed: for batches, augmentation and dropout.
+        measure: ``auto`` looks at every place of the path on a drawn sample and measures on all data those that may
+            hold the maximum, ``exact`` all of them.
         compute: device and precision.
         knots: where knots are kept (default: in memory).
         callbacks: called at every tick.
@@ -260,8 +310,10 @@ def find_path(
         >>> quality = measure(path, "digits/resnet")
         >>> merged = quality.pick("best").weights
     """
-    options = SearchOptions(max_loss, tolerance, budget, lr, momentum, batch_size, points, sample, seed)
+    options = SearchOptions(max_loss, tolerance, budget, lr, momentum, batch_size, points, sample, seed, measure)
     task = load_task(task)
     pair = [w if isinstance(w, dict) else checkpoint.read(w).weights for w in (a, b)]
     full = preflight.check_pair(pair[0], pair[1], task.model)
-    return Search(*full, task, make_method(method), options, compute, knots, callbacks, resume).run().path
+    search = Search(*full, task, make_method(method), options, compute, knots, callbacks, resume)
+    search.warn()
+    return search.run().path

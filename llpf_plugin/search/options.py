@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.records import Record
 
+MEASURES = ("auto", "exact")
+
 
 @dataclass(frozen=True)
 class SearchOptions(Record):
@@ -19,6 +21,8 @@ class SearchOptions(Record):
         batch_size: examples of a gradient step.
         points: points evaluated per segment.
         sample: training examples that the path is measured on, None for all.
+        measure: ``auto`` looks at every place on a drawn sample and measures on all data those that may hold the
+            maximum, ``exact`` all of them.
         seed: for batches, augmentation and dropout.
     """
 
@@ -31,6 +35,7 @@ class SearchOptions(Record):
     points: int = 4
     sample: int | None = None
     seed: int = 0
+    measure: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("max_loss", "tolerance", "budget", "lr", "batch_size", "points", "sample"):
@@ -41,3 +46,5 @@ class SearchOptions(Record):
             raise LLPFError("max_loss and tolerance are two ways to state the goal: give one")
         if self.momentum is not None and not 0 <= self.momentum < 1:
             raise LLPFError(f"momentum = {self.momentum}: it must be at least 0 and below 1")
+        if self.measure not in MEASURES:
+            raise LLPFError(f"measure = {self.measure!r}: it must be {' or '.join(MEASURES)}")

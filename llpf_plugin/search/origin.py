@@ -54,6 +54,7 @@ def walk_to_origin(
     """
     options = SearchOptions(max_loss, tolerance, budget, lr, momentum, batch_size, points, sample, seed)
     search = origin_search(a, load_task(task), method or LLPF(), options, to, ticks, compute, knots, callbacks, resume)
+    search.warn()
     return descend(search).path
 
 

@@ -1,6 +1,6 @@
 """What a running search consists of, and what a caller may hang into it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from llpf_plugin.evaluation.goal import Ends, Goal
 from llpf_plugin.geometry.path import Path
 from llpf_plugin.methods.base import Stretch
-from llpf_plugin.records import Knot, LegCost, Rate, Record, Row, Tick
+from llpf_plugin.records import Knot, LegCost, Rate, Record, Row, Spent, Tick
 from llpf_plugin.workspace import Workspace
 
 
@@ -44,9 +44,9 @@ class Progress:
         steps: gradient steps.
         begun: gradient steps before the solver under way.
         walked: gradient steps of the search itself, without repairs.
-        seconds: spent so far, earlier sessions included.
+        spent: seconds and forward passes so far by kind of work, earlier sessions included.
         ends: A and B, measured.
-        segments: rows of the segments measured so far, by "knot-knot".
+        rows: what was measured of the path so far, by name of place.
         record: one entry per tick.
         next_knot: the identifier of the next knot.
         dropped: knots dropped as redundant.
@@ -65,9 +65,9 @@ class Progress:
     steps: int = 0
     begun: int = 0
     walked: int = 0
-    seconds: float = 0.0
+    spent: dict[str, Spent] = field(default_factory=dict)
     ends: Ends | None = None
-    segments: dict[str, list[Row]] = field(default_factory=dict)
+    rows: dict[str, Row] = field(default_factory=dict)
     record: list[Tick] = field(default_factory=list)
     next_knot: int = 2
     dropped: int = 0
@@ -90,8 +90,9 @@ class Progress:
             "todo": [Stretch.from_json(s) for s in values["todo"]],
             "labels": {name: Knot.from_json(knot) for name, knot in values["labels"].items()},
             "fresh": Fresh.from_json(values["fresh"]),
-            "ends": ends and Ends(Row.from_json(ends["A"]), Row.from_json(ends["B"]), ends["batch"]),
-            "segments": {name: [Row.from_json(row) for row in rows] for name, rows in values["segments"].items()},
+            "ends": ends and Ends.from_json(ends),
+            "rows": {name: Row.from_json(row) for name, row in values["rows"].items()},
+            "spent": {kind: Spent.from_json(own) for kind, own in values["spent"].items()},
             "record": [Tick.from_json(tick) for tick in values["record"]],
             "rate": values["rate"] and Rate.from_json(values["rate"]),
             "legs": {name: LegCost.from_json(leg) for name, leg in values["legs"].items()},
@@ -107,12 +108,14 @@ class Searching(Protocol):
         progress: all that changes.
         goal: what the path is to stay under.
         stop: set it, and the search stops after its tick.
+        rows: the measured places of the path, in order, once the search is over.
     """
 
     workspace: Workspace
     progress: Progress
     goal: Goal
     stop: bool
+    rows: Sequence[Row]
 
     def path(self) -> Path:
         """The path as it stands."""

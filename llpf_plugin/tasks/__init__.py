@@ -9,8 +9,11 @@ from llpf_plugin.lazy import lazily
 from llpf_plugin.tasks.specification import build, explained, find, nearest, parse_arguments, parse_value
 
 if TYPE_CHECKING:
-    from llpf_plugin.tasks.data import Data, LoaderData, TensorData, crop_and_flip, generator
+    from llpf_plugin.tasks.batches import Data
+    from llpf_plugin.tasks.data import TensorData, crop_and_flip
     from llpf_plugin.tasks.load import load_task
+    from llpf_plugin.tasks.loader import LoaderData
+    from llpf_plugin.tasks.sampling import generator
     from llpf_plugin.tasks.task import Defaults, Task, classification
 
 BUILT_IN: dict[str, str] = {
@@ -24,14 +27,14 @@ BUILT_IN: dict[str, str] = {
 """Name to ``module:function``."""
 
 _PLACES = {
-    "Data": "data",
+    "Data": "batches",
     "Defaults": "task",
-    "LoaderData": "data",
+    "LoaderData": "loader",
     "Task": "task",
     "TensorData": "data",
     "classification": "task",
     "crop_and_flip": "data",
-    "generator": "data",
+    "generator": "sampling",
     "load_task": "load",
 }
 

@@ -1,47 +1,16 @@
-"""Training and evaluation data: batches are a function of seed and step, so that a run can be repeated and resumed.
+"""Data of a task: batches are a function of seed and step, so that a run can be repeated and resumed.
 
-`TensorData` holds everything in memory, on the device of the walk, and augments there. `LoaderData` wraps any
-``DataLoader``; its batches come in the loader's own order, so runs on it resume without the promise of equal bits.
+`TensorData` holds everything in memory, on the device of the walk, and augments there.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from llpf_plugin.errors import TaskError
-from llpf_plugin.order.trace.inputs import Inputs
-
-Batch = Any
-"""What one call of the objective takes: ``(inputs, targets)`` for the built-in classification."""
+from llpf_plugin.tasks.sampling import Rows, choose, classes, generator
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
-
-
-class Data(Protocol):
-    """What a task brings for one split."""
-
-    repeatable: bool
-
-    def batch(self, size: int, seed: int, step: int) -> Batch:
-        """The training batch of this step; the same arguments give the same batch if ``repeatable``."""
-
-    def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """The examples in a fixed order, without augmentation; the first ``limit`` of them if given."""
-
-    def to(self, device: torch.device) -> "Data":
-        """These data with their batches on ``device``."""
-
-    def __len__(self) -> int:
-        """The number of examples."""
-
-
-def generator(device: torch.device | str, *key: int | str) -> torch.Generator:
-    """A generator seeded by a hash of ``key``, so that neighbouring seeds and steps are unrelated."""
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
 class TensorData:
@@ -81,11 +50,16 @@ class TensorData:
         return inputs, self.targets[index]
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """All examples in order."""
+        """All examples in order, copied, so that a model may write into them."""
         end = min(len(self), limit or len(self))
         for start in range(0, end, size):
             stop = min(start + size, end)
-            yield self.inputs[start:stop], self.targets[start:stop]
+            yield self.inputs[start:stop].clone(), self.targets[start:stop].clone()
+
+    def draw(self, n: int | None, seed: int) -> Rows:
+        """``n`` examples, without augmentation (see `llpf_plugin.tasks.sampling.choose`)."""
+        index = choose(len(self), n, seed, classes(self.targets, len(self)))
+        return Rows(self.inputs, self.targets, index)
 
     def subset(self, n: int | None) -> "TensorData":
         """The first ``n`` examples."""
@@ -97,66 +71,6 @@ class TensorData:
             order = torch.randperm(len(self), generator=generator("cpu", seed, epoch, "order"))
             self._epoch = ((seed, epoch), order.to(self.inputs.device))
         return self._epoch[1]
-
-
-class LoaderData:
-    """Any iterable of batches that can be started again, such as a ``torch.utils.data.DataLoader``.
-
-    Args:
-        loader: yields batches; a fresh iteration starts when one ends.
-        evaluation: another loader over the same examples, without shuffling or augmentation (default: ``loader``).
-        device: where batches are moved.
-    """
-
-    repeatable = False
-
-    def __init__(
-        self, loader: Iterable[Batch], evaluation: Iterable[Batch] | None = None, device: torch.device | str = "cpu"
-    ):
-        self.loader, self.evaluation, self.device = loader, evaluation or loader, torch.device(device)
-        self._stream: Iterator[Batch] | None = None
-
-    def __len__(self) -> int:
-        return len(getattr(self.evaluation, "dataset", self.evaluation))  # type: ignore[arg-type]
-
-    def to(self, device: torch.device) -> "LoaderData":
-        """The same loader with its batches moved to ``device``."""
-        return LoaderData(self.loader, self.evaluation, device)
-
-    def batch(self, size: int, seed: int, step: int) -> Batch:
-        """The loader's next batch; ``size`` is the loader's own, seed and step are ignored."""
-        for _ in range(2):
-            self._stream = iter(self.loader) if self._stream is None else self._stream
-            for batch in self._stream:
-                return move_batch(batch, self.device)
-            self._stream = None
-        raise TaskError("the training loader gives no batch: its data are empty, or fewer than a batch with drop_last")
-
-    def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """The evaluation loader's batches until ``limit`` examples have been given."""
-        seen = 0
-        for batch in self.evaluation:
-            yield move_batch(batch, self.device)
-            seen += batch_size(batch)
-            if limit is not None and seen >= limit:
-                return
-
-
-def move_batch(batch: Batch, device: torch.device) -> Batch:
-    """Every tensor of a nested batch, moved to ``device``."""
-    return Inputs((batch,)).map(lambda tensor: tensor.to(device, non_blocking=True)).args[0]
-
-
-def batch_size(batch: Batch) -> int:
-    """The number of examples of a batch: the length of its first tensor.
-
-    Raises:
-        TaskError: it holds no tensor with a dimension.
-    """
-    size = next((len(tensor) for tensor in Inputs((batch,)).tensors() if tensor.dim() > 0), None)
-    if size is None:
-        raise TaskError(f"a batch holds no tensor that tells its number of examples: it is a {type(batch).__name__}")
-    return size
 
 
 def crop_and_flip(padding: int = 4, flip: bool = True) -> Augment:

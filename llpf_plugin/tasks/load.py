@@ -7,6 +7,7 @@ from typing import Any
 
 from llpf_plugin.errors import LLPFError, TaskError
 from llpf_plugin.tasks import BUILT_IN
+from llpf_plugin.tasks.factory import check_factory
 from llpf_plugin.tasks.specification import build, find, nearest
 from llpf_plugin.tasks.task import Task
 
@@ -19,13 +20,14 @@ def load_task(spec: str | Task, arguments: Mapping[str, Any] | None = None) -> T
         arguments: keyword arguments of the factory.
 
     Raises:
-        TaskError: an unknown name, a file or function that is missing, or a factory that fails; the cause is named.
+        TaskError: an unknown name, a file or function that is missing, what is no factory (it is not called), or a
+            factory that fails; the cause is named.
     """
     if isinstance(spec, Task):
         return spec
     arguments = dict(arguments or {})
     try:
-        factory = find(spec) if ":" in spec else _built_in(spec)
+        factory = _users_own(spec) if ":" in spec else _built_in(spec)
         task = build(spec, factory, arguments)
     except TaskError:
         raise
@@ -35,6 +37,12 @@ def load_task(spec: str | Task, arguments: Mapping[str, Any] | None = None) -> T
         raise TaskError(f"{spec!r} returned {type(task).__name__}; a task factory returns an llpf_plugin.Task")
     made = task.build or (lambda: build(spec, factory, arguments).model)
     return replace(task, name=spec if task.name == "task" else task.name, build=made)
+
+
+def _users_own(spec: str) -> Callable[..., Task]:
+    factory: Callable[..., Task] = find(spec)
+    check_factory(spec, factory)
+    return factory
 
 
 def _built_in(name: str) -> Callable[..., Task]:

@@ -12,7 +12,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,13 @@ _INSTALLED = tuple(sysconfig.get_path(k) for k in ("stdlib", "platstdlib", "pure
 _WORDS = {"true": True, "false": False, "none": None}
 
 
-def find(spec: str) -> Any:
-    """The object that ``module:name`` or ``file.py:name`` names; modules of the current folder count.
+def find(spec: str, here: bool = True) -> Any:
+    """The object that ``module:name`` or ``file.py:name`` names.
+
+    Args:
+        spec: the name.
+        here: whether modules of the current folder count, as they do where a user names one. What is built in must not
+            import a file that happens to lie there.
 
     Raises:
         SpecificationError: no such file, module or name, or its code raised while it was imported.
@@ -34,7 +39,7 @@ def find(spec: str) -> Any:
     if place.endswith(".py") and not Path(place).is_file():
         raise SpecificationError(f"the file {place!r} does not exist")
     with explained(f"importing {place!r}"):
-        module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
+        module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place, here)
     if not hasattr(module, name):
         names = [n for n in vars(module) if not n.startswith("_") and callable(vars(module)[n])]
         raise SpecificationError(f"{place!r} has no {name!r}{nearest(name, names)}")
@@ -42,14 +47,17 @@ def find(spec: str) -> Any:
 
 
 def build(spec: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """What a function makes of its arguments; its file's folder can be imported from meanwhile.
+    """What a function makes of its arguments; its file's folder, or the current one, can be imported from meanwhile.
+
+    A name without a module is that of something built in, which imports nothing of the user's.
 
     Raises:
         SpecificationError: it has no such argument, or it raised anything but an `LLPFError`.
     """
     place = spec.rpartition(":")[0]
     _check_arguments(spec, function, arguments)
-    with explained(f"building {spec!r}"), importable(Path(place).parent if place.endswith(".py") else Path()):
+    folder = Path(place).parent if place.endswith(".py") else Path()
+    with explained(f"building {spec!r}"), importable(folder) if place else nullcontext():
         return function(**arguments)
 
 
@@ -123,8 +131,8 @@ def importable(folder: Path) -> Iterator[None]:
         sys.path.remove(place)
 
 
-def _import_module(name: str) -> Any:
-    with importable(Path()):  # console scripts do not look in the current folder
+def _import_module(name: str, here: bool) -> Any:
+    with importable(Path()) if here else nullcontext():  # console scripts do not look in the current folder
         return importlib.import_module(name)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from llpf_plugin.errors import OrderError, TaskError
 from llpf_plugin.order.trace.inputs import Inputs
-from llpf_plugin.tasks.data import Batch, Data
+from llpf_plugin.tasks.batches import Batch, Data
 
 Objective = Callable[[nn.Module, Batch], Tensor | tuple[Tensor, Tensor]]
 """``(model, batch)`` to the mean loss over the batch (0-d), or to that and the number of correct answers (0-d)."""

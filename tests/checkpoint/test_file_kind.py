@@ -6,7 +6,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
+from helpers import tiny
 from helpers.checkpoint_samples import LEGACY, WEIGHTS, ZIP
+from helpers.forged import rezipped
 from safetensors.torch import save_file
 
 from llpf_plugin.checkpoint import read
@@ -50,6 +53,36 @@ def test_truncated(tmp_path: Path, form: str, share: float | str) -> None:
     path.write_bytes(content[: int(len(content) * share) if isinstance(share, float) else -1])
     with pytest.raises(CheckpointError, match=r"a\.safetensors is truncated or damaged: copy or download it again"):
         read(path)
+
+
+@pytest.mark.parametrize("only", ["", "data.pkl", "data/1"])
+def test_a_file_that_was_zipped_again_is_unpacked(tmp_path: Path, only: str) -> None:
+    """Mapped, the compressed bytes would be taken for numbers."""
+    many = {"w": torch.arange(5000.0).view(50, 100), "b": torch.zeros(7, dtype=torch.int64)}
+    torch.save(many, tmp_path / "a.pt")
+    again = rezipped(tmp_path / "a.pt", tmp_path / "again.pt", only=only)
+    assert again.stat().st_size < (tmp_path / "a.pt").stat().st_size
+    assert tiny.same(read(again).weights, many) and tiny.same(read(tmp_path / "a.pt").weights, many)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_compression_that_torch_does_not_read_is_refused(tmp_path: Path, compression: int) -> None:
+    (tmp_path / "a.pt").write_bytes(ZIP)
+    again = rezipped(tmp_path / "a.pt", tmp_path / "again.pt", compression)
+    with pytest.raises(
+        CheckpointError, match=r"again\.pt was zipped again, .* unzip it and zip it without compression"
+    ):
+        read(again)
+
+
+def test_what_would_fill_the_memory_is_not_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"x")
+        with archive.open("a/data/0", "w") as member:
+            for _ in range(300):
+                member.write(bytes(1 << 20))
+    with pytest.raises(CheckpointError, match=r"would unpack to 314,572,801, which weights rarely do"):
+        read(tmp_path / "a.pt")
 
 
 def test_missing_and_unreadable(tmp_path: Path) -> None:

@@ -51,9 +51,9 @@ def test_one_report_has_them_all(done: tuple[list[object], Path, Result]) -> Non
 @pytest.mark.usefixtures("pageless")
 def test_they_are_runs_that_can_be_reported(done: tuple[list[object], Path, Result], tmp_path: Path) -> None:
     _, out, _ = done
-    again = report(out, "--metrics", "none", "--figures", "none", "-o", tmp_path)
+    again = report(out, "--metrics", "none", "--figures", "none", "-o", tmp_path / "again", "--trust")
     assert again.code == 3, "finetune does not connect"
-    assert {r["name"] for r in read(tmp_path, "report")["runs"]} == set(METHODS)
+    assert {r["name"] for r in read(tmp_path / "again", "report")["runs"]} == set(METHODS)
 
 
 def test_it_is_resumed_and_measured_again(done: tuple[list[object], Path, Result]) -> None:

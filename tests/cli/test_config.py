@@ -43,7 +43,7 @@ def test_what_a_run_writes_repeats_it_bit_for_bit(command: str, mlps: list[Path]
     }[command]
     first = llpf(*line, *words, "-o", "first")
     assert first.code in (0, 3), first.text
-    again = llpf("--config", "first/config.yaml", "-o", "again")
+    again = llpf("--config", "first/config.yaml", "--trust", "-o", "again")
     assert again.code == first.code, again.text
     assert bits(Path("again")) == bits(Path("first")) != {}
     for name in ("run.json", "compare.json", "1-2/run.json"):
@@ -63,7 +63,7 @@ def test_a_task_with_arguments_and_flags_are_written_too(mlps: list[Path]) -> No
     document = yaml.safe_load(Path("run/config.yaml").read_text())
     assert document["task_args"] == ["name='7'", "count=2", "on=true"] and document["channels_last"] is True
     assert "report" not in document and "resume" not in document
-    assert merge("--config", "run/config.yaml", "-o", "again").code == 0
+    assert merge("--config", "run/config.yaml", "--trust", "-o", "again").code == 0
     arguments = [read(Path(run), "run")["asked"]["task_arguments"] for run in ("run", "again")]
     assert arguments[0] == arguments[1] == {"name": "7", "count": 2, "on": True}
 
@@ -75,7 +75,7 @@ def test_a_stopped_run_is_continued_by_its_own_file(asked: list[object], monkeyp
     with monkeypatch.context() as patch:
         patch.setattr("llpf_cli.watch.draw_path", stop)
         assert merge(*asked, "-o", "run").code == 130
-    assert merge("--config", "run/config.yaml", "--resume").code == 0
+    assert merge("--config", "run/config.yaml", "--trust", "--resume").code == 0
 
 
 # ---- everything that can be said
@@ -86,10 +86,11 @@ def values() -> dict[str, Any]:
     return {
         "max_loss": 0.3, "tolerance": 0.2, "budget": 7, "lr": 0.5, "momentum": 0.1, "batch_size": 3, "seed": 9,
         "task": "x", "task_args": {"width": 2}, "method": "bezier", "method_args": {"steps": 3}, "methods": "llpf",
-        "align": "auto", "pick": "mid", "points": 2, "sample": 5, "out": "o", "resume": True, "report": False,
+        "align": "auto", "pick": "mid", "points": 2, "sample": 5, "measure": "exact",
+        "out": "o", "resume": True, "report": False,
         "tensorboard": True, "dry_run": True, "device": "cpu", "precision": "bfloat16", "compile": True,
         "channels_last": True, "to": 0.5, "ticks": 4, "compare": True, "metrics": "all", "figures": "png", "json": True,
-        "input": "1x3", "dtype": "int64", "inputs": "a:b", "no_inputs": True, "order": "levels", "phases": "2",
+        "input": "1x3", "dtype": "int64", "inputs": "file", "no_inputs": True, "order": "levels", "phases": "2",
         "format": "json", "level": "layer", "depth": 2, "output": "o.json",
     }  # fmt: skip
 
@@ -97,7 +98,7 @@ def values() -> dict[str, Any]:
 OPTIONS = [
     (command, name)
     for command in HELP
-    for name in sorted({n[2:].replace("-", "_") for n in options_of(command).long} - {"config", "no_report"})
+    for name in sorted({n[2:].replace("-", "_") for n in options_of(command).long} - {"config", "trust", "no_report"})
 ]
 
 
@@ -119,9 +120,9 @@ def test_every_option_can_stand_in_the_file(command: str, name: str) -> None:
 
 def test_the_command_may_be_said_on_either_side(asked: list[object]) -> None:
     file = written(models=[str(word) for word in asked[:2]], task=TASK, max_loss=0.2, device="cpu", report=False)
-    assert merge("--config", file, "-o", "one").code == 0
+    assert merge("--config", file, "--trust", "-o", "one").code == 0
     Path(file).write_text("command: merge\n" + Path(file).read_text())
-    assert llpf(f"--config={file}", "-o", "two").code == 0
+    assert llpf(f"--config={file}", "--task", TASK, "-o", "two").code == 0
     assert bits(Path("one")) == bits(Path("two"))
 
 

@@ -158,6 +158,6 @@ def test_every_command_is_in_both_tables() -> None:
 def test_a_goal_out_of_reach_exits_3(asked: list[object], here: Path) -> None:
     result = llpf("merge", *asked, "--budget", 1, "-o", "run")
     assert result.code == 3 and "not connected" in result.out and result.err == "", result.text
-    assert llpf("report", "run", "--metrics", "none", "--figures", "none").code == 3
+    assert llpf("report", "run", "--trust", "--metrics", "none", "--figures", "none").code == 3
     assert llpf("compare", *asked, "--methods", "finetune", "--budget", 5, "-o", "compared").code == 3
     assert llpf("origin", asked[0], *asked[2:], "--budget", 1, "--to", 0.1, "-o", "down").code == 3

@@ -40,7 +40,7 @@ def test_three_models_become_one_with_one_report(mlps: list[Path], tmp_path: Pat
     again = joined(mlps, out, "--max-loss", 0.3, "--resume", "--no-report")
     assert again.code == 0 and bits(out) == before, again.text
 
-    shown = report(out, "--metrics", "none", "--figures", "none")
+    shown = report(out, "--trust", "--metrics", "none", "--figures", "none")
     assert shown.code == 0 and "3 models joined" in (out / "report.html").read_text(), shown.text
 
 

@@ -112,7 +112,7 @@ def test_a_method_of_the_users_is_used_resumed_and_reported(spec: str, mine: Pat
     assert merge(*line, "--resume").code == result.code and bits(Path("run")) == before
     line[line.index("bend=0.25")] = "bend=0.75"
     refused(merge(*line, "--resume"), "merge", "method_settings.bend was 0.25, is 0.75")
-    assert report("run", "--metrics", "none", "--figures", "none").code == result.code
+    assert report("run", "--trust", "--metrics", "none", "--figures", "none").code == result.code
     assert read(Path("run"), "report")["runs"][0]["method"] == spec
 
 

@@ -43,7 +43,7 @@ def test_a_walk_to_a_part_of_the_variance(pair: list[Path], tmp_path: Path) -> N
 @pytest.mark.usefixtures("pageless")
 def test_a_report_says_what_the_walk_said(pair: list[Path], tmp_path: Path) -> None:
     assert origin(pair[0], "--to", 0.5, "--no-report", "-o", tmp_path / "run").code == 0
-    again = report(tmp_path / "run", "--figures", "none", "--metrics", "none", "--device", "cpu")
+    again = report(tmp_path / "run", "--trust", "--figures", "none", "--metrics", "none", "--device", "cpu")
     assert again.code == 0, again.text
     assert "not connected" not in again.text and "edited" not in again.text
 

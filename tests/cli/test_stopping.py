@@ -172,10 +172,10 @@ def test_a_report_that_is_stopped_leaves_the_run_as_it_was(
     before = contents(tmp_path / "run")
     with monkeypatch.context() as patch:
         CtrlC(patch, page, "_template")
-        stopped = report(tmp_path / "run", "--metrics", "none", "-o", tmp_path / "report")
+        stopped = report(tmp_path / "run", "--trust", "--metrics", "none", "-o", tmp_path / "report")
     assert (stopped.code, stopped.err) == (INTERRUPTED, "llpf report: stopped\n"), stopped.text
     assert contents(tmp_path / "run") == before
-    assert report(tmp_path / "run", "--metrics", "none", "--figures", "none").code == 0
+    assert report(tmp_path / "run", "--trust", "--metrics", "none", "--figures", "none").code == 0
 
 
 # ---- --resume

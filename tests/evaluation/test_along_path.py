@@ -5,14 +5,15 @@ from helpers import tiny
 from helpers.planes import corner, data, plane, straight
 
 from llpf_plugin.evaluation import losses_on_line, measure_point, measure_segment
-from llpf_plugin.evaluation.along_path import assemble
+from llpf_plugin.evaluation.along_path import placed
+from llpf_plugin.evaluation.survey import places
 from llpf_plugin.records import Row
 from llpf_plugin.workspace import Workspace
 
 
 def test_a_sample_is_of_training_data_only() -> None:
     task = plane(train=data((1, 0, 0), (1, 0, 9)), validation=data((1, 0, 0), (1, 0, 9)))
-    row = measure_point(Workspace(task), corner().knots[1], sample=1, test=True)
+    row = measure_point(Workspace(task), corner().knots[1], sample=1)
     assert row.train == pytest.approx(9) and row.validation == pytest.approx((9 + 36) / 2)
 
 
@@ -35,7 +36,7 @@ def test_a_segment_by_hand() -> None:
 
 def test_segments_in_a_row_have_every_knot_once() -> None:
     """A corner of 3 and 4: by arc length."""
-    segments = [[Row(u=u) for u in (0.0, 0.5, 1.0)], [Row(u=u) for u in (0.0, 0.5, 1.0)]]
-    rows = assemble(corner(), segments)
-    assert [row.segment for row in rows] == [0, 0, 0, 1, 1] and [row.u for row in rows] == [0, 0.5, 1, 0.5, 1]
+    found = places([0, 7, 1], points=2)
+    assert [place.name for place in found] == ["0", "0-7:1/2", "7", "7-1:1/2", "1"]
+    rows = placed(corner(), [Row(u=place.u, segment=place.segment) for place in found])
     assert [row.t for row in rows] == pytest.approx([0, 1.5 / 7, 3 / 7, 5 / 7, 1])

@@ -95,12 +95,13 @@ def test_at_is_the_whole_state_dict_and_exact_at_both_ends() -> None:
         assert all(torch.equal(got[k], whole[k]) and got[k].dtype == whole[k].dtype for k in whole)
 
 
-def test_at_keeps_ties_and_takes_buffers_from_between_the_ends() -> None:
+def test_at_keeps_ties_and_has_as_buffers_up_to_b() -> None:
     point = complete().at(0.25)
     assert point["embed.weight"].tolist() == [2.0]
     assert point["head.weight"] is point["embed.weight"]
-    assert point["norm.running_mean"].tolist() == [12.5]
-    assert point["norm.num_batches_tracked"].item() == 7 and complete().at(0.75)["norm.num_batches_tracked"].item() == 9
+    assert point["norm.running_mean"].tolist() == [10.0]
+    assert point["norm.num_batches_tracked"].item() == 7 and complete().at(0.75)["norm.num_batches_tracked"].item() == 7
+    assert complete().at(1.0)["norm.num_batches_tracked"].item() == 9
     assert point["mask"].tolist() == [0.0, -math.inf]
 
 
@@ -116,7 +117,12 @@ def test_the_last_settled_knot_and_where_it_was_to_go() -> None:
     path = Path(knots, knots[0], knots[-1], [Knot(k) for k in kinds])
     assert (path.last_settled, path.destination) == (2, 3)
     line = Path([knots[0], knots[-1]], knots[0], knots[-1], [Knot("start"), Knot("end")])
-    assert (line.last_settled, line.destination) == (0, 1)
+    assert (line.last_settled, line.destination) == (1, 1)
+    curve = Path(knots, knots[0], knots[-1], [Knot(k) for k in ("start", "curve", "curve", "curve", "end")])
+    assert (curve.last_settled, curve.destination) == (4, 4), "it ends at B by construction"
+    tuned = Path(knots[:4], knots[0], knots[4], [Knot(k) for k in ("start", "settled", "settled", "settled")])
+    assert (tuned.last_settled, tuned.destination, tuned.open, tuned.walked) == (3, 3, True, False)
+    assert torch.equal(tuned.at(1)["w"], knots[3]["w"])
     assert Path(knots, knots[0], knots[-1]).last_settled == 3
 
 
@@ -126,7 +132,7 @@ def test_the_last_settled_knot_and_where_it_was_to_go() -> None:
         (["start", "settled", "settled", "closing", "end"], True, 7.0),  # 3 to the destination, 4 to the end
         (["start", "settled", "closing", "reversed", "end"], True, 5.0),  # up to the leg that was walked from B
         (["start", "settled", "reversed", "reversed", "end"], True, 2.0),
-        (["start", "curve", "curve", "curve", "end"], False, 4.0),
+        (["start", "curve", "curve", "curve", "end"], False, 0.0),
         (["start", "settled", "settled", "settled", "end"], True, 4.0),
     ],
 )

@@ -27,11 +27,11 @@ def torch_file(place: Path, weights: Mapping[str, Tensor], opcodes: bytes) -> Pa
     return place
 
 
-def rezipped(source: Path, place: Path) -> Path:
-    """The members of a ZIP archive, compressed."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as new:
+def rezipped(source: Path, place: Path, compression: int = zipfile.ZIP_DEFLATED, only: str = "") -> Path:
+    """The members of a ZIP archive, compressed, or those of them alone whose names end with ``only``."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(place, "w") as new:
         for name in old.namelist():
-            new.writestr(name, old.read(name))
+            new.writestr(name, old.read(name), compression if name.endswith(only) else zipfile.ZIP_STORED)
     return place
 
 

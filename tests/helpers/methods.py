@@ -65,6 +65,8 @@ class Climbing:
         value = float(loss.detach())
         with torch.no_grad():
             for p in self.workspace.model.parameters():
+                if p.grad is None:  # the data do not reach it
+                    continue
                 p.sub_(self.lr * p.grad)
         tick = Tick("ladder", state.done, 1 - t, value, value, 1, lr=self.lr)
         if value != value:

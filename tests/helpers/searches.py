@@ -37,7 +37,7 @@ def same_path(one: Path, other: Path) -> bool:
     knots = len(one.knots) == len(other.knots)
     knots = knots and all(tiny.same(x, y) for x, y in zip(one.knots, other.knots, strict=True))
     told = [
-        (p.labels, repr(p.record), p.outcome, replace(p.cost, seconds=0.0, peak_memory=0), p.quality.rows)
+        (p.labels, repr(p.record), p.outcome, replace(p.cost, seconds=0.0, spent={}, peak_memory=0), p.quality.rows)
         for p in (one, other)
     ]  # records as text: a loss that was not taken is not a number, and no number equals it
     return knots and told[0] == told[1]
@@ -52,14 +52,17 @@ def schedule(folder: FilePath, parts: int, steps: int = 2, extra: str = "", tick
 
 
 def nan_after(task: Task, calls: int) -> Task:
-    """Mini-batch losses are NaN from the ``calls``-th on, 8 calls measure the ends; evaluation continues as before."""
+    """Mini-batch losses are NaN from the ``calls``-th on, 8 calls measure the ends; evaluation continues as before.
+
+    Three calls before these look at the model: one for gradients, and one of each end.
+    """
     seen = 0
 
     def objective(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         nonlocal seen
         loss, correct = task.objective(model, batch)  # type: ignore[misc]
         seen += model.training
-        return (loss * math.nan if model.training and seen > calls else loss), correct
+        return (loss * math.nan if model.training and seen > 3 + calls else loss), correct
 
     return replace(task, objective=objective)
 

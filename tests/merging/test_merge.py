@@ -1,6 +1,7 @@
 """`merge`: two, three and five models, in memory and in a folder; what advances, what it costs, what is refused."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import tiny
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from llpf_plugin import LLPF, Compute, LLPFError, Task, find_path, merge
@@ -229,6 +231,34 @@ def test_a_merge_that_was_stopped_resumes_to_the_same_files(tmp_path: Path, coun
     assert all(files(whole)[name] == files(out)[name] for name in kept)
     assert tiny.same(dict(found.weights), dict(in_memory(count).weights))
     assert found.gradient_steps == in_memory(count).gradient_steps
+
+
+def test_a_pair_whose_model_was_exchanged_is_not_continued(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(InterruptedRun):
+        merged(3, out=out, watch=Watching("1-3", 2))
+    place = out / "1-2" / "merged.safetensors"
+    before = place.read_bytes()
+    shutil.rmtree(out / "1-3")
+    save_file(models(3)[2], place)
+    with pytest.raises(RunError, match=r"1-2/merged\.safetensors is not what the run wrote: .*move it elsewhere"):
+        merged(3, out=out, resume=True)
+    place.unlink()
+    assert tiny.same(dict(merged(3, out=out, resume=True).weights), dict(in_memory(3).weights))
+    assert place.read_bytes() == before
+
+
+def test_a_verdict_names_no_model_elsewhere(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    merged(3, out=out)
+    whole = files(out)["1-2/merged.safetensors"]
+    save_file(models(3)[2], tmp_path / "other.safetensors")
+    document = json.loads((out / "1-2" / "quality.json").read_text())
+    for name in ("../../other.safetensors", str(tmp_path / "other.safetensors"), ""):
+        document["merged"] |= {"file": name, "digest": None}
+        (out / "1-2" / "quality.json").write_text(json.dumps(document))
+        merged(3, out=out, resume=True)
+        assert files(out)["1-2/merged.safetensors"] == whole
 
 
 def test_a_finished_merge_resumes_to_itself(tmp_path: Path) -> None:

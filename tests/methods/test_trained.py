@@ -8,6 +8,7 @@ from helpers import tiny
 from helpers.problems import problem
 
 from llpf_plugin import AutoNEB, Bezier, Finetune, Linear, Method, SphereCurve, find_path
+from llpf_plugin.geometry import select
 from llpf_plugin.methods import Outcome
 from llpf_plugin.methods.finetune import KNOTS, Finetuning
 from llpf_plugin.methods.trained import TICK, allowed, cooled, load_optimizer, optimizer_tensors, outcome_of, tick_of
@@ -80,9 +81,24 @@ def test_finetuning_leaves_ten_knots_or_one_a_tick(steps: int, knots: int) -> No
 
 def test_finetuning_is_no_way_to_b() -> None:
     path = find_path(*tiny.pair("conv"), tiny.conv(), Finetune(steps=40))
-    assert path.quality.criteria[1].holds is False and not path.quality.connected
-    tuned = path.quality.pick("end")
+    assert path.open and path.quality.criteria[1].holds is None and not path.quality.connected
+    assert path.quality.ends["B"].train == find_path(*tiny.pair("conv"), tiny.conv(), Linear()).quality.ends["B"].train
+    for which in ("best", "end"):
+        tuned = path.quality.pick(which)
+        assert tuned.t == 1 and tiny.same(select(tuned.weights, path.knots[-1]), path.knots[-1])
     assert tuned.scores["train"].loss < path.quality.ends["A"].train + 0.01
+
+
+def test_what_finetuning_did_within_the_budget_is_not_lost() -> None:
+    """The budget ends before the tenth of the steps that makes a knot."""
+    path = find_path(*tiny.pair("mlp"), tiny.mlp(), Finetune(steps=1000), budget=7)
+    assert path.outcome is Outcome.BUDGET and path.length > 0
+
+
+def test_the_finetuned_model_has_the_buffers_of_a() -> None:
+    task, (a, b) = tiny.conv(), tiny.pair("conv")
+    path = find_path(a, b, task, Finetune(steps=20))
+    assert all(torch.equal(tensor, a[name]) for name, tensor in path.at(1).items() if name not in path.knots[0])
 
 
 @pytest.mark.parametrize("method", [SphereCurve(steps=120), Bezier(steps=120), AutoNEB(steps=120)])

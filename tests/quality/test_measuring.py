@@ -38,7 +38,7 @@ def test_a_knot_is_measured_once() -> None:
         return squares(model, batch)
 
     measure(corner(), plane(counted, validation=None, test=None), points=4)
-    assert len(calls) == 9 + 3  # nine points of the path; both ends and the last settled knot once more
+    assert len(calls) == 9  # nine points of the path, its ends among them
 
 
 def test_measuring_changes_neither_the_path_nor_its_ends() -> None:

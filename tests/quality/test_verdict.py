@@ -77,6 +77,32 @@ def test_test_loss_at_the_last_settled_knot_against_both_ends() -> None:
     assert detour.holds is False  # 9 where both ends have 0
 
 
+def test_a_curve_is_tested_where_it_ends_as_a_walk_is() -> None:
+    """The corner lies at 9 in test loss and B at 49, by whichever method."""
+    for kinds, where in (
+        (("start", "settled", "end"), "9 at the last settled knot"),
+        (("start", "curve", "end"), "49 at the end of the path"),
+        (("start", "settled", "settled"), "49 at the end of the path"),
+    ):
+        assert f"test loss is {where}, 0 at A" in measure(corner(*kinds), plane(), points=1).criteria[2].sentence
+
+
+def test_the_allowed_test_loss_is_stated() -> None:
+    sentence = measure(corner(), plane(), points=1).criteria[2].sentence
+    assert "allowed is 53.91, 1.1 × the worse one + 0.01" in sentence  # 49 × 1.1 + 0.01
+
+
+def test_a_path_that_does_not_lead_to_b() -> None:
+    """From A by the corner to a third model; B lies elsewhere."""
+    path = corner("start", "settled", "settled")
+    path.end = {"weight": torch.tensor([[-1.0, 0.0]])}
+    quality = measure(path, plane(), max_loss=10.0, points=2)
+    assert not quality.connected and [c.holds for c in quality.criteria] == [True, None, False]
+    assert (quality.ends["B"].train, quality.ends["B"].test) == (1, 1) and quality.ends["last"].test == 49
+    assert quality.pick("best").t == quality.pick("end").t == 1 and quality.pick("mid").t == 0.5
+    assert quality.arrival == {}
+
+
 @pytest.mark.parametrize(
     ("a", "last", "b", "holds"),
     [

@@ -102,9 +102,8 @@ def test_layers_stand_as_the_model_lists_them_where_their_order_cannot_be_had(
 
     task = replace(quality.workspace.task, objective=objective)
     monkeypatch.setattr(quality.workspace, "task", task)
-    monkeypatch.setattr("llpf_plugin.report.measure.losses_on_line", lambda *_: [0.0, 0.0])
     monkeypatch.setattr(Quality, "pick", lambda *_: None)
-    found = measure_stored(run, quality)
+    found = measure_stored(run, quality, line=[0.0, 0.0])
     (note,) = found.notes
     assert "layers stand as the model lists them" in note and found.trace.layers == tuple(quality.layers)
 

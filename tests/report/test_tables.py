@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from llpf_plugin.quality import DEFINITIONS, GEOMETRY, Metric
-from llpf_plugin.records import Cost, LegCost
+from llpf_plugin.records import Cost, Knot, LegCost
 from llpf_plugin.report import Measured
+from llpf_plugin.report.page_figures import comparison_figures
+from llpf_plugin.report.style import drawing
 from llpf_plugin.report.tables import (
     comparison_table,
     costs,
@@ -41,6 +43,17 @@ def test_runs_that_reach_their_goal_come_first_by_their_cost(variant: Variant) -
     assert rows[0]["merged_split"] == "test" and rows[0]["merged"].accuracy is not None
 
 
+def test_what_does_not_lead_to_b_comes_last_and_reaches_no_goal(variant: Variant) -> None:
+    tuned, failed = variant("finetuned", steps=1), variant("failed", raised=2.0)
+    tuned.quality.path.labels = [*tuned.quality.path.labels[:-1], Knot("settled")]
+    assert [row["name"] for row in comparison_table([tuned, failed])] == ["failed", "finetuned"]
+    assert not tuned.reached and tuned.quality.maximum <= (tuned.quality.goal or 0)
+    with drawing():
+        frontier, _ = comparison_figures([tuned, failed])
+        names = {text.get_text() for text in frontier.figure.axes[0].texts}
+    assert "failed" in names and "finetuned" not in names
+
+
 def test_runs_of_one_method_are_summed_up(variant: Variant) -> None:
     runs = [
         variant(steps=10), variant(steps=30, pair=("0", "2")), variant(steps=20, raised=1.0),
@@ -66,7 +79,15 @@ def test_what_a_person_looks_for_first(measured: Measured, variant: Variant) -> 
 
 def test_scores_have_a_row_each_and_a_reason_where_there_are_none(measured: Measured) -> None:
     rows = dict(score_rows(measured))
-    assert list(rows) == ["A", "B", "last settled knot", "merged model", "path, worst of each"]
+    assert list(rows) == [
+        "A",
+        "B",
+        "A as saved",
+        "B as saved",
+        "last settled knot",
+        "merged model",
+        "path, worst of each",
+    ]
     assert rows["path, worst of each"][2] == ("", "not tested") and rows["A"][0][1] == "100.00 %"
     bare = {key: replace(row, validation=None, validation_accuracy=None) for key, row in measured.quality.ends.items()}
     without = replace(measured, quality=replace(measured.quality, ends=bare))

@@ -1,6 +1,9 @@
 """A run's folder: what it takes, keeps, refuses and leaves behind; a search that saves into it and resumes from it."""
 
 import json
+import re
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -10,14 +13,16 @@ import pytest
 import torch
 from helpers import tiny
 from helpers.searches import COARSE, GOALS, same_path
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from llpf_plugin import LLPF, Compute, find_path, merge
 from llpf_plugin import Path as LossPath
-from llpf_plugin import find_path
 from llpf_plugin.errors import InterruptedRun, RunError
+from llpf_plugin.merging import open_descent
 from llpf_plugin.records import Tick
-from llpf_plugin.runs import Asked, KnotFolder, RunFolder, check_folders, read_asked, read_path
-from llpf_plugin.search import Callback, Searching
+from llpf_plugin.runs import Asked, KnotFolder, RunFolder, check_folders, read_asked, read_path, tensors
+from llpf_plugin.runs import folder as folder_module
+from llpf_plugin.search import Callback, Searching, SearchOptions, descend
 
 ASKED = Asked("a", "b", "tiny", method_settings=COARSE.settings(), search={"max_loss": GOALS["mlp"]})
 
@@ -88,14 +93,44 @@ def test_a_linked_folder_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "run").is_symlink() and (tmp_path / "disk").is_dir() and not files(tmp_path / "disk")
 
 
+def test_what_a_killed_process_left_of_its_first_file_is_nothing(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.0123.partial.json").write_text("{")
+    RunFolder(tmp_path / "run").check_free()
+    created(tmp_path / "run")
+
+
 def test_several_runs_have_one_folder(tmp_path: Path) -> None:
     check_folders(tmp_path / "out", ["1-2", "1-3"], resume=False)
     created(tmp_path / "out" / "1-3")
     with pytest.raises(RunError, match=r"already holds these runs: add --resume to continue them"):
         check_folders(tmp_path / "out", ["1-2", "1-3"], resume=False)
     check_folders(tmp_path / "out", ["1-2", "1-3"], resume=True)
-    with pytest.raises(RunError, match="is not an empty folder"):
-        check_folders(tmp_path / "out", ["5-6"], resume=False)
+    for resume in (False, True):
+        with pytest.raises(RunError, match="is not an empty folder"):
+            check_folders(tmp_path / "out", ["5-6"], resume)
+    (tmp_path / "out" / "1-2").mkdir()
+    check_folders(tmp_path / "out", ["1-2", "1-3"], resume=True)
+    (tmp_path / "out" / "1-2" / "mine.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"1-2 is not an empty folder and holds no run"):
+        check_folders(tmp_path / "out", ["1-2", "1-3"], resume=True)
+
+
+def test_a_single_run_is_not_several(tmp_path: Path) -> None:
+    created(tmp_path / "run")
+    created(tmp_path / "run" / "1-2")
+    with pytest.raises(RunError, match="holds a single run, and several are to be written"):
+        check_folders(tmp_path / "run", ["1-2"], resume=True)
+
+
+@pytest.mark.parametrize("name", ["merged.pt", "tree.json", "compare.json", "report.html"])
+def test_results_of_runs_that_have_not_ended_are_not_theirs(tmp_path: Path, name: str) -> None:
+    run = created(tmp_path / "out" / "1-2")
+    (tmp_path / "out" / name).write_text("mine")
+    with pytest.raises(RunError, match=f"{name} was not written by a run, .*: move it elsewhere"):
+        check_folders(tmp_path / "out", ["1-2", "1-3"], resume=True)
+    (run.folder / "path.json").write_text("{}")  # it may be that of an earlier comparison of fewer methods
+    check_folders(tmp_path / "out", ["1-2", "1-3"], resume=True)
 
 
 # What may be resumed --------------------------------------------------------------------------------------------------
@@ -183,6 +218,103 @@ def test_a_run_that_was_cut_short_resumes_bit_by_bit(tmp_path: Path, end: type[C
     assert saved is not None and not (run.folder / ".state.1234.partial.json").exists()
     assert same_path(search(again, resume=saved), whole)
     assert files(run.folder / "knots") == files(tmp_path / "whole" / "knots")
+
+
+def writes(monkeypatch: pytest.MonkeyPatch, die_at: int = 0) -> list[str]:
+    """The files that are written, by name; the process is killed in the place of the write of that number."""
+    done: list[str] = []
+
+    def counted(write: Callable[..., Any]) -> Callable[..., Any]:
+        def writing(place: Path, *rest: Any) -> Any:
+            done.append(place.name)
+            if len(done) == die_at:
+                raise KeyboardInterrupt
+            return write(place, *rest)
+
+        return writing
+
+    monkeypatch.setattr(tensors, "atomic_write", counted(tensors.atomic_write))
+    for module in (tensors, folder_module):
+        monkeypatch.setattr(module, "write_json", counted(module.write_json))
+    return done
+
+
+@pytest.mark.parametrize("kind", ["pair", "origin"])
+def test_a_merge_that_is_killed_between_any_two_files_resumes_bit_by_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def go(folder: Path, resume: bool = False) -> None:
+        task, (a, b), options = tiny.mlp(), tiny.pair("mlp"), SearchOptions(max_loss=0.5, points=1, budget=60)
+        if kind == "pair":
+            merge([a, b], task, COARSE, out=folder, resume=resume, **options.to_json())
+        else:
+            pair = open_descent(a, task, LLPF(), options, Compute("cpu"), 0.5, out=folder, resume=resume)
+            with pair.running():
+                pair.close(descend(pair.search))
+
+    for event in ("on_tick", "on_measure"):  # at each of them, however long the last saving took
+        monkeypatch.setattr(RunFolder, event, lambda self, search, *_: self.save(search))
+    with monkeypatch.context() as patch:
+        names = writes(patch)
+        go(tmp_path / "whole")
+    whole = {name: (tmp_path / "whole" / name).read_bytes() for name in files(tmp_path / "whole") if "json" not in name}
+    assert len(whole) > 4 and any("merged" in name for name in whole)
+    for number in {*range(1, 13), *range(13, len(names), 7), *range(len(names) - 8, len(names) + 1)}:
+        with monkeypatch.context() as patch:
+            writes(patch, die_at=number)
+            with pytest.raises(KeyboardInterrupt):
+                go(tmp_path / "run")
+        go(tmp_path / "run", resume=True)
+        found = {name: (tmp_path / "run" / name).read_bytes() for name in files(tmp_path / "run") if "json" not in name}
+        assert found == whole, (number, names[number - 1])
+        shutil.rmtree(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["knots/000000.safetensors", "state-", "buffers.safetensors", "state.json"])
+def test_a_stopped_run_that_was_damaged_is_not_resumed(tmp_path: Path, name: str) -> None:
+    """The buffers are not read by a search that continues, but by whoever reads its path."""
+    run = created(tmp_path / "run")
+    with pytest.raises(InterruptedRun):
+        search(run, StopAfter(5))
+    (place,) = [tmp_path / "run" / file for file in files(tmp_path / "run") if file.startswith(name)]
+    if place.suffix == ".json":
+        place.write_text(place.read_text().replace('"steps": ', '"steps": 1', 1))
+    else:
+        save_file({k: t + 0.5 for k, t in load_file(place).items()}, place)
+    if name.startswith("buffers"):
+        search(RunFolder(run.folder), resume=RunFolder(run.folder).load())
+    with pytest.raises(RunError, match=rf"{re.escape(place.name)} is not what the run wrote"):
+        read_path(run.folder, run.knots) if name.startswith("buffers") else RunFolder(run.folder).load()
+
+
+def test_a_run_that_does_not_say_that_it_has_digests_is_read_without(tmp_path: Path) -> None:
+    """Runs of the days before there were digests; a digest that is there is checked all the same."""
+    run = created(tmp_path / "run")
+    with pytest.raises(InterruptedRun):
+        search(run, StopAfter(5))
+    document = json.loads((run.folder / "run.json").read_text())
+    assert document.pop("digests") is True
+    (run.folder / "run.json").write_text(json.dumps(document))
+    for file in files(run.folder):
+        if file.endswith(".safetensors"):
+            save_file(load_file(run.folder / file), run.folder / file)
+    state = json.loads((run.folder / "state.json").read_text())
+    del state["digest"]
+    (run.folder / "state.json").write_text(json.dumps(state))
+    path = search(RunFolder(run.folder), resume=RunFolder(run.folder).load())
+    assert same_path(path, search(created(tmp_path / "whole")))
+    state["progress"]["labels"] = []
+    (run.folder / "state.json").write_text(json.dumps(state))
+    with pytest.raises(RunError, match=r"state\.json is not the state of a search \(AttributeError"):
+        RunFolder(run.folder).load()
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../other.safetensors", ["x"]])
+def test_a_state_names_no_file_elsewhere(tmp_path: Path, name: Any) -> None:
+    run = created(tmp_path / "run")
+    tensors.write_state(run.folder / "state.json", {"progress": {}, "tensors": name})
+    with pytest.raises(RunError, match=r"state\.json is not the state of a search"):
+        run.load()
 
 
 def test_a_finished_run_is_read_from_its_files_alone(tmp_path: Path) -> None:

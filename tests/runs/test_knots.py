@@ -7,7 +7,7 @@ import torch
 from helpers import tiny
 
 from llpf_plugin.errors import RunError
-from llpf_plugin.runs import KnotFolder
+from llpf_plugin.runs import KnotFolder, tensors
 
 
 def files(folder: Path) -> list[str]:
@@ -35,3 +35,29 @@ def test_a_damaged_knot_is_named(tmp_path: Path) -> None:
     (tmp_path / "000001.safetensors").write_bytes(b"{")
     with pytest.raises(RunError, match=r"000001\.safetensors cannot be read .*damaged"):
         knots.get(1)
+
+
+def test_a_knot_that_changed_is_noticed_whether_it_was_read_before_or_not(tmp_path: Path) -> None:
+    knots = KnotFolder(tmp_path, strict=True)
+    for knot in (1, 2):
+        knots.put(knot, {"w": torch.full((4,), float(knot))})
+    assert knots.get(1)["w"].tolist() == [1.0] * 4
+    one, two = ((tmp_path / f"00000{knot}.safetensors") for knot in (1, 2))
+    one.rename(tmp_path / "kept")
+    two.rename(one)
+    (tmp_path / "kept").rename(two)
+    for knot in (1, 2):
+        for folder in (knots, KnotFolder(tmp_path)):
+            with pytest.raises(RunError, match=rf"00000{knot}\.safetensors is not what the run wrote"):
+                folder.get(knot)
+
+
+def test_a_knot_is_not_digested_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digested: list[object] = []
+    digest = tensors.digest_weights
+    monkeypatch.setattr(tensors, "digest_weights", lambda own, to: (digested.append(own), digest(own, to))[1])
+    knots = KnotFolder(tmp_path, strict=True)
+    knots.put(1, {"w": torch.zeros(4)})
+    assert [knots.get(1)["w"].sum().item() for _ in range(3)] == [0.0] * 3 and len(digested) == 1
+    again = KnotFolder(tmp_path, strict=True)
+    assert [again.get(1)["w"].sum().item() for _ in range(3)] == [0.0] * 3 and len(digested) == 2

@@ -13,7 +13,8 @@ from llpf_plugin import find_path
 from llpf_plugin.errors import RunError
 from llpf_plugin.methods import Outcome
 from llpf_plugin.runs import Asked, RunFolder, read_asked, read_path
-from llpf_plugin.runs.read import read_document, read_info, read_json, read_tensors
+from llpf_plugin.runs.read import read_document, read_info, read_json
+from llpf_plugin.runs.tensors import read_tensors
 
 
 @pytest.fixture

@@ -350,7 +350,8 @@ def test_a_sample_is_measured_everywhere() -> None:
         task, objective=objective, validation=None, test=None, train=TensorData(task.train.inputs, task.train.targets)
     )
     path = found("mlp", task=only, sample=40)
-    assert set(sizes) == {40} and path.quality.sample == 40
+    looks, measured = sizes[:2], sizes[2:]  # a look at one batch of each end comes first
+    assert looks == [32, 32] and set(measured) == {40} and path.quality.sample == 40
 
 
 def test_weights_of_one_network_are_not_walked() -> None:

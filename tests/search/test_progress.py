@@ -14,7 +14,7 @@ from llpf_plugin import LLPF, Path, find_path, walk_to_origin
 from llpf_plugin.errors import InterruptedRun
 from llpf_plugin.evaluation import Ends
 from llpf_plugin.methods import Stretch
-from llpf_plugin.records import DOWN, JOIN, Knot, LegCost, Rate, Row, Tick
+from llpf_plugin.records import DOWN, JOIN, Knot, LegCost, Rate, Row, Spent, Tick
 from llpf_plugin.search import Callback, Progress
 from llpf_plugin.search.progress import Fresh
 
@@ -122,7 +122,7 @@ def test_the_settings_of_a_coarse_search_are_what_the_tests_above_rest_on() -> N
 
 texts = st.text(max_size=4)
 identifiers = st.integers(0, 99)
-rows = st.builds(Row, train=st.none() | st.floats(0, 9))
+rows = st.builds(Row, train=st.none() | st.floats(0, 9), parts=st.lists(st.floats(0, 9), max_size=2).map(tuple))
 stretches = st.builds(
     Stretch, identifiers, identifiers, st.integers(0, 3), st.sampled_from(("", DOWN, JOIN)), st.booleans()
 )
@@ -130,9 +130,10 @@ progresses = st.builds(
     Progress, st.lists(identifiers), st.lists(stretches, max_size=3),
     st.dictionaries(identifiers.map(str), st.builds(Knot, texts, leg=texts), max_size=3),
     st.builds(Fresh, st.lists(identifiers), identifiers), st.none() | st.dictionaries(texts, st.integers()),
-    st.none() | texts, st.none() | texts, identifiers, identifiers, identifiers, identifiers, st.floats(0, 1e6),
-    st.none() | st.builds(Ends, rows, rows, st.floats(0, 9)),
-    st.dictionaries(texts, st.lists(rows, max_size=3), max_size=3),
+    st.none() | texts, st.none() | texts, identifiers, identifiers, identifiers, identifiers,
+    st.dictionaries(texts, st.builds(Spent, st.floats(0, 1e6), identifiers), max_size=3),
+    st.none() | st.builds(Ends, rows, rows, st.floats(0, 9), st.dictionaries(texts, rows, max_size=2)),
+    st.dictionaries(texts, rows, max_size=3),
     st.lists(st.builds(Tick, texts, identifiers, *[st.floats(0, 9)] * 3, identifiers), max_size=3),
     identifiers, identifiers, st.dictionaries(texts, st.builds(LegCost, texts, identifiers), max_size=2),
     st.none() | st.builds(Rate, st.floats(0, 9), texts, identifiers, identifiers),

@@ -1,0 +1,139 @@
+"""Data from a ``DataLoader``: batches come in its own order, so runs on it resume without the promise of equal bits."""
+
+import math
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import chain, islice
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
+
+from llpf_plugin.errors import TaskError
+from llpf_plugin.order.trace.inputs import Inputs
+from llpf_plugin.tasks.batches import Batch, Examples, Held, batch_size, divisible, move_batch, take
+from llpf_plugin.tasks.sampling import choose, classes, picked
+
+HELD = 2**30
+"""Bytes of examples that are kept in memory at most."""
+
+FOR_WORKERS = 1000
+"""Examples above which a sample is read by the loader's worker processes."""
+
+ENDLESS = 1_000_000
+"""Examples after which a loader without a length has no end."""
+
+MANY = 10
+"""A sampler that gives more indices than this many times the examples has no end."""
+
+
+class LoaderData:
+    """Any iterable of batches that can be started again, such as a ``torch.utils.data.DataLoader``.
+
+    Args:
+        loader: yields batches; a fresh iteration starts when one ends.
+        evaluation: another loader over the same examples, without shuffling or augmentation (default: ``loader``).
+        device: where batches are moved.
+
+    Samples are read by index where the loader has a data set with one, and are kept in memory, as all examples are
+    where they fit into `HELD` bytes: what is measured at many points is decoded once.
+    """
+
+    repeatable = False
+
+    def __init__(
+        self, loader: Iterable[Batch], evaluation: Iterable[Batch] | None = None, device: torch.device | str = "cpu"
+    ):
+        self.loader, self.evaluation, self.device = loader, evaluation or loader, torch.device(device)
+        self._stream: Iterator[Batch] | None = None
+
+    def __len__(self) -> int:
+        given: Any = getattr(self.evaluation, "dataset", self.evaluation)
+        sampler: Any = getattr(self.evaluation, "sampler", None)  # it may leave some out
+        sized = next((one for one in (sampler, given) if hasattr(one, "__len__")), None)
+        return self._counted if sized is None else len(sized)
+
+    @cached_property
+    def _counted(self) -> int:
+        """The number of examples of what does not say it, by reading it once."""
+        count = 0
+        for batch in self.evaluation:
+            count += batch_size(batch)
+            if count > ENDLESS:
+                raise TaskError(f"the loader gave more than {ENDLESS:,} examples and says no length: has it no end?")
+        return count
+
+    def to(self, device: torch.device) -> "LoaderData":
+        """The same loader with its batches moved to ``device``."""
+        return LoaderData(self.loader, self.evaluation, device)
+
+    def batch(self, size: int, seed: int, step: int) -> Batch:
+        """The loader's next batch; ``size`` is the loader's own, seed and step are ignored."""
+        for _ in range(2):
+            self._stream = iter(self.loader) if self._stream is None else self._stream
+            for batch in self._stream:
+                return move_batch(batch, self.device)
+            self._stream = None
+        raise TaskError("the training loader gives no batch: its data are empty, or fewer than a batch with drop_last")
+
+    def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
+        """The evaluation loader's batches until ``limit`` examples have been given."""
+        left = math.inf if limit is None else limit
+        for batch in self.evaluation:
+            count = batch_size(batch)
+            if left < count and divisible(batch):
+                batch = take(batch, slice(0, int(left)))
+            yield move_batch(batch, self.device)
+            left -= count
+            if left <= 0:
+                return
+
+    def draw(self, n: int | None, seed: int) -> Examples:
+        """``n`` examples of the evaluation loader (see `llpf_plugin.tasks.sampling.draw`)."""
+        rows = _rows(self.evaluation)
+        if rows is None:
+            return self if n is None else Held(picked(self.evaluation, n, seed), self.device)
+        labels = _labels(self.evaluation.dataset, rows)  # type: ignore[attr-defined]
+        chosen = choose(len(rows), n, seed, labels)
+        return _held(_part(self.evaluation, [rows[i] for i in chosen.tolist()]), len(chosen), self.device)
+
+
+def _rows(loader: Any) -> list[int] | None:
+    """Indices of the examples that a loader gives; None where it has no data set with an index."""
+    indexed = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+    if not indexed or loader.batch_sampler is None:
+        return None
+    at_most = MANY * len(loader.dataset)
+    rows = list(islice(chain.from_iterable(loader.batch_sampler), at_most + 1))
+    if len(rows) > at_most:
+        raise TaskError(f"the loader's sampler has no end: it gave {len(rows)} indices of {at_most // MANY} examples")
+    return sorted(rows) if all(isinstance(row, int) for row in rows) else rows  # a shuffled loader's order is no seed's
+
+
+def _labels(dataset: Any, rows: list[int]) -> Tensor | None:
+    """The classes of examples, where the data set says them without reading the examples."""
+    while isinstance(dataset, Subset):
+        dataset, rows = dataset.dataset, [dataset.indices[row] for row in rows]
+    targets = dataset.tensors[-1] if isinstance(dataset, TensorDataset) else getattr(dataset, "targets", None)
+    labels = None if targets is None else classes(targets, len(dataset))
+    return None if labels is None else labels[rows]
+
+
+def _part(loader: Any, rows: list[int]) -> DataLoader[Any]:
+    """A loader of some examples, in this order; workers pay off where these are many."""
+    size = loader.batch_size or max(map(len, loader.batch_sampler))
+    workers = loader.num_workers if len(rows) > FOR_WORKERS else 0
+    context = loader.multiprocessing_context if workers else None
+    return DataLoader(
+        Subset(loader.dataset, rows), size, collate_fn=loader.collate_fn, num_workers=workers,
+        worker_init_fn=loader.worker_init_fn, multiprocessing_context=context,
+    )  # fmt: skip
+
+
+def _held(loader: DataLoader[Any], count: int, device: torch.device) -> Examples:
+    """The batches in memory if they fit, else the loader."""
+    batches = iter(loader)
+    first = next(batches)
+    size = sum(tensor.nbytes for tensor in Inputs((first,)).tensors()) / batch_size(first)
+    return Held(chain([first], batches), device) if size * count <= HELD else LoaderData(loader, device=device)
