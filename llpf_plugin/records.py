@@ -18,6 +18,7 @@ __all__ = [
     "Knot",
     "LegCost",
     "Outcome",
+    "Rate",
     "Record",
     "Row",
     "Spent",
@@ -156,6 +157,34 @@ class LegCost(Record):
 
 
 @dataclass(frozen=True)
+class Rate(Record):
+    """The learning rate of a search.
+
+    Attributes:
+        value: that of the first steps, before they are cooled.
+        source: ``given`` by the user; ``found`` on the line between the models; or the ``task``'s, where that line is
+            nowhere high.
+        steps: gradient steps that it took to find.
+        falls: how often it was made smaller after a collapse.
+    """
+
+    value: float
+    source: str = "given"
+    steps: int = 0
+    falls: int = 0
+
+    @property
+    def words(self) -> str:
+        """The rate with where it comes from, for the user."""
+        source = {
+            "found": f"found in {self.steps} gradient steps",
+            "task": "the task's, since the straight line is nowhere high or the budget too small for a look",
+        }.get(self.source, self.source)
+        fell = f", lowered after a collapse ({self.falls} times)" if self.falls else ""
+        return f"{self.value:.3g} ({source}{fell})"
+
+
+@dataclass(frozen=True)
 class Spent(Record):
     """What one kind of work took: seconds, and forward passes, counted in examples."""
 
@@ -176,6 +205,7 @@ class Cost(Record):
         goal: the training loss that the path was to stay under.
         peak_memory: bytes at most: allocated on a CUDA device, else of the process.
         legs: by name, on a path across variance spheres.
+        rate: the learning rate, None for methods that need none and in files of earlier versions.
     """
 
     gradient_steps: int | None = None
@@ -186,13 +216,16 @@ class Cost(Record):
     peak_memory: int | None = None
     legs: Mapping[str, LegCost] = field(default_factory=dict)
     spent: Mapping[str, Spent] = field(default_factory=dict)
+    rate: Rate | None = None
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`."""
         legs = {name: LegCost.from_json(leg) for name, leg in (values.get("legs") or {}).items()}
         spent = {kind: Spent.from_json(own) for kind, own in (values.get("spent") or {}).items()}
-        return super().from_json({**values, "legs": legs, "spent": spent})
+        rate = values.get("rate")
+        typed = {"legs": legs, "spent": spent, "rate": rate and Rate.from_json(rate)}
+        return super().from_json({**values, **typed})
 
 
 @dataclass(frozen=True)

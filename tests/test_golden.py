@@ -63,6 +63,7 @@ RUNS: dict[str, tuple[tuple[str, str], Method, dict[str, Any]]] = {
     "autoneb": (MLP, AutoNEB(steps=80), {}),
     "finetune": (RESNET, Finetune(steps=40), {}),
     "linear": (MLP, Linear(), {}),
+    "found rate": (RESNET, LLPF(), {"lr": None, "budget": 200}),
 }  # fmt: skip
 
 CHAOTIC = ("auto, hands over", "phases, swept", "across, from below")
@@ -74,7 +75,7 @@ def search(name: str) -> LossPath:
     task = load_task(*TASKS[a.partition("-")[0]])
     ends = [load_file(GOLDEN / f"{end}.safetensors") for end in (a, b) if end != "origin"]
     function = walk_to_origin if b == "origin" else find_path
-    options = {"tolerance": 0.3, "points": 1, "sample": 200, **options}
+    options = {"tolerance": 0.3, "points": 1, "sample": 200, "lr": task.defaults.lr, **options}
     return function(*ends, task, method, compute=Compute("cpu"), **options)
 
 

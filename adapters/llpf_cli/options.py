@@ -64,7 +64,7 @@ class GoalOptions:
         float | None, option("The same, as a distance above the worse endpoint's [the task's, 0.1].")
     ] = None
     budget: Annotated[int, option("Gradient steps, repairs included [20,000].")] = 20_000
-    lr: Annotated[float | None, option("Learning rate [the task's].")] = None
+    lr: Annotated[float | None, option("Learning rate [found; of origin and of schedules, the task's].")] = None
     momentum: Annotated[float | None, option("Momentum [the task's].")] = None
     batch_size: Annotated[int | None, option("Examples per gradient step [the task's].")] = None
     seed: Annotated[int, option("Seed for batches, augmentation and dropout [0].")] = 0

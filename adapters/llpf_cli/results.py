@@ -44,6 +44,8 @@ def closing(
         f"length ratio {path.length_ratio:.2f}, "
         f"{len(path.knots)} knots stored, {cost.dropped} redundant knots removed, {cost.repairs} repairs"
     )
+    if cost.rate is not None:
+        say(f"learning rate {cost.rate.words}; phases: {escape(', '.join(path.phases))}")
     if quality.measured["sample"] is not None:
         words = "measured on all training data: {on_all_data} of {places} places, the others on {sample} examples"
         say(words.format(**quality.measured))

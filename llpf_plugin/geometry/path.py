@@ -99,6 +99,11 @@ class Path:
         return {**self.end, **select(self.start, [name for name in self.unreached if name in self.start])}
 
     @property
+    def phases(self) -> tuple[str, ...]:
+        """Names of the phases that were searched, in order, without repairs."""
+        return tuple(dict.fromkeys(tick.phase for tick in self.record if tick.stretch == 0))
+
+    @property
     def last_settled(self) -> int:
         """The index of the last knot that the walk settled on; of the end itself where nothing was walked.
 

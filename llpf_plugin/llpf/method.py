@@ -57,6 +57,11 @@ class LLPF(Method):
         if self.min_steps > self.max_steps:
             raise LLPFError(f"llpf: min_steps = {self.min_steps} must not exceed max_steps = {self.max_steps}")
 
+    @property
+    def seeks_rate(self) -> bool:
+        """Where no schedule says what it is."""
+        return self.schedule is None
+
 
 @dataclass(frozen=True)
 class Descent(Method):
@@ -81,6 +86,11 @@ class Descent(Method):
         for name in BETWEEN_MODELS:
             if getattr(self.llpf, name) != getattr(LLPF, name):
                 raise LLPFError(f"llpf: {name} is of walks between two models; leave it out towards the origin")
+
+    @property
+    def seeks_rate(self) -> bool:
+        """No: there is no line between two models to look at, and the layers' rates fall with their variances."""
+        return False
 
 
 BETWEEN_MODELS = ("phases", "order", "share", "correct", "across")

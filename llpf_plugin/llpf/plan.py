@@ -97,11 +97,15 @@ def walk_phases(method: LLPF, problem: Problem, slices: Slices, strictness: int 
 
 
 def settle_rule(method: LLPF, problem: Problem, strictness: int = 0) -> SettleRule:
-    """How settling ends: by default `THRESHOLD` times the room above the ends' mini-batch loss."""
+    """How settling ends: by default `THRESHOLD` times the room above the ends' mini-batch loss.
+
+    A repair quarters the learning rate as it quarters the moves, unless the user gave it: else steps undo moves.
+    """
     goal = problem.goal
     threshold = method.threshold or goal.batch + THRESHOLD * goal.room
     threshold = goal.batch + (threshold - goal.batch) / 2**strictness
-    return SettleRule(threshold, method.min_steps, method.max_steps, lr=problem.lr, momentum=problem.momentum)
+    lr = problem.lr if problem.given else problem.lr / 4**strictness
+    return SettleRule(threshold, method.min_steps, method.max_steps, lr=lr, momentum=problem.momentum)
 
 
 def reject_above(method: LLPF, goal: Goal, strictness: int = 0) -> float:

@@ -104,8 +104,10 @@ class Problem:
         workspace: the model, its data, and the counter of gradient steps.
         start, end: coordinates of A and of B.
         goal: the loss to stay under.
-        lr: the learning rate: the user's, or the task's.
-        momentum: likewise.
+        lr: the learning rate: the user's, the one that was found, or the task's.
+        momentum: the user's, or the task's.
+        spent: gradient steps before the search begins, such as those that found the learning rate.
+        given: whether the learning rate is the user's, so that nothing but a method's own rules lowers it.
     """
 
     workspace: Workspace
@@ -114,10 +116,12 @@ class Problem:
     goal: Goal
     lr: float
     momentum: float
+    spent: int = 0
+    given: bool = True
 
     def steps(self, asked: int | None) -> int:
-        """Gradient steps of a method that trains: those that were asked for, or the whole budget."""
-        return asked or self.workspace.budget or 1
+        """Gradient steps of a method that trains: those that were asked for, or all that are left of the budget."""
+        return asked or max(1, (self.workspace.budget or 0) - self.spent)
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,11 @@ class Method:
         module, _, function = self.binds_with.partition(":")
         plan: Plan = getattr(importlib.import_module(module), function)(self, problem)
         return plan
+
+    @property
+    def seeks_rate(self) -> bool:
+        """Whether a search looks for its learning rate where the user gives none."""
+        return True
 
     def settings(self) -> dict[str, Any]:
         """The values of the fields, as JSON values where they are plain."""

@@ -19,6 +19,11 @@ class Linear(Method):
     source: ClassVar[str] = "Frankle et al., 2020, arXiv 1912.05671"
     binds_with: ClassVar[str] = "llpf_plugin.methods.segment:plan"
 
+    @property
+    def seeks_rate(self) -> bool:
+        """No: nothing is trained."""
+        return False
+
 
 @dataclass(frozen=True)
 class Finetune(Method):

@@ -153,6 +153,8 @@ def costs(one: Measured) -> list[tuple[str, str]]:
     cost, kept = path.cost, sum(tick.kept for tick in path.record)
     rows = [
         ("gradient steps", number(one.steps)),
+        ("learning rate", "not recorded" if cost.rate is None else cost.rate.words),
+        ("phases", ", ".join(path.phases) or "not recorded"),
         ("time of the search", duration(one.seconds)),
         ("ticks", f"{len(path.record)}, {kept} kept" if path.record else "not recorded"),
         ("knots", f"{len(path.knots)}, {cost.dropped} redundant ones removed"),

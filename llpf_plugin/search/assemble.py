@@ -96,7 +96,8 @@ class PathAssembler:
         if stretch.strictness == 0:
             p.outcome, p.walked = outcome, self.workspace.steps
             if stretch.leg:
-                p.legs[stretch.leg] = LegCost(outcome, self.workspace.steps - p.begun)
+                steps = sum(tick.steps for tick in p.record if tick.leg == stretch.leg and tick.stretch == p.round)
+                p.legs[stretch.leg] = LegCost(outcome, steps)
         if stretch.open:
             self._reach(stretch)
         replaced = list(p.fresh.knots)

@@ -22,10 +22,11 @@ from llpf_plugin.methods.base import Method, Plan, Problem, Solver, Stretch
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.measuring import judge
 from llpf_plugin.quality.verdict import Quality
-from llpf_plugin.records import Cost, Outcome, Row, Tick
+from llpf_plugin.records import Cost, Outcome, Rate, Row, Tick
 from llpf_plugin.search.assemble import PathAssembler
 from llpf_plugin.search.options import SearchOptions
-from llpf_plugin.search.progress import Callback, Progress
+from llpf_plugin.search.progress import Callback, Fresh, Progress
+from llpf_plugin.search.rate import find_rate, slower
 from llpf_plugin.tasks.load import load_task
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute, Workspace
@@ -142,13 +143,25 @@ class Search:
             p.ends = self._ends = p.ends or measure_ends(self.workspace, self.start, self.end, self.options.sample)
         defaults, asked = self.workspace.task.defaults, self.options
         self.goal = goal_of(asked.max_loss, asked.tolerance, p.ends, defaults.tolerance)
-        lr = defaults.lr if asked.lr is None else asked.lr
-        momentum = defaults.momentum if asked.momentum is None else asked.momentum
-        self.plan = self.method.bind(Problem(self.workspace, a, b, self.goal, lr, momentum))
+        self.momentum = defaults.momentum if asked.momentum is None else asked.momentum
+        if first and self.method.seeks_rate:
+            look = asked.lr is None
+            p.rate = find_rate(self.workspace, a, b, self.goal, self.momentum) if look else Rate(asked.lr or 0.0)
+            p.begun = self.workspace.steps
+        self._bind(a, b)
         if first:
             p.chain, p.todo = list(self.plan.chain), list(self.plan.stretches)
             p.next_knot = max(self.plan.chain) + 1
         self.assembler = PathAssembler(p, self.knots, self.workspace, self.plan, asked.sample, frozenset(names))
+
+    def _bind(self, a: Weights, b: Weights) -> None:
+        """Make the method's plan at the learning rate that there is."""
+        p = self.progress
+        rate = p.rate or Rate(self.options.lr or self.workspace.task.defaults.lr)
+        given = rate.source == "given"
+        self.plan = self.method.bind(
+            Problem(self.workspace, a, b, self.goal, rate.value, self.momentum, p.begun, given)
+        )
 
     def path(self) -> Path:
         """The path as it stands: the line from A to B before the first stretch is done."""
@@ -172,15 +185,16 @@ class Search:
         p, spent = self.progress, self.workspace.clock.spent()
         return Cost(
             self.workspace.steps, sum(own.seconds for own in spent.values()), p.dropped, p.round, self.goal.loss,
-            self.workspace.peak_memory(), dict(p.legs), spent,
+            self.workspace.peak_memory(), dict(p.legs), spent, p.rate,
         )  # fmt: skip
 
     def _search(self, stretch: Stretch) -> None:
         """One stretch: steps until the solver's outcome, the budget's end, or a stop; then its knots join the path."""
         p, workspace = self.progress, self.workspace
         solver = self.plan.solver(stretch)
-        start, end = self.knots.get(stretch.start), self.knots.get(stretch.start if stretch.open else stretch.end)
-        state = solver.init(start, end)
+        start, end = stretch.start, stretch.start if stretch.open else stretch.end
+        start = start if p.fresh.start is None else p.fresh.start
+        state = solver.init(self.knots.get(start), self.knots.get(end))
         if self._resumed is not None and p.state is not None:
             solver.load(self._resumed)
             state = replace(state, **p.state)
@@ -194,8 +208,19 @@ class Search:
             p.ended = step.outcome.name if step.outcome else None
             if step.tick is not None:
                 self._note(step.tick, stretch, step.knot)
-        self.assembler.join(stretch, solver)
         self.solver = None
+        rate = slower(p.rate, p.ended, self.workspace) if stretch.strictness == 0 else None
+        if rate is None:
+            self.assembler.join(stretch, solver)
+        else:
+            self._begin_again(rate)
+
+    def _begin_again(self, rate: Rate) -> None:
+        """Search on from the last knot of the stretch, at another rate."""
+        p, knots = self.progress, self.progress.fresh.knots
+        p.fresh = Fresh(knots, len(knots), knots[-1] if knots else None)
+        p.rate, p.state, p.ended, p.begun = rate, None, None, self.workspace.steps
+        self._bind(self.knots.get(0), self.knots.get(1))
 
     def _note(self, tick: Tick, stretch: Stretch, knot: bool) -> None:
         """Record a tick and its knot, tell the callbacks, and stop where one of them asks for it."""
@@ -259,7 +284,8 @@ def find_path(
         max_loss: the goal: training loss that the path must not exceed.
         tolerance: the goal as a distance above the worse end's training loss [the task's].
         budget: gradient steps, repairs included.
-        lr, momentum, batch_size: of SGD [the task's].
+        lr: the learning rate [found by a look at the straight line; with a schedule, the schedule's].
+        momentum, batch_size: of SGD [the task's].
         points: points evaluated per segment.
         sample: training examples that the path is measured on, None for all.
         seed: for batches, augmentation and dropout.

@@ -10,13 +10,13 @@ MEASURES = ("auto", "exact")
 
 @dataclass(frozen=True)
 class SearchOptions(Record):
-    """What a user asks of a search; what is None is taken from the task.
+    """What a user asks of a search; what is None is taken from the task, but for the learning rate.
 
     Attributes:
         max_loss: the goal: training loss that the path must not exceed.
         tolerance: the goal as a distance above the worse end's training loss, used where ``max_loss`` is None.
         budget: gradient steps, repairs included.
-        lr: the learning rate.
+        lr: the learning rate, None to find it.
         momentum: of SGD.
         batch_size: examples of a gradient step.
         points: points evaluated per segment.

@@ -9,7 +9,7 @@ from torch import Tensor
 from llpf_plugin.evaluation.goal import Ends, Goal
 from llpf_plugin.geometry.path import Path
 from llpf_plugin.methods.base import Stretch
-from llpf_plugin.records import Knot, LegCost, Record, Row, Spent, Tick
+from llpf_plugin.records import Knot, LegCost, Rate, Record, Row, Spent, Tick
 from llpf_plugin.workspace import Workspace
 
 
@@ -20,10 +20,12 @@ class Fresh(Record):
     Attributes:
         knots: what is left of them, by identifier.
         looked: how many of them have been looked at for dropping.
+        start: the one that the search went on from at a smaller learning rate, None if it did not.
     """
 
     knots: list[int] = field(default_factory=list)
     looked: int = 0
+    start: int | None = None
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Progress:
         outcome: of the search itself, without repairs.
         round: repairs begun.
         steps: gradient steps.
-        begun: gradient steps before the stretch under way.
+        begun: gradient steps before the solver under way.
         walked: gradient steps of the search itself, without repairs.
         spent: seconds and forward passes so far by kind of work, earlier sessions included.
         ends: A and B, measured.
@@ -49,6 +51,7 @@ class Progress:
         next_knot: the identifier of the next knot.
         dropped: knots dropped as redundant.
         legs: how the walk of each leg ended, by the leg's name.
+        rate: the learning rate, None for a method that needs none.
     """
 
     chain: list[int] = field(default_factory=lambda: [0, 1])
@@ -69,6 +72,7 @@ class Progress:
     next_knot: int = 2
     dropped: int = 0
     legs: dict[str, LegCost] = field(default_factory=dict)
+    rate: Rate | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The progress as a mapping of JSON values."""
@@ -90,6 +94,7 @@ class Progress:
             "rows": {name: Row.from_json(row) for name, row in values["rows"].items()},
             "spent": {kind: Spent.from_json(own) for kind, own in values["spent"].items()},
             "record": [Tick.from_json(tick) for tick in values["record"]],
+            "rate": values["rate"] and Rate.from_json(values["rate"]),
             "legs": {name: LegCost.from_json(leg) for name, leg in values["legs"].items()},
         }
         return cls(**{**values, **typed})

@@ -32,7 +32,7 @@ class Defaults:
 
     Attributes:
         batch_size: examples of one gradient step.
-        lr: the learning rate while settling.
+        lr: the learning rate in federations, of schedules that name none, and where a search finds none by itself.
         momentum: Nesterov momentum while settling; 0 is the paper's plain SGD.
         tolerance: the goal's default: the worse end's training loss plus this.
     """

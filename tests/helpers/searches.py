@@ -27,7 +27,8 @@ def found(name: str, method: Method | str = "llpf", task: Task | None = None, **
 
 
 def coarse(name: str, repairs: int = 3, **options: Any) -> Path:
-    """The same with steps that are too coarse for the goal, so that repairs are needed."""
+    """The same at the task's rate, with steps that are too coarse for the goal, so that repairs are needed."""
+    options = {"lr": tiny.TASKS[name]().defaults.lr, **options}
     return found(name, replace(COARSE, repairs=repairs), max_loss=GOALS[name], **options)
 
 

@@ -134,7 +134,7 @@ def test_one_path_from_end_to_end(name: str, swapped: bool) -> None:
     rows = leg_summaries(path, path.quality.rows)
     assert JOIN in (names := [r.leg for r in rows]) and (UP if swapped else DOWN) in names
     assert sum(r.length for r in rows) == pytest.approx(1) and all(r.outcome == "ARRIVED" for r in rows)
-    assert sum(r.steps for r in rows) == path.cost.gradient_steps and path.cost.repairs == 0
+    assert path.cost.rate.steps + sum(r.steps for r in rows) == path.cost.gradient_steps and path.cost.repairs == 0
     assert max(r.maximum for r in rows) == pytest.approx(path.quality.maximum)
     again = measure(path, tiny.TASKS[name]())
     assert again.maximum == pytest.approx(path.quality.maximum, rel=1e-5)

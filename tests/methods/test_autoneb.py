@@ -55,7 +55,7 @@ def test_cycles_share_the_steps_as_in_the_paper() -> None:
 
 
 def test_cycles_too_short_for_a_step_are_skipped() -> None:
-    path = find_path(*tiny.pair("mlp"), tiny.mlp(), AutoNEB(steps=5))
+    path = find_path(*tiny.pair("mlp"), tiny.mlp(), AutoNEB(steps=5), lr=0.1)
     assert path.cost.gradient_steps == 5 and path.outcome is Outcome.TRAINED
 
 

@@ -290,7 +290,9 @@ def test_a_path_starts_exactly_at_a_and_ends_exactly_at_b(method: Method, name: 
 def test_the_record_makes_sense(method: Method, name: str) -> None:
     path = whole_path(method, name)
     cost, record = path.cost, path.record
-    assert cost.gradient_steps == sum(tick.steps for tick in record) <= 300
+    looked = cost.rate.steps if cost.rate else 0
+    assert cost.gradient_steps == looked + sum(tick.steps for tick in record) <= 300
+    assert (cost.rate is None) is not method.seeks_rate and (cost.rate is None or cost.rate.value > 0)
     done = [tick.gradient_steps for tick in record]
     assert done == sorted(done) and done[-1:] == ([cost.gradient_steps] if record else [])
     assert cost.seconds is not None and cost.seconds > 0 and cost.goal is not None and cost.repairs >= 0
@@ -348,7 +350,8 @@ def test_another_seed_is_another_path(method: Method) -> None:
 def test_a_budget_that_is_spent_leaves_a_path_all_the_same(method: Method, budget: int) -> None:
     a, b = tiny.pair("conv")
     path = found(method, "conv", budget=budget)
-    assert path.cost.gradient_steps == min(budget, whole_path(method, "conv").cost.gradient_steps or 0)
+    whole = sum(tick.steps for tick in whole_path(method, "conv").record)
+    assert path.cost.gradient_steps == min(budget, whole)  # too small for a look at the line
     assert path.outcome is Outcome.BUDGET or (path.cost.gradient_steps or 0) < budget or path.outcome is Outcome.TRAINED
     assert ends_rightly(path, method, a, b)
     assert measure(path, tiny.conv(), points=2).maximum == path.quality.maximum < math.inf
@@ -409,5 +412,6 @@ def test_callbacks_hear_every_tick_and_see_the_path_as_it_stands(method: Method)
 
     path = found(method, callbacks=[Listener()])
     assert ticks == list(path.record) and all(n >= 2 for n in lengths)
-    assert [t.gradient_steps for t in ticks] == list(np.cumsum([t.steps for t in ticks]))
+    looked = path.cost.rate.steps if path.cost.rate else 0
+    assert [t.gradient_steps for t in ticks] == list(looked + np.cumsum([t.steps for t in ticks]))
     assert all(before.stretch <= after.stretch for before, after in pairwise(ticks))

@@ -105,7 +105,7 @@ def test_the_finetuned_model_has_the_buffers_of_a() -> None:
 @pytest.mark.parametrize("name", tiny.TASKS)
 def test_trained_paths_are_lower_than_the_line(method: Method, name: str) -> None:
     line, path = (find_path(*tiny.pair(name), tiny.TASKS[name](), m) for m in (Linear(), method))
-    assert path.outcome is Outcome.TRAINED and path.cost.gradient_steps == 120
+    assert path.outcome is Outcome.TRAINED and path.cost.gradient_steps == 120 + path.cost.rate.steps
     assert path.quality.maximum < 0.5 * line.quality.maximum
     assert path.quality.criteria[1].holds is None and 1 <= path.length_ratio < 2
     assert line.outcome is Outcome.STRAIGHT and line.cost.gradient_steps == 0 and len(line.knots) == 2

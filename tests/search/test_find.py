@@ -286,8 +286,8 @@ def wall(task: Task, name: str) -> Task:
 
 
 def test_a_loss_that_turns_nan_ends_with_the_path_so_far(every_knot: None) -> None:
-    path = found("mlp", LLPF(phases="all"), nan_after(tiny.mlp(), 8 + 7), max_loss=0.04)
-    good = found("mlp", LLPF(repairs=0), max_loss=0.04)
+    path = found("mlp", LLPF(phases="all"), nan_after(tiny.mlp(), 8 + 7), max_loss=0.04, lr=0.1)
+    good = found("mlp", LLPF(repairs=0), max_loss=0.04, lr=0.1)
     assert path.outcome is Outcome.DIVERGED and not path.quality.connected
     settled = [knot for knot, label in zip(path.knots, path.labels, strict=True) if label.kind == "settled"]
     assert len(settled) >= 2

@@ -14,7 +14,7 @@ from llpf_plugin import LLPF, Path, find_path, walk_to_origin
 from llpf_plugin.errors import InterruptedRun
 from llpf_plugin.evaluation import Ends
 from llpf_plugin.methods import Stretch
-from llpf_plugin.records import DOWN, JOIN, Knot, LegCost, Row, Spent, Tick
+from llpf_plugin.records import DOWN, JOIN, Knot, LegCost, Rate, Row, Spent, Tick
 from llpf_plugin.search import Callback, Progress
 from llpf_plugin.search.progress import Fresh
 
@@ -136,6 +136,7 @@ progresses = st.builds(
     st.dictionaries(texts, rows, max_size=3),
     st.lists(st.builds(Tick, texts, identifiers, *[st.floats(0, 9)] * 3, identifiers), max_size=3),
     identifiers, identifiers, st.dictionaries(texts, st.builds(LegCost, texts, identifiers), max_size=2),
+    st.none() | st.builds(Rate, st.floats(0, 9), texts, identifiers, identifiers),
 )  # fmt: skip
 
 
