@@ -45,13 +45,22 @@ def find_rate(workspace: Workspace, a: Weights, b: Weights, goal: Goal, momentum
         goal: the level of the ends, and the room above it.
         momentum: of the search.
     """
-    before, left = workspace.steps, workspace.remaining
-    value = None
-    if left is None or left >= 2 * (LOOKS + TRIAL):
-        with borrowed(workspace):
-            value = _look(workspace, on_spheres(a, b), goal, momentum)
-    value, source = (workspace.task.defaults.lr, "task") if value is None else (value, "found")
-    return Rate(value, source, workspace.steps - before)
+    before, left, point = workspace.steps, workspace.remaining, on_spheres(a, b)
+    low, high, looks = 0.0, 0.5, LOOKS if left is None or left >= 2 * (LOOKS + TRIAL) else 0
+    found: list[tuple[float, float, float]] = []
+    with borrowed(workspace):
+        while len(found) < QUOTIENTS and workspace.steps - before < looks:
+            place = (low + high) / 2
+            assign(workspace.model, point(place))
+            rise, square = _gradient(workspace, goal)
+            if LOW <= rise <= HIGH and square > 0:
+                found.append((abs(math.log(rise / HEIGHT)), place, rise * goal.room / square))
+            low, high = (low, place) if not rise <= HEIGHT else (place, high)
+        if len(found) < QUOTIENTS:
+            return Rate(workspace.task.defaults.lr, "task", workspace.steps - before)
+        mean = math.exp(sum(math.log(quotient) for *_, quotient in found) / QUOTIENTS)
+        rate = _halved(workspace, point(min(found)[1]), mean, goal, momentum)
+    return Rate(rate, "found", workspace.steps - before)
 
 
 def slower(rate: Rate | None, ended: str | None, workspace: Workspace) -> Rate | None:
@@ -68,21 +77,8 @@ def slower(rate: Rate | None, ended: str | None, workspace: Workspace) -> Rate |
     return replace(rate, value=rate.value / FALL, falls=rate.falls + 1)
 
 
-def _look(workspace: Workspace, point: Callable[[float], Weights], goal: Goal, momentum: float) -> float | None:
-    """The rate, None where too few mini-batches are high enough."""
-    low, high, found = 0.0, 0.5, list[tuple[float, float, float]]()
-    for _ in range(LOOKS):
-        place = (low + high) / 2
-        assign(workspace.model, point(place))
-        rise, square = _gradient(workspace, goal)
-        if LOW <= rise <= HIGH and square > 0:
-            found.append((abs(math.log(rise / HEIGHT)), place, rise * goal.room / square))
-        if len(found) == QUOTIENTS:
-            break
-        low, high = (low, place) if not rise <= HEIGHT else (place, high)
-    else:
-        return None
-    rate, start = math.exp(sum(math.log(quotient) for *_, quotient in found) / QUOTIENTS), point(min(found)[1])
+def _halved(workspace: Workspace, start: Weights, rate: float, goal: Goal, momentum: float) -> float:
+    """The rate, halved until it leads down from ``start``."""
     for _ in range(HALVINGS):
         if _leads_down(workspace, start, rate, goal, momentum):
             break
