@@ -93,7 +93,8 @@ def test_a_path_of_one_leg_has_no_legs() -> None:
     ("rate", "words"),
     [
         (Rate(0.05), "0.05 (given)"), (Rate(0.012345, "found", 13), "0.0123 (found in 13 gradient steps)"),
-        (Rate(0.05, "task"), "0.05 (the task's, since"), (Rate(0.1, "found", 9, 2), "lowered after a collapse (2 times)"),
+        (Rate(0.05, "task"), "0.05 (the task's, since"),
+        (Rate(0.1, "found", 9, 2), "lowered after a collapse (2 times)"),
     ],
 )  # fmt: skip
 def test_a_rate_says_where_it_comes_from_and_survives_json(rate: Rate, words: str) -> None:

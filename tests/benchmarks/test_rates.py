@@ -26,3 +26,15 @@ def test_every_rate_is_tried_once_and_the_best_one_is_tabled(
     assert results[1]["lr"] == 0.1 and all(r["steps"] <= 60 for r in results)
     best = min((r for r in results if r["rule"] == "fixed" and r["connected"]), key=lambda r: r["steps"])
     assert f"{best['steps']} at {best['lr']:.2g}" in (tmp_path / "t.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_transformer_that_the_default_rate_does_not_connect_is_connected_at_the_found_one(tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    pytest.importorskip("sklearn")
+    import rates
+
+    case = rates.CASES["vit"]
+    ends = rates.pair("vit", "SGD", 0, tmp_path)
+    default, found = (rates.search(case, *ends, lr, 400) for lr in (0.05, None))
+    assert found["connected"] and not default["connected"] and found["lr"] < 0.05
