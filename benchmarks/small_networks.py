@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from llpf_plugin import Defaults, Task, TensorData, load_task
 from llpf_plugin.evaluation import reestimate
 from llpf_plugin.geometry import Weights, clone
-from llpf_plugin.tasks.data import Batch
+from llpf_plugin.tasks.batches import Batch
 from llpf_plugin.workspace import Workspace
 
 TEXT = Path(__file__).parents[1] / "LICENSE"

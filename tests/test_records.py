@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llpf_plugin.records import DOWN, JOIN, ORIGIN, UP, Cost, Knot, LegCost, Record, Row, Tick, leg_of
+from llpf_plugin.records import DOWN, JOIN, ORIGIN, UP, Cost, Knot, LegCost, Rate, Record, Row, Tick, leg_of
 
 numbers = st.floats(allow_nan=False)
 counts = st.integers(0, 10**9)
@@ -87,6 +87,18 @@ def test_a_record_of_a_users_method_is_one_too() -> None:
 
 def test_a_path_of_one_leg_has_no_legs() -> None:
     assert Cost.from_json({"legs": None}) == Cost.from_json({}) == Cost()
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (Rate(0.05), "0.05 (given)"), (Rate(0.012345, "found", 13), "0.0123 (found in 13 gradient steps)"),
+        (Rate(0.05, "task"), "0.05 (the task's, since"),
+        (Rate(0.1, "found", 9, 2), "lowered after a collapse (2 times)"),
+    ],
+)  # fmt: skip
+def test_a_rate_says_where_it_comes_from_and_survives_json(rate: Rate, words: str) -> None:
+    assert words in rate.words and Cost.from_json(Cost(rate=rate).to_json()).rate == rate
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ def test_a_merge_writes_model_path_picture_and_verdict(done: tuple[Path, Result]
     out, result = done
     assert result.code == 0 and result.err == "", result.text
     assert "connected" in result.out and "low loss" in result.out and "left out" in result.out
+    assert "learning rate " in result.out and "phases: all" in result.out
+    assert open_run(out).path.cost.rate.words in result.out.replace("\n", " ")
     assert f"merged model: {out}/merged.pt" in result.out and f"picture: {out}/path.png" in result.out
     verdict = read(out)
     assert verdict["connected"] and maximum(out) <= 0.2 and 0.1 <= verdict["merged"]["t"] <= 0.9
@@ -97,7 +99,7 @@ def test_a_schedule_file(asked_conv: list[object], tmp_path: Path) -> None:
 
 
 def test_a_curve_in_place_of_a_walk(asked_conv: list[object], tmp_path: Path) -> None:
-    result = merge(*asked_conv, *method("sphere-curve", steps=80, pieces=5), "-o", tmp_path / "run")
+    result = merge(*asked_conv, *method("sphere-curve", steps=80, pieces=5), "--lr", 0.05, "-o", tmp_path / "run")
     assert result.code == 0, result.text
     assert "80 gradient steps" in result.out and "ends at B by construction" in result.out
     document = read(tmp_path / "run", "run")
@@ -214,7 +216,7 @@ def test_a_loss_that_turns_nan_keeps_the_partial_path(asked_conv: list[object], 
         "    def objective(model, batch):\n"
         "        calls[0] += model.training\n"
         "        loss, right = classification(model, batch)\n"
-        "        return (loss * float('nan') if calls[0] > 20 and model.training else loss), right\n"
+        "        return (loss * float('nan') if calls[0] > 36 and model.training else loss), right\n"
         "    return replace(tiny.conv(), objective=objective)\n"
     )
     asked_conv[asked_conv.index("--task") + 1] = f"{tmp_path / 'nan_task.py'}:task"

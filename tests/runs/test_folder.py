@@ -200,9 +200,8 @@ class Killed(Callback):
 
 def search(folder: RunFolder, *callbacks: Callback, **options: Any) -> LossPath:
     a, b = tiny.pair("mlp")
-    return find_path(
-        a, b, tiny.mlp(), COARSE, max_loss=GOALS["mlp"], knots=folder.knots, callbacks=[*callbacks, folder], **options
-    )  # fmt: skip
+    options = {"max_loss": GOALS["mlp"], "lr": 0.1, **options}
+    return find_path(a, b, tiny.mlp(), COARSE, knots=folder.knots, callbacks=[*callbacks, folder], **options)
 
 
 @pytest.mark.parametrize("ticks", [1, 5, 12])
