@@ -90,9 +90,9 @@ def _gradient(workspace: Workspace, goal: Goal) -> tuple[float, float]:
     """How high a mini-batch's loss lies, in units of the room, and the squared norm of its gradient."""
     loss = workspace.loss()
     workspace.backward(loss)
-    gradients = [p.grad for p in workspace.model.parameters() if p.grad is not None]
-    square = torch.stack([g.double().square().sum() for g in gradients]).sum()
-    return (float(loss.detach()) - goal.batch) / goal.room, float(square)
+    squares = [p.grad.double().square().sum() for p in workspace.model.parameters() if p.grad is not None]
+    square = float(torch.stack(squares).sum()) if squares else 0.0
+    return (float(loss.detach()) - goal.batch) / goal.room, square
 
 
 def _leads_down(workspace: Workspace, start: Weights, rate: float, goal: Goal, momentum: float) -> bool:

@@ -23,7 +23,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def stopped_run(asked: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run that Ctrl-C stopped in the middle of its walk."""
-    monkeypatch.setenv("STOP_AT", "40")
+    monkeypatch.setenv("STOP_AT", "80")
     result = merge(*asked, "-o", tmp_path / "stopped")
     monkeypatch.delenv("STOP_AT")
     assert result.code == 130 and not (tmp_path / "stopped" / "path.json").exists(), result.text

@@ -103,7 +103,7 @@ def test_a_method_of_the_users_is_shown(spec: str, mine: Path) -> None:
 @pytest.mark.usefixtures("pageless")
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_method_of_the_users_is_used_resumed_and_reported(spec: str, mine: Path, asked: list[object]) -> None:
-    line = [*asked, "--method", spec, "-m", "bend=0.25", "-m", "steps=20", "-o", "run"]
+    line = [*asked, "--method", spec, "-m", "bend=0.25", "-m", "steps=20", "--lr", 0.1, "-o", "run"]
     result = merge(*line)
     assert result.code in (0, 3) and "20 gradient steps" in result.out, result.text
     document = read(Path("run"), "run")["asked"]

@@ -51,7 +51,7 @@ def test_the_settings_of_a_method_in_a_file_are_shown_and_checked(pair: list[Pat
 
 def test_a_chain_runs_straight_from_each_end_to_its_bend() -> None:
     chain = method_class(f"{FILE}:Chain")(steps=30, pieces=4)  # type: ignore[call-arg]
-    path = find_path(*tiny.pair("mlp"), tiny.mlp(), chain, tolerance=10)
+    path = find_path(*tiny.pair("mlp"), tiny.mlp(), chain, tolerance=10, lr=0.1)
     assert path.cost.gradient_steps == 30 and len(path.knots) == 5
     start, bend, end = path.knots[0], path.knots[2], path.knots[4]
     for knot, expected in ((path.knots[1], lerp(start, bend, 0.5)), (path.knots[3], lerp(bend, end, 0.5))):
