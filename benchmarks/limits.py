@@ -84,7 +84,7 @@ def sharpness(task: Task, cache: Path, pairs: int) -> tuple[dict[str, list[float
     paths = []
     for pair in range(pairs):
         a, b = (mode(task, 2 * pair + i, cache, 0.0, sharp=True) for i in (0, 1))
-        path = find_path(a, b, task, LLPF(), max_loss=0.06, budget=3000, compute=Compute("cpu"))
+        path = find_path(a, b, task, LLPF(), max_loss=0.06, budget=3000, compute=Compute("cpu"), measure="exact")
         found = {"pair": pair, "maximum": path.quality.maximum, "steps": path.cost.gradient_steps}
         paths.append({**found, "connected": path.quality.connected})
         print(f"sharp pair {pair}: {paths[-1]}", flush=True)

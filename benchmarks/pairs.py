@@ -94,7 +94,7 @@ def connect(
 ) -> Result:
     """Search one path and measure it."""
     method = replace(method, threshold=bench.threshold)
-    path = find_path(a, b, task, method, max_loss=bench.max_loss, budget=bench.budget, compute=compute)
+    path = find_path(a, b, task, method, max_loss=bench.max_loss, budget=bench.budget, compute=compute, measure="exact")
     quality, cost = path.quality, path.cost
     return Result(
         pair, name, line, quality.maximum, quality.mean, cost.gradient_steps, path.length_ratio, cost.seconds,

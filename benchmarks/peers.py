@@ -111,10 +111,12 @@ def run(
     }  # fmt: skip
     began = time.process_time()
     if method == WALK:
-        path = find_path(a, b, task, LLPF(), max_loss=asked, budget=bench.budget, **shared)
+        path = find_path(a, b, task, LLPF(), max_loss=asked, budget=bench.budget, measure="exact", **shared)
     else:
         steps = int(asked)
-        path = find_path(a, b, task, TRAINED[method](steps=steps), tolerance=1e9, budget=steps, **shared)
+        path = find_path(
+            a, b, task, TRAINED[method](steps=steps), tolerance=1e9, budget=steps, measure="exact", **shared
+        )
     seconds = time.process_time() - began
     return Run(pair, method, asked, path.cost.gradient_steps, path.quality.maximum, path.length_ratio, seconds)
 

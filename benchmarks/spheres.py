@@ -114,7 +114,9 @@ def connect(task: Task, a: Weights, b: Weights, goal: float, bench: Bench, kind:
     sample = bench.measured.get("sample")
     line = max(losses_on_line(Workspace(task, bench.compute), a, b, points=24, sample=sample))
     llpf = replace(METHODS[method], threshold=bench.threshold)
-    path = find_path(a, b, task, llpf, max_loss=goal, budget=bench.budget, compute=bench.compute, **bench.measured)
+    path = find_path(
+        a, b, task, llpf, max_loss=goal, budget=bench.budget, compute=bench.compute, measure="exact", **bench.measured
+    )
     quality, cost = path.quality, path.cost
     return Result(
         kind, method, pair, (min(ratios), max(ratios)), line, quality.maximum,
