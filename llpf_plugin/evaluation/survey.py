@@ -171,7 +171,7 @@ class Survey:
         return max((math.inf if math.isnan(loss) else loss for loss in known), default=-math.inf)
 
     def _bounds(self, rows: Sequence[Row], left: Sequence[int]) -> dict[int, float]:
-        """What the loss of a place hardly exceeds; infinite where the sample's loss is not a number."""
+        """What the loss of a place hardly exceeds; infinite where the sample has no loss or no spread."""
         return {i: estimate + SPREAD * error for i, (estimate, error) in self._estimates(rows, left).items()}
 
     def _estimates(self, rows: Sequence[Row], left: Sequence[int]) -> dict[int, tuple[float, float]]:
@@ -182,7 +182,7 @@ class Survey:
         found = {}
         for i in left:
             parts = np.array(rows[i].parts)
-            if not np.isfinite(parts).all():
+            if len(parts) < 2 or not np.isfinite(parts).all():  # one part has no spread
                 found[i] = (math.inf, 0.0)
                 continue
             differences = [parts - np.array(row.parts) for row in known] or [parts]

@@ -101,9 +101,12 @@ class Held:
         self._length = sum(map(batch_size, self._batches))
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """The batches, of the sizes that they were given with."""
+        """The batches as they were given, but for those of more than ``size`` examples, which are taken apart."""
         for batch in self._batches:
-            yield move_batch(batch, self.device)
+            count = batch_size(batch)
+            parts = range(0, count, size) if count > size and divisible(batch) else ()
+            for own in (take(batch, slice(i, i + size)) for i in parts) if parts else (batch,):
+                yield move_batch(own, self.device)
 
     def __len__(self) -> int:
         return self._length

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from llpf_plugin import Task, TensorData
+from llpf_plugin import LoaderData, Task, TensorData
 from llpf_plugin.evaluation import survey
 from llpf_plugin.evaluation.survey import Along, Effort, Survey, choose_by_validation, places
 from llpf_plugin.geometry.weights import Weights
@@ -122,3 +123,21 @@ def test_all_validation_data_decide() -> None:
     centres, weights = data(1, 3000).inputs, data(1, 3000).targets
     losses = [float((weights * (w["w"] - centres).norm(dim=-1)).mean()) for w in candidates]
     assert choose_by_validation(used, candidates) == losses.index(min(losses))
+
+
+@pytest.mark.parametrize("size", [50, 256, 512])
+def test_batches_of_a_loader_are_parts_of_the_sample(size: int) -> None:
+    """Also where it holds the whole sample in one batch, so that there is a spread all the same."""
+    examples = data(0)
+    loader = LoaderData(DataLoader(TensorDataset(examples.inputs, examples.targets), size))
+    used = Workspace(Task(Point(), loader, objective=uneven), Compute("cpu"))
+    found, exact = surveyed(used, path(4), Effort()), surveyed(used, path(4), Effort(exact=True))
+    assert highest(found) >= highest(exact) * (1 - survey.CLOSE) and any(row.sample for row in found)
+
+
+def test_a_sample_that_cannot_be_taken_apart_has_no_spread_so_all_data_are_asked() -> None:
+    """As of graphs: one batch holds the sample, and its tensors have rows of different things."""
+    examples = data(0, 2000)
+    batch = (examples.inputs, examples.targets, torch.zeros(3))
+    used = Workspace(Task(Point(), LoaderData([batch]), objective=lambda m, b: uneven(m, b[:2])), Compute("cpu"))
+    assert all(row.sample is None for row in surveyed(used, path(4, 4), Effort()))
