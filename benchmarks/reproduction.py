@@ -1,0 +1,285 @@
+"""One pair of a row of the paper: its ends trained, connected, measured, and kept as one line of JSON."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from provenance import stamp
+from shared import trained
+
+from llpf_plugin import LLPF, Compute, Quality, Task, find_path, load_task
+from llpf_plugin.errors import InterruptedRun, LLPFError
+from llpf_plugin.evaluation import evaluate, losses_on_line, train_loss
+from llpf_plugin.geometry import Path as LossPath
+from llpf_plugin.geometry import Weights, buffers, lerp
+from llpf_plugin.llpf.schedule import shipped
+from llpf_plugin.quality import trace_layers
+from llpf_plugin.records import Record, Tick
+from llpf_plugin.runs import Asked, RunFolder
+from llpf_plugin.search import Callback, Searching, SearchOptions
+
+PLACES = 50
+"""Places of the path, evenly spaced, that the figure has on training and test data."""
+
+SAMPLE = 5000
+"""Training examples at most that these places and the check of continuity are measured on."""
+
+SEGMENTS, WITHIN = 5, 50
+"""Segments between knots that continuity is checked on, spread over the path, and points in each of them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is to be reproduced.
+
+    Attributes:
+        task: its name.
+        arguments: of its factory.
+        schedule: ``paper`` for the shipped schedule of the network, ``adaptive`` for ours, or a schedule's name.
+        epochs: of the ends, None for the recipe's.
+        options: of the search.
+    """
+
+    task: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    schedule: str = "adaptive"
+    epochs: float | None = None
+    options: SearchOptions = field(default_factory=SearchOptions)
+
+    @property
+    def stem(self) -> str:
+        """What the folder of its networks is called."""
+        words = [self.task, *(f"{k}={v}" for k, v in sorted(self.arguments.items()))]
+        if self.epochs is not None:
+            words.append(f"epochs={self.epochs:g}")
+        return "-".join(words).replace("/", "-")
+
+    def has(self, line: "Line") -> bool:
+        """Whether a line is one of this row's."""
+        return (line.task, dict(line.arguments), line.schedule, line.epochs) == (
+            self.task, dict(self.arguments), self.schedule, self.epochs,
+        )  # fmt: skip
+
+    @property
+    def method(self) -> LLPF:
+        """How its pairs are connected.
+
+        Raises:
+            LLPFError: there is no such schedule.
+        """
+        if self.schedule == "adaptive":
+            return LLPF()
+        data, _, network = self.task.partition("/")
+        name = f"{network}-{data}" if self.schedule == "paper" else self.schedule
+        if name not in shipped():
+            raise LLPFError(
+                f"the paper has no schedule for {self.task}: use --schedule adaptive, or one of {', '.join(shipped())}"
+            )
+        return LLPF(schedule=name)
+
+
+@dataclass(frozen=True)
+class Line(Record):
+    """One pair, measured.
+
+    Attributes:
+        task, arguments, schedule, epochs: of its `Row`.
+        pair: the seeds of its ends.
+        line: the maximum training loss on the straight line.
+        maximum: that of the dense path.
+        mean: the mean training loss on the path, by arc length.
+        rolling: the highest rolling mean of the mini-batch losses at the end of a settling: the paper's own quantity.
+        steps: gradient steps.
+        ticks: moves, those that were undone included.
+        knots: of the path, redundant ones dropped.
+        length: the path's over the straight line's.
+        seconds: by kind of work.
+        outcome: of the walk.
+        connected: whether all three criteria hold, and of each whether it holds.
+        criteria: by name.
+        goal: the training loss that was asked for.
+        ends: losses and accuracies of A, B and the last settled knot.
+        curve: by arc length: ``t``, ``train``, ``test``, ``test_accuracy``, and ``distance`` to B of every layer.
+        continuity: of some segments: how far the loss between two knots exceeds the higher of them at most.
+        measured: commit, machine, day.
+    """
+
+    task: str
+    arguments: Mapping[str, Any]
+    schedule: str
+    epochs: float | None
+    pair: tuple[int, int]
+    line: float
+    maximum: float
+    mean: float
+    rolling: float
+    steps: int
+    ticks: int
+    knots: int
+    length: float
+    seconds: Mapping[str, float]
+    outcome: str
+    connected: bool
+    criteria: Mapping[str, bool | None]
+    goal: float | None
+    ends: Mapping[str, Any]
+    curve: Mapping[str, Any]
+    continuity: Mapping[str, Any] | None
+    measured: str
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Line":
+        """Inverse of `to_json`."""
+        line = super().from_json(values)
+        return replace(line, pair=(line.pair[0], line.pair[1]))
+
+
+class Deadline(Callback):
+    """Stops a search in time, and says how far it is.
+
+    Args:
+        minutes: from now, None for no limit.
+    """
+
+    def __init__(self, minutes: float | None) -> None:
+        self.end = None if minutes is None else time.monotonic() + 60 * minutes
+        self._said = time.monotonic()
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is up."""
+        return self.end is not None and time.monotonic() > self.end
+
+    def on_tick(self, search: Searching, tick: Tick) -> None:
+        """Look at the clock; say something twice a minute."""
+        search.stop = self.over
+        if time.monotonic() - self._said > 30:
+            self._said = time.monotonic()
+            print(
+                f"  {tick.phase}, tick {tick.tick}: {search.workspace.steps} steps, loss {tick.settled_loss:.4g}, "
+                f"distance to go {tick.gap:.4g}", flush=True,
+            )  # fmt: skip
+
+    def on_measure(self, search: Searching, done: int, total: int) -> None:
+        """Look at the clock."""
+        search.stop = self.over
+
+
+def pairs_of(count: int) -> Iterator[tuple[int, int]]:
+    """Pairs of seeds, so that few ends make many pairs: 0-1, 0-2, 1-2, 0-3 and so on."""
+    found = ((i, j) for j in range(1, count + 1) for i in range(j))
+    return (pair for pair, _ in zip(found, range(count), strict=False))
+
+
+def one_pair(row: Row, pair: tuple[int, int], folder: Path, compute: Compute, deadline: Deadline, dense: bool) -> Line:
+    """Connect one pair, or go on with it.
+
+    Args:
+        row: what it belongs to.
+        pair: seeds of the ends.
+        folder: of all networks and runs.
+        compute: device and precision.
+        deadline: of the whole command.
+        dense: check the continuity as well.
+
+    Raises:
+        InterruptedRun: the time is over; the next call goes on from here.
+    """
+    task = load_task(row.task, row.arguments)
+    ends = []
+    for seed in pair:
+        if deadline.over:
+            raise InterruptedRun("the time was over before both ends were trained")
+        ends.append(trained(task, folder / row.stem / f"{seed}.pt", seed, compute, epochs=row.epochs))
+    a, b = ends
+    path = search(row, task, pair, (a, b), folder, compute, deadline)
+    quality, cost = path.quality, path.cost
+    walked = [tick for tick in path.record if tick.stretch == 0]
+    return Line(
+        row.task, dict(row.arguments), row.schedule, row.epochs, pair,
+        max(losses_on_line(quality.workspace, a, b)), quality.maximum, quality.mean,
+        max((tick.settled_loss for tick in walked if tick.kept), default=float("nan")),
+        cost.gradient_steps or 0, len(walked), len(path.knots), path.length_ratio,
+        {kind: spent.seconds for kind, spent in cost.spent.items()},
+        path.outcome.name if path.outcome else "", quality.connected, {c.name: c.holds for c in quality.criteria},
+        quality.goal, {name: asdict(end) for name, end in quality.ends.items()},
+        curve(quality), continuity(quality) if dense else None, stamp(quality.workspace.device),
+    )  # fmt: skip
+
+
+def search(
+    row: Row, task: Task, pair: tuple[int, int], ends: Sequence[Weights], folder: Path, compute: Compute,
+    deadline: Deadline,
+) -> LossPath:  # fmt: skip
+    """The path of one pair, kept in a run's folder as it grows."""
+    run = RunFolder(folder / row.stem / f"{row.schedule}-{pair[0]}-{pair[1]}")
+    method, names = row.method, buffers(task.model)
+    asked = Asked(
+        f"{pair[0]}.pt", f"{pair[1]}.pt", row.task, row.arguments, method.name, method.settings(),
+        row.options.to_json(), compute=asdict(compute),
+    )  # fmt: skip
+    if run.exists:
+        run.check_same(asked)
+    else:
+        run.create(asked, *({k: end[k] for k in names} for end in ends))
+    return find_path(
+        *ends, task, method, **row.options.to_json(), compute=compute, knots=run.knots, callbacks=(deadline, run),
+        resume=run.load(),
+    )  # fmt: skip
+
+
+def curve(quality: Quality) -> dict[str, Any]:
+    """Training and test loss at evenly spaced places, and how far every layer still has to go there."""
+    path, workspace = quality.path, quality.workspace
+    places = np.linspace(0, 1, PLACES + 1)
+    sample = min(SAMPLE, len(workspace.task.train))
+    found: dict[str, Any] = {"t": places.tolist(), "train": [], "test": [], "test_accuracy": []}
+    splits = {"train": workspace.task.train, "test": workspace.task.test}
+    for t in places:
+        scores, _ = evaluate(workspace, {**path.rest(t), **path.coordinates(t)}, splits, sample)
+        train, test = scores["train"], scores["test"]
+        found["train"].append(train.loss if train else None)
+        found["test"].append(test.loss if test else None)
+        found["test_accuracy"].append(test.accuracy if test else None)
+    traces = trace_layers(path, quality.layers)
+    found["distance"] = {
+        layer: [round(float(d), 5) for d in np.interp(places, traces.positions, traces.distance[:, i])]
+        for i, layer in enumerate(traces.layers)
+    }
+    return found
+
+
+def continuity(quality: Quality) -> dict[str, Any]:
+    """How far the loss within segments exceeds that of their knots, at `WITHIN` points each."""
+    path, workspace = quality.path, quality.workspace
+    chosen = np.unique(np.linspace(0, len(path.knots) - 2, SEGMENTS).round().astype(int)).tolist()
+    sample = min(SAMPLE, len(workspace.task.train))
+    excess = []
+    for i in chosen:
+        p, q = path.knots[i], path.knots[i + 1]
+        losses = [train_loss(workspace, lerp(p, q, u), sample) for u in np.linspace(0, 1, WITHIN)]
+        excess.append(max(losses) - max(losses[0], losses[-1]))
+    return {"segments": chosen, "points": WITHIN, "excess": excess}
+
+
+def read_lines(place: Path) -> list[Line]:
+    """The lines so far.
+
+    Raises:
+        LLPFError: one of them is damaged.
+    """
+    text = place.read_text(encoding="utf-8") if place.is_file() else ""
+    lines = []
+    for number, own in enumerate(text.splitlines(), 1):
+        try:
+            lines.append(Line.from_json(json.loads(own)))
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            raise LLPFError(
+                f"{place}, line {number} is damaged ({type(error).__name__}: {error}): "
+                "remove it, and the pair is measured again"
+            ) from error
+    return lines
