@@ -13,7 +13,7 @@ from shared import trained
 
 from llpf_plugin import LLPF, Compute, Quality, Task, find_path, load_task
 from llpf_plugin.errors import InterruptedRun, LLPFError
-from llpf_plugin.evaluation import evaluate, losses_on_line, train_loss
+from llpf_plugin.evaluation import losses_on_line, score, train_loss
 from llpf_plugin.geometry import Path as LossPath
 from llpf_plugin.geometry import Weights, buffers, lerp
 from llpf_plugin.llpf.schedule import shipped
@@ -21,12 +21,13 @@ from llpf_plugin.quality import trace_layers
 from llpf_plugin.records import Record, Tick
 from llpf_plugin.runs import Asked, RunFolder
 from llpf_plugin.search import Callback, Searching, SearchOptions
+from llpf_plugin.workspace import Workspace
 
 PLACES = 50
 """Places of the path, evenly spaced, that the figure has on training and test data."""
 
-SAMPLE = 5000
-"""Training examples at most that these places and the check of continuity are measured on."""
+SAMPLE = 2000
+"""Examples at most, of each split, that these places and the check of continuity are measured on."""
 
 SEGMENTS, WITHIN = 5, 50
 """Segments between knots that continuity is checked on, spread over the path, and points in each of them."""
@@ -154,6 +155,14 @@ class Deadline(Callback):
         """Whether the time is up."""
         return self.end is not None and time.monotonic() > self.end
 
+    def training(self, step: int, steps: int, loss: float) -> None:
+        """Look at the clock while an end is trained; say something twice a minute."""
+        if self.over:
+            raise InterruptedRun("the time was over while an end was trained")
+        if time.monotonic() - self._said > 30:
+            self._said = time.monotonic()
+            print(f"  step {step} of {steps}, loss {loss:.4g}", flush=True)
+
     def on_tick(self, search: Searching, tick: Tick) -> None:
         """Look at the clock; say something twice a minute."""
         search.stop = self.over
@@ -194,7 +203,11 @@ def one_pair(row: Row, pair: tuple[int, int], folder: Path, compute: Compute, de
     for seed in pair:
         if deadline.over:
             raise InterruptedRun("the time was over before both ends were trained")
-        ends.append(trained(task, folder / row.stem / f"{seed}.pt", seed, compute, epochs=row.epochs))
+        ends.append(
+            trained(
+                task, folder / row.stem / f"{seed}.pt", seed, compute, epochs=row.epochs, progress=deadline.training
+            )
+        )
     a, b = ends
     path = search(row, task, pair, (a, b), folder, compute, deadline)
     quality, cost = path.quality, path.cost
@@ -236,21 +249,20 @@ def curve(quality: Quality) -> dict[str, Any]:
     """Training and test loss at evenly spaced places, and how far every layer still has to go there."""
     path, workspace = quality.path, quality.workspace
     places = np.linspace(0, 1, PLACES + 1)
-    sample = min(SAMPLE, len(workspace.task.train))
-    found: dict[str, Any] = {"t": places.tolist(), "train": [], "test": [], "test_accuracy": []}
-    splits = {"train": workspace.task.train, "test": workspace.task.test}
-    for t in places:
-        scores, _ = evaluate(workspace, {**path.rest(t), **path.coordinates(t)}, splits, sample)
-        train, test = scores["train"], scores["test"]
-        found["train"].append(train.loss if train else None)
-        found["test"].append(test.loss if test else None)
-        found["test_accuracy"].append(test.accuracy if test else None)
+    losses = [_losses(workspace, {**path.rest(t), **path.coordinates(t)}) for t in places]
     traces = trace_layers(path, quality.layers)
-    found["distance"] = {
+    distance = {
         layer: [round(float(d), 5) for d in np.interp(places, traces.positions, traces.distance[:, i])]
         for i, layer in enumerate(traces.layers)
     }
-    return found
+    return {"t": places.tolist(), **{k: [own[k] for own in losses] for k in losses[0]}, "distance": distance}
+
+
+def _losses(workspace: Workspace, weights: Weights) -> dict[str, float | None]:
+    """One place on samples of the training and the test data."""
+    loss, test = train_loss(workspace, weights, min(SAMPLE, len(workspace.task.train))), workspace.task.test
+    found = None if test is None else score(workspace, test, min(SAMPLE, len(test)))
+    return {"train": loss, "test": found and found.loss, "test_accuracy": found and found.accuracy}
 
 
 def continuity(quality: Quality) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The benchmarks of time and memory, at a tiny size, from their command lines."""
 
-import json
 import os
 from pathlib import Path
 
@@ -10,44 +9,6 @@ import torch
 
 def has_cifar10() -> bool:
     return (Path(os.environ.get("LLPF_DATA", "")) / "cifar-10-batches-py").is_dir()
-
-
-@pytest.mark.parametrize(
-    "images",
-    [
-        "random",
-        pytest.param(
-            "cifar10",
-            marks=[pytest.mark.slow, pytest.mark.skipif(not has_cifar10(), reason="LLPF_DATA has no CIFAR-10")],
-        ),
-    ],
-)
-def test_two_resnet18_are_trained_joined_and_reported(
-    images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import gpu_resnet18
-
-    shared = ["--folder", str(tmp_path), "--device", "cpu", "--precision", "float32"]
-    shared += ["--width", "4", "--subset", "128", "--batch-size", "32", *(["--random"] * (images == "random"))]
-
-    def run(*command: str) -> str:
-        gpu_resnet18.main([*shared, *command])
-        return capsys.readouterr().out
-
-    for seed in ("0", "1"):
-        run("train", "--seed", seed, "--epochs", "2")
-    assert "is there already" in run("train", "--seed", "1")
-    run("bare", "--steps", "2", "--warm-up", "1")
-    walk = ["--max-loss", "4", "--sample", "64", "--budget", "10"]
-    assert "to continue" in run("connect", "--pace", "adaptive", *walk, "--minutes", "0")
-    assert "low loss:" in run("connect", "--pace", "adaptive", *walk)
-    assert "holds a finished path" in run("connect", "--pace", "adaptive", *walk)
-    run("connect", "--pace", "fixed", *walk)
-    sessions = json.loads((tmp_path / "adaptive-sessions.json").read_text())["sessions"]
-    finished = json.loads((tmp_path / "adaptive.json").read_text())
-    assert len(sessions) == 2 and sum(s["steps"] for s in sessions) <= finished["steps"] <= 10
-    lines = run("report").splitlines()
-    assert [line.split("|")[1].strip() for line in lines[-2:]] == ["adaptive", "fixed"]
 
 
 def test_a_tick_is_timed_and_its_memory_counted(
