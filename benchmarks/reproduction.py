@@ -17,6 +17,7 @@ from llpf_plugin.evaluation import losses_on_line, score, train_loss
 from llpf_plugin.geometry import Path as LossPath
 from llpf_plugin.geometry import Weights, buffers, lerp
 from llpf_plugin.llpf.schedule import shipped
+from llpf_plugin.preflight import layer_statistics
 from llpf_plugin.quality import trace_layers
 from llpf_plugin.records import Record, Tick
 from llpf_plugin.runs import Asked, RunFolder
@@ -104,6 +105,9 @@ class Line(Record):
         criteria: by name.
         goal: the training loss that was asked for.
         ends: losses and accuracies of A, B and the last settled knot.
+        apart: of the ends, over all matrices: the largest |``cosine``| between them (appendix C), the largest ratio
+            of their ``variance``s, either way round (appendix A), and the largest |``mean``| over standard deviation
+            (appendix B).
         curve: by arc length: ``t``, ``train``, ``test``, ``test_accuracy``, and ``distance`` to B of every layer.
         continuity: of some segments: how far the loss between two knots exceeds the higher of them at most.
         measured: commit, machine, day.
@@ -128,6 +132,7 @@ class Line(Record):
     criteria: Mapping[str, bool | None]
     goal: float | None
     ends: Mapping[str, Any]
+    apart: Mapping[str, float]
     curve: Mapping[str, Any]
     continuity: Mapping[str, Any] | None
     measured: str
@@ -220,7 +225,7 @@ def one_pair(row: Row, pair: tuple[int, int], folder: Path, compute: Compute, de
         {kind: spent.seconds for kind, spent in cost.spent.items()},
         path.outcome.name if path.outcome else "", quality.connected, {c.name: c.holds for c in quality.criteria},
         quality.goal, {name: asdict(end) for name, end in quality.ends.items()},
-        curve(quality), continuity(quality) if dense else None, stamp(quality.workspace.device),
+        apart(a, b), curve(quality), continuity(quality) if dense else None, stamp(quality.workspace.device),
     )  # fmt: skip
 
 
@@ -243,6 +248,16 @@ def search(
         *ends, task, method, **row.options.to_json(), compute=compute, knots=run.knots, callbacks=(deadline, run),
         resume=run.load(),
     )  # fmt: skip
+
+
+def apart(a: Weights, b: Weights) -> dict[str, float]:
+    """How independent two ends are, and how near their variance spheres: the extremes over all matrices."""
+    found = layer_statistics(a, b)
+    return {
+        "cosine": max(abs(one.cosine) for one in found),
+        "variance": max(max(one.ratio, 1 / max(one.ratio, 1e-300)) for one in found),
+        "mean": max(one.off_centre for one in found),
+    }
 
 
 def curve(quality: Quality) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def test_three_ends_make_three_pairs_which_are_measured_once(run: Any, capsys: p
     for line in lines:
         assert line["maximum"] <= 0.15 < line["line"] and line["length"] >= 1
         assert max(line["curve"]["train"]) <= line["maximum"] * 1.1 and len(line["curve"]["t"]) == 5
+        assert 0 < line["apart"]["cosine"] < 1 <= line["apart"]["variance"]
         assert line["curve"]["test"][-1] is None or line["curve"]["test"][-1] > 0
     assert lines[0]["continuity"]["excess"] and not lines[1]["continuity"]
 
