@@ -78,7 +78,8 @@ def the_task(asked: argparse.Namespace) -> Task:
         task = random_resnet18(asked.width, asked.subset or 45_000, asked.batch_size)
     else:
         task = load_task("cifar10/resnet18", {"width": asked.width, "subset": asked.subset})
-    return replace(task, defaults=replace(task.defaults, batch_size=asked.batch_size))
+    recipe, defaults = (replace(of, batch_size=asked.batch_size) for of in (task.recipe, task.defaults))
+    return replace(task, recipe=recipe, defaults=defaults)
 
 
 def the_compute(asked: argparse.Namespace) -> Compute:

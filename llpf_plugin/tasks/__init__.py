@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from llpf_plugin.tasks.data import TensorData, crop_and_flip
     from llpf_plugin.tasks.load import load_task
     from llpf_plugin.tasks.loader import LoaderData
+    from llpf_plugin.tasks.recipe import Recipe
     from llpf_plugin.tasks.sampling import generator
     from llpf_plugin.tasks.task import Defaults, Task, classification
 
@@ -20,9 +21,9 @@ BUILT_IN: dict[str, str] = {
     "digits/mlp": "llpf_plugin.tasks.digits:mlp",
     "digits/resnet": "llpf_plugin.tasks.digits:resnet",
     "digits/transformer": "llpf_plugin.tasks.digits:transformer",
-    "mnist/lenet5": "llpf_plugin.tasks.vision:mnist_lenet5",
-    "cifar10/resnet8": "llpf_plugin.tasks.vision:cifar10_resnet8",
-    "cifar10/resnet18": "llpf_plugin.tasks.vision:cifar10_resnet18",
+    "mnist/lenet5": "llpf_plugin.tasks.mnist:lenet5",
+    "cifar10/resnet8": "llpf_plugin.tasks.cifar:cifar10_resnet8",
+    "cifar10/resnet18": "llpf_plugin.tasks.cifar:cifar10_resnet18",
 }
 """Name to ``module:function``."""
 
@@ -30,6 +31,7 @@ _PLACES = {
     "Data": "batches",
     "Defaults": "task",
     "LoaderData": "loader",
+    "Recipe": "recipe",
     "Task": "task",
     "TensorData": "data",
     "classification": "task",
@@ -43,6 +45,7 @@ __all__ = [
     "Data",
     "Defaults",
     "LoaderData",
+    "Recipe",
     "Task",
     "TensorData",
     "build",

@@ -106,15 +106,20 @@ class RowTransformer(nn.Module):
 
 
 class LeNet5(nn.Module):
-    """LeNet-5 with ReLU and max pooling on 28×28 images: ``[n, 1, 28, 28] → [n, 10]``."""
+    """LeNet-5 with ReLU and max pooling on 28×28 images: ``[n, 1, 28, 28] → [n, 10]``.
 
-    def __init__(self) -> None:
+    Args:
+        width: channels of the first convolution, 6 in LeNet-5; all other layers in proportion.
+    """
+
+    def __init__(self, width: int = 6) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 6, 5, padding=2)
-        self.conv2 = nn.Conv2d(6, 16, 5)
-        self.fc1 = nn.Linear(400, 120)
-        self.fc2 = nn.Linear(120, 84)
-        self.fc3 = nn.Linear(84, 10)
+        second, first, last = 16 * width // 6, 120 * width // 6, 84 * width // 6
+        self.conv1 = nn.Conv2d(1, width, 5, padding=2)
+        self.conv2 = nn.Conv2d(width, second, 5)
+        self.fc1 = nn.Linear(25 * second, first)
+        self.fc2 = nn.Linear(first, last)
+        self.fc3 = nn.Linear(last, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores."""
