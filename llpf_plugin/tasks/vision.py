@@ -24,15 +24,20 @@ def splits(
 ) -> dict[str, Any]:
     """Standardised images ``[n, channels, height, width]``: training, validation (from the training file), test."""
     images, targets = _read(name, folder, train=True, mean=mean, std=std)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    held_out = min(MAX_VALIDATION, int(len(images) * VALIDATION))
-    training = order[: len(images) - held_out][: int(subset) if subset else None]
-    validation = order[len(images) - held_out :][: max(500, int(subset) // 4) if subset else None]
+    training, validation = rows(len(images), subset)
     return {
         "train": TensorData(images[training], targets[training], augment),
         "validation": TensorData(images[validation], targets[validation]),
         "test": TensorData(*_read(name, folder, train=False, mean=mean, std=std)),
     }
+
+
+def rows(n: int, subset: Any) -> tuple[Tensor, Tensor]:
+    """Which of ``n`` images of a training file are for training, and which for validation."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    held_out = min(MAX_VALIDATION, int(n * VALIDATION))
+    training = order[: n - held_out][: int(subset) if subset else None]
+    return training, order[n - held_out :][: max(500, int(subset) // 4) if subset else None]
 
 
 def _read(name: str, folder: str | None, train: bool, mean: Any, std: Any) -> tuple[Tensor, Tensor]:

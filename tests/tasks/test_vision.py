@@ -10,7 +10,8 @@ from torch import Tensor
 
 from llpf_plugin import load_task
 from llpf_plugin.errors import TaskError
-from llpf_plugin.tasks import cifar, mnist, vision
+from llpf_plugin.tasks import mnist, vision
+from llpf_plugin.tasks.cifar import cifar10
 from llpf_plugin.tasks.digits import splits as digits
 
 real = pytest.mark.skipif("LLPF_DATA" not in os.environ, reason="LLPF_DATA does not name a folder with the data sets")
@@ -44,17 +45,17 @@ def test_the_training_file_is_split_into_training_and_validation(subset: int | N
 
 @pytest.mark.usefixtures("numbered")
 def test_a_smaller_subset_is_the_beginning_of_a_larger_one_and_words_are_numbers() -> None:
-    small, large = (cifar.cifar10_resnet8(subset=n).train.targets for n in (50, "80"))  # type: ignore[arg-type, attr-defined]
+    small, large = (cifar10.resnet8(subset=n).train.targets for n in (50, "80"))  # type: ignore[arg-type, attr-defined]
     assert torch.equal(small, large[:50])
 
 
 @pytest.mark.parametrize(("flag", "on"), [(True, True), ("yes", True), ("1", True), ("no", False), (False, False)])
 @pytest.mark.usefixtures("numbered")
 def test_only_training_images_are_augmented(flag: bool | str, on: bool) -> None:
-    task = cifar.cifar10_resnet8(subset=50, augment=flag)  # type: ignore[arg-type]
+    task = cifar10.resnet8(subset=50, augment=flag)  # type: ignore[arg-type]
     assert (task.train.augment is not None) is on  # type: ignore[attr-defined]
     assert task.validation.augment is None and task.test.augment is None  # type: ignore[union-attr]
-    assert cifar.cifar10_resnet18(width=4, subset=50).train.augment is not None  # type: ignore[attr-defined]
+    assert cifar10.resnet18(width=4, subset=50).train.augment is not None  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
