@@ -48,7 +48,7 @@ def _users_own(spec: str) -> Callable[..., Task]:
 
 def _built_in(name: str) -> Callable[..., Task]:
     if name not in BUILT_IN:
-        hint = nearest(name, list(BUILT_IN))
+        hint = nearest(name, list(BUILT_IN), most=len(BUILT_IN))
         raise TaskError(f"there is no built-in task {name!r}{hint} Your own: file.py:function or module:function")
     module, function = BUILT_IN[name].split(":")
     return attrgetter(function)(importlib.import_module(module))
