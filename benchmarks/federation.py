@@ -83,7 +83,7 @@ class Federation:
             self.starts = [
                 train(task, 1000 * setting.seed + i, epochs=setting.start_epochs) for i, task in enumerate(self.tasks)
             ]
-        initialise(self.task.model, 7000 + setting.seed)
+        initialise(self.task, 7000 + setting.seed)
         self.initial = to_arrays(self.task.model.state_dict())
         self._looked: tuple[bytes, Tensor] = (b"", torch.zeros(0))
 
@@ -92,10 +92,9 @@ class Federation:
         data = self.task.train
         assert isinstance(data, TensorData)
         part = TensorData(data.inputs[self.parts[i]], data.targets[self.parts[i]], data.augment)
-        settings = replace(self.task.defaults, batch_size=BATCH, momentum=0.9)
-        return replace(
-            self.task, train=part, validation=None, test=None, defaults=settings, model=deepcopy(self.task.model)
-        )
+        defaults = replace(self.task.defaults, batch_size=BATCH, momentum=0.9)
+        recipe, model = replace(self.task.recipe, batch_size=BATCH), deepcopy(self.task.model)
+        return replace(self.task, train=part, validation=None, test=None, defaults=defaults, recipe=recipe, model=model)
 
     def steps(self, i: int) -> int:
         """Gradient steps of a client per round."""

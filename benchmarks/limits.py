@@ -75,7 +75,7 @@ def descent(task: Task, layer: str, cache: Path) -> dict[str, Any]:
 
 def sharpness(task: Task, cache: Path, pairs: int) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
     """The mean profile of the normal and the sharp modes, and the paths between pairs of sharp ones."""
-    decay = task.recipe.get("weight_decay", 0.0)
+    decay = task.recipe.weight_decay
     kinds = {"normal": (decay, False), "sharp": (0.0, True)}
     profiles = {
         kind: _mean([profile(task, mode(task, seed, cache, wd, sharp)) for seed in (0, 1)])

@@ -9,11 +9,12 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from provenance import add_table, publish, stamp
 from shared import table
 
-from llpf_plugin import Compute, Defaults, Task, align, load_task
+from llpf_plugin import Compute, Defaults, Recipe, Task, align, load_task
 from llpf_plugin.evaluation import losses_on_line
 from llpf_plugin.tasks.models import MLP
 from llpf_plugin.training import train
@@ -26,9 +27,10 @@ POINTS = 10
 
 def mnist_mlp(width: int, subset: int | None) -> Task:
     """Three hidden layers on MNIST, as in the paper's first experiment (there 512 wide)."""
-    task = load_task("mnist/lenet5", {"subset": subset})
-    recipe = {"epochs": 5, "lr": 0.1, "weight_decay": 0.0}
-    return replace(task, model=MLP(784, width, 3, 10), name="mnist/mlp", recipe=recipe, defaults=Defaults(128))
+    task = load_task("mnist/lenet5", {"subset": subset, "augment": False})
+    build = partial(MLP, 784, width, 3, 10)
+    task = replace(task, model=build(), build=build, name="mnist/mlp")
+    return replace(task, recipe=Recipe(epochs=5, lr=0.1), defaults=Defaults(128))
 
 
 def barrier(losses: Sequence[float]) -> float:

@@ -21,6 +21,6 @@ def mode(task: Task, seed: int, cache: Path, decay: float, sharp: bool = False, 
         sharp: keep the learning rate constant, as the paper does for sharp minima (appendix L).
         compute: device and precision of the training.
     """
-    kind = "" if decay == task.recipe.get("weight_decay", 0.0) and not sharp else f"_wd{decay:g}{'_sharp' * sharp}"
+    kind = "" if decay == task.recipe.weight_decay and not sharp else f"_wd{decay:g}{'_sharp' * sharp}"
     place = cache / f"{task.name.replace('/', '_')}{kind}_{seed}.pt"
     return trained(task, place, seed, compute, weight_decay=decay, constant=sharp)

@@ -3,6 +3,8 @@
 import math
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import torch
 from scipy.stats import t as student
 
-from llpf_plugin import Compute, Defaults, Task, TensorData, crop_and_flip
+from llpf_plugin import Compute, Defaults, Recipe, Task, TensorData, crop_and_flip
 from llpf_plugin.geometry import Weights
 from llpf_plugin.tasks.models import SmallResNet
 from llpf_plugin.training import train
@@ -76,6 +78,6 @@ def random_images(n: int, seed: int, size: int = 32, channels: int = 3, classes:
 def random_resnet18(width: int = 64, n: int = 1024, batch_size: int = 256) -> Task:
     """The network of ``cifar10/resnet18`` on random images, where CIFAR-10 itself is not at hand."""
     train, validation, test = (random_images(n, seed) for seed in (1, 2, 3))
-    recipe = {"epochs": 30, "lr": 0.1, "weight_decay": 5e-4}
-    network = SmallResNet(width, (2, 2, 2, 2))
-    return Task(network, train, validation, test, name="random/resnet18", defaults=Defaults(batch_size), recipe=recipe)
+    build, recipe = partial(SmallResNet, width, (2, 2, 2, 2)), Recipe(weight_decay=5e-4)
+    task = Task(build(), train, validation, test, name="random/resnet18", build=build, recipe=recipe)
+    return replace(task, defaults=Defaults(batch_size))

@@ -78,7 +78,7 @@ def ends_of(workspace: Workspace) -> tuple[Weights, Weights]:
     """Two random networks."""
     ends = []
     for seed in (0, 1):
-        initialise(workspace.model, seed)
+        initialise(workspace.task, seed)
         ends.append(clone(coordinates(workspace.model)))
     return ends[0], ends[1]
 

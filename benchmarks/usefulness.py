@@ -56,7 +56,7 @@ class Bench:
     pairs: int
     steps: int
     low: Mapping[str, float]
-    recipe: Mapping[str, float] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     sample: int | None = None
     test: int | None = None
     rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -212,8 +212,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bench = replace(bench, steps=asked.steps or bench.steps)
     task = load_task(asked.task, bench.arguments)
     assert isinstance(task.test, TensorData)
-    task = replace(task, recipe={**task.recipe, **bench.recipe}, test=task.test.subset(bench.test))
-    task = replace(task, defaults=replace(task.defaults, batch_size=bench.batch or task.defaults.batch_size))
+    task = replace(task, recipe=replace(task.recipe, **bench.recipe), test=task.test.subset(bench.test))
+    if bench.batch:
+        recipe, defaults = (replace(of, batch_size=bench.batch) for of in (task.recipe, task.defaults))
+        task = replace(task, recipe=recipe, defaults=defaults)
     held = measure(asked, task, bench)
     text = every_table(asked, task, bench, [Result(**r) for r in held["results"]])
     publish(text, asked.table, arguments, held.get("measured", []))

@@ -16,7 +16,9 @@ from llpf_cli.models import load_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from helpers import order_modules as hard
-from helpers.order_networks import CCT, DLA
+
+from llpf_plugin.tasks.networks.cct import CCT
+from llpf_plugin.tasks.networks.dla import DLA
 
 Build = Callable[[], tuple[nn.Module, Any]]
 LARGE = 150_000_000  # parameters

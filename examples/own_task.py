@@ -9,7 +9,7 @@ Here the network regresses a sine wave, so the loss is not cross-entropy, and th
 import torch
 from torch import nn
 
-from llpf_plugin import Task, TensorData
+from llpf_plugin import Recipe, Task, TensorData
 
 
 def squared_error(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
@@ -24,4 +24,4 @@ def task(width: int = 32) -> Task:
     y = torch.sin(2 * x)
     model = nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
     splits = [TensorData(x[part], y[part]) for part in (slice(0, 512), slice(512, 640), slice(640, 768))]
-    return Task(model, *splits, objective=squared_error, recipe={"epochs": 300, "lr": 0.05})
+    return Task(model, *splits, objective=squared_error, recipe=Recipe(epochs=300, lr=0.05))

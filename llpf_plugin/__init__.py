@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from llpf_plugin.tasks.data import TensorData, crop_and_flip
     from llpf_plugin.tasks.load import load_task
     from llpf_plugin.tasks.loader import LoaderData
+    from llpf_plugin.tasks.recipe import Recipe
     from llpf_plugin.tasks.task import Defaults, Task, classification
     from llpf_plugin.workspace import Compute
 
@@ -36,6 +37,7 @@ _PLACES = {
     "Method": "methods.base",
     "Path": "geometry.path",
     "Quality": "quality.verdict",
+    "Recipe": "tasks.recipe",
     "SphereCurve": "methods.baselines",
     "Task": "tasks.task",
     "TensorData": "tasks.data",
@@ -63,6 +65,7 @@ __all__ = [
     "Method",
     "Path",
     "Quality",
+    "Recipe",
     "SphereCurve",
     "Task",
     "TensorData",

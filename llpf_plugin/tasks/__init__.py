@@ -13,23 +13,44 @@ if TYPE_CHECKING:
     from llpf_plugin.tasks.data import TensorData, crop_and_flip
     from llpf_plugin.tasks.load import load_task
     from llpf_plugin.tasks.loader import LoaderData
+    from llpf_plugin.tasks.recipe import Recipe
     from llpf_plugin.tasks.sampling import generator
     from llpf_plugin.tasks.task import Defaults, Task, classification
+
+_NETWORKS = (
+    "vgg11",
+    "resnet18",
+    "resnet20",
+    "densenet",
+    "mobilenetv2",
+    "shufflenetv2",
+    "efficientnet-b0",
+    "regnetx-200mf",
+    "dla",
+    "cct7",
+    "cct2",
+)
 
 BUILT_IN: dict[str, str] = {
     "digits/mlp": "llpf_plugin.tasks.digits:mlp",
     "digits/resnet": "llpf_plugin.tasks.digits:resnet",
     "digits/transformer": "llpf_plugin.tasks.digits:transformer",
-    "mnist/lenet5": "llpf_plugin.tasks.vision:mnist_lenet5",
-    "cifar10/resnet8": "llpf_plugin.tasks.vision:cifar10_resnet8",
-    "cifar10/resnet18": "llpf_plugin.tasks.vision:cifar10_resnet18",
+    "mnist/lenet5": "llpf_plugin.tasks.mnist:lenet5",
+    "cifar10/resnet8": "llpf_plugin.tasks.cifar:cifar10.resnet8",
+    **{
+        f"{data}/{network}": f"llpf_plugin.tasks.cifar:{data}.{network.replace('-', '_')}"
+        for data in ("cifar10", "cifar100")
+        for network in _NETWORKS
+    },
+    "imagenet10/resnet18": "llpf_plugin.tasks.imagenet10:resnet18",
 }
-"""Name to ``module:function``."""
+"""Name to ``module:function``, or ``module:object.method``."""
 
 _PLACES = {
     "Data": "batches",
     "Defaults": "task",
     "LoaderData": "loader",
+    "Recipe": "recipe",
     "Task": "task",
     "TensorData": "data",
     "classification": "task",
@@ -43,6 +64,7 @@ __all__ = [
     "Data",
     "Defaults",
     "LoaderData",
+    "Recipe",
     "Task",
     "TensorData",
     "build",

@@ -3,9 +3,11 @@
 `TensorData` holds everything in memory, on the device of the walk, and augments there.
 """
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from llpf_plugin.tasks.sampling import Rows, choose, classes, generator
@@ -73,12 +75,13 @@ class TensorData:
         return self._epoch[1]
 
 
-def crop_and_flip(padding: int = 4, flip: bool = True) -> Augment:
-    """Random crops of zero-padded images and horizontal flips, on the images' own device.
+def crop_and_flip(padding: int = 4, flip: bool = True, fill: float = 0.0) -> Augment:
+    """Random crops of padded images and horizontal flips, on the images' own device.
 
     Args:
         padding: pixels added on every side before cropping back to the original size.
         flip: mirror half of the images.
+        fill: value of the padding; 0 is the mean of standardised images.
 
     Returns:
         A function of images ``[n, channels, height, width]`` and a generator.
@@ -87,7 +90,7 @@ def crop_and_flip(padding: int = 4, flip: bool = True) -> Augment:
     def augment(images: Tensor, rng: torch.Generator) -> Tensor:
         n, _, height, width = images.shape
         device = images.device
-        padded = torch.nn.functional.pad(images, [padding] * 4)
+        padded = F.pad(images, [padding] * 4, value=fill)
         top, left = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=rng, device=device)
         rows = (top + torch.arange(height, device=device))[:, None, :, None]
         cols = left + torch.arange(width, device=device)
@@ -97,5 +100,24 @@ def crop_and_flip(padding: int = 4, flip: bool = True) -> Augment:
         example = torch.arange(n, device=device)[:, None, None, None]
         channel = torch.arange(images.shape[1], device=device)[None, :, None, None]
         return padded[example, channel, rows, cols[:, None, None, :]]
+
+    return augment
+
+
+def rotate(degrees: float) -> Augment:
+    """Random rotations of square images about their centre, by at most ``degrees``, to the nearest pixel.
+
+    The same as torchvision's ``RandomRotation`` where the images have a uniform border, which fills the corners.
+
+    Returns:
+        A function of images ``[n, channels, side, side]`` and a generator.
+    """
+
+    def augment(images: Tensor, rng: torch.Generator) -> Tensor:
+        angle = math.radians(degrees) * (2 * torch.rand(len(images), generator=rng, device=images.device) - 1)
+        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        turn = torch.stack([cos, -sin, zero, sin, cos, zero], -1).view(-1, 2, 3)
+        places = F.affine_grid(turn, list(images.shape), align_corners=False)
+        return F.grid_sample(images, places, mode="nearest", padding_mode="border", align_corners=False)
 
     return augment

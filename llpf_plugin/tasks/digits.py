@@ -1,5 +1,7 @@
 """Tasks on scikit-learn's 8×8 digits: 1,797 images that come with scikit-learn."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 from llpf_plugin.errors import TaskError
 from llpf_plugin.tasks.data import TensorData
 from llpf_plugin.tasks.models import MLP, RowTransformer, SmallResNet
+from llpf_plugin.tasks.recipe import Recipe
 from llpf_plugin.tasks.task import Defaults, Task
 
 TRAIN, VALIDATION = 1197, 300
@@ -30,21 +33,22 @@ def splits() -> dict[str, Any]:
     return dict(zip(("train", "validation", "test"), (TensorData(x, y) for x, y in pairs), strict=True))
 
 
-def _task(name: str, model: nn.Module, lr: float = 0.05, epochs: int = 25) -> Task:
-    recipe = {"epochs": epochs, "lr": 2 * lr, "weight_decay": 5e-4}
-    return Task(model=model, name=name, defaults=Defaults(batch_size=64, lr=lr), recipe=recipe, **splits())
+def _task(name: str, build: Callable[[], nn.Module], lr: float = 0.05, epochs: int = 25) -> Task:
+    recipe = Recipe(epochs, lr=2 * lr, weight_decay=5e-4)
+    return Task(build(), name=name, defaults=Defaults(batch_size=64, lr=lr), recipe=recipe, build=build, **splits())
 
 
 def mlp(width: int = 64, depth: int = 4) -> Task:
     """A fully connected network of ``depth`` hidden layers, no normalization."""
-    return _task("digits/mlp", MLP(64, int(width), int(depth), 10))
+    return _task("digits/mlp", partial(MLP, 64, int(width), int(depth), 10))
 
 
 def resnet(width: int = 16, blocks: int = 1) -> Task:
     """A ResNet of three stages of ``blocks`` blocks, with BatchNorm."""
-    return _task("digits/resnet", SmallResNet(int(width), [int(blocks)] * 3, channels=1))
+    return _task("digits/resnet", partial(SmallResNet, int(width), [int(blocks)] * 3, channels=1))
 
 
 def transformer(width: int = 32, depth: int = 2, heads: int = 4) -> Task:
     """A pre-norm transformer of ``depth`` layers on the rows of an image, with LayerNorm."""
-    return _task("digits/transformer", RowTransformer(8, 8, int(width), int(depth), int(heads)), lr=0.02, epochs=60)
+    build = partial(RowTransformer, 8, 8, int(width), int(depth), int(heads))
+    return _task("digits/transformer", build, lr=0.02, epochs=60)

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from llpf_plugin.errors import LLPFError, TaskError
@@ -47,7 +48,7 @@ def _users_own(spec: str) -> Callable[..., Task]:
 
 def _built_in(name: str) -> Callable[..., Task]:
     if name not in BUILT_IN:
-        hint = nearest(name, list(BUILT_IN))
+        hint = nearest(name, list(BUILT_IN), most=len(BUILT_IN))
         raise TaskError(f"there is no built-in task {name!r}{hint} Your own: file.py:function or module:function")
     module, function = BUILT_IN[name].split(":")
-    return getattr(importlib.import_module(module), function)
+    return attrgetter(function)(importlib.import_module(module))

@@ -38,21 +38,24 @@ class BasicBlock(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A ResNet with a 3×3 stem; stage ``k`` has ``width·2ᵏ`` channels and, but for the first, halves the image.
+    """A ResNet; stage ``k`` has ``width·2ᵏ`` channels and, but for the first, halves the image.
 
     Args:
         width: channels of the stem and the first stage.
         blocks: basic blocks in each stage; ``(1, 1, 1)`` is the digits network and ResNet8, ``(2, 2, 2, 2)`` ResNet18.
         classes: number of outputs.
         channels: channels of the images.
+        stem: kernel of the first convolution; one larger than 3 has a stride of 2 and max pooling after it, so that
+            ``stem=7`` and ``(2, 2, 2, 2)`` are torchvision's ResNet18, name by name.
     """
 
     def __init__(
-        self, width: int = 16, blocks: Sequence[int] = (1, 1, 1), classes: int = 10, channels: int = 3
+        self, width: int = 16, blocks: Sequence[int] = (1, 1, 1), classes: int = 10, channels: int = 3, stem: int = 3
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+        self.conv1 = nn.Conv2d(channels, width, stem, 1 if stem == 3 else 2, stem // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
+        self.pool = nn.Identity() if stem == 3 else nn.MaxPool2d(3, 2, 1)
         inputs = width
         self.stages = len(blocks)
         for stage, count in enumerate(blocks):
@@ -66,7 +69,7 @@ class SmallResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[n, channels, h, w] → [n, classes]``."""
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.pool(F.relu(self.bn1(self.conv1(x))))
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         return self.fc(x.mean((2, 3)))
@@ -106,15 +109,20 @@ class RowTransformer(nn.Module):
 
 
 class LeNet5(nn.Module):
-    """LeNet-5 with ReLU and max pooling on 28×28 images: ``[n, 1, 28, 28] → [n, 10]``."""
+    """LeNet-5 with ReLU and max pooling on 28×28 images: ``[n, 1, 28, 28] → [n, 10]``.
 
-    def __init__(self) -> None:
+    Args:
+        width: channels of the first convolution, 6 in LeNet-5; all other layers in proportion.
+    """
+
+    def __init__(self, width: int = 6) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 6, 5, padding=2)
-        self.conv2 = nn.Conv2d(6, 16, 5)
-        self.fc1 = nn.Linear(400, 120)
-        self.fc2 = nn.Linear(120, 84)
-        self.fc3 = nn.Linear(84, 10)
+        second, first, last = 16 * width // 6, 120 * width // 6, 84 * width // 6
+        self.conv1 = nn.Conv2d(1, width, 5, padding=2)
+        self.conv2 = nn.Conv2d(width, second, 5)
+        self.fc1 = nn.Linear(25 * second, first)
+        self.fc2 = nn.Linear(first, last)
+        self.fc3 = nn.Linear(last, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores."""

@@ -98,9 +98,9 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """The end of a message about an unknown name: the known ones that are nearest to it."""
-    near = difflib.get_close_matches(name, known, n=4, cutoff=0.5) or sorted(known)[:12]
+def nearest(name: str, known: Sequence[str], most: int = 12) -> str:
+    """The end of a message about an unknown name: the known ones that are nearest to it, or the first ``most``."""
+    near = difflib.get_close_matches(name, known, n=4, cutoff=0.5) or sorted(known)[:most]
     return f": did you mean {', '.join(near)}?" if near else ""
 
 

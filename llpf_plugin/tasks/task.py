@@ -1,6 +1,6 @@
 """A task: what a checkpoint alone does not say. Model, objective, and training, validation and test data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from llpf_plugin.errors import OrderError, TaskError
 from llpf_plugin.order.trace.inputs import Inputs
 from llpf_plugin.tasks.batches import Batch, Data
+from llpf_plugin.tasks.recipe import Recipe
 
 Objective = Callable[[nn.Module, Batch], Tensor | tuple[Tensor, Tensor]]
 """``(model, batch)`` to the mean loss over the batch (0-d), or to that and the number of correct answers (0-d)."""
@@ -58,7 +59,7 @@ class Task:
         objective: loss, and correct answers where that means something.
         name: how the task is called in reports.
         defaults: settings that suit it.
-        recipe: how the demo and the examples train an endpoint (epochs, lr, weight_decay, …).
+        recipe: how `llpf_plugin.training.train` trains an endpoint.
         build: makes the network again, with fresh initial weights; `load_task` knows how by calling the task's factory.
         inputs: makes of a batch what the model is called with, for tracing; None for what the objective calls it with.
     """
@@ -70,7 +71,7 @@ class Task:
     objective: Objective = classification
     name: str = "task"
     defaults: Defaults = field(default_factory=Defaults)
-    recipe: Mapping[str, float] = field(default_factory=dict)
+    recipe: Recipe = field(default_factory=Recipe)
     build: Callable[[], nn.Module] | None = None
     inputs: Callable[[Batch], Inputs] | None = None
 
@@ -89,12 +90,19 @@ class Task:
         """The network made again under a seed: initial weights that have nothing in common with the model's.
 
         Raises:
-            TaskError: the task was given a model and does not know how it is made.
+            TaskError: the task was given a model and does not know how it is made, or making it sets torch's seed, so
+                that all seeds would give the same weights.
         """
         if self.build is None:
             raise TaskError(f"the task {self.name!r} cannot make its model again: give Task(…, build=…)")
         torch.manual_seed(seed)
-        return self.build()
+        model = self.build()
+        if torch.initial_seed() != seed:
+            raise TaskError(
+                f"the task {self.name!r} sets torch's seed to {torch.initial_seed()} while it makes its model, so that "
+                "every seed gives the same initial weights: draw its data with a torch.Generator of their own"
+            )
+        return model
 
     def example_inputs(self) -> Inputs:
         """What the model is called with on a few training examples, for tracing.

@@ -192,7 +192,7 @@ class Shared(nn.Module):
 
 
 def shared() -> Task:
-    return Task(Shared(), **tiny.splits((4,)))
+    return Task(Shared(), **tiny.splits((4,)), build=Shared)
 
 
 def save(place: Path, weights: Any) -> Path:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from helpers.order_networks import CCT, DLA
 from llpf_plugin.order import LayerOrder, layer_order
+from llpf_plugin.tasks.networks.cct import CCT
+from llpf_plugin.tasks.networks.dla import DLA
 
 IMAGE = torch.zeros(1, 3, 32, 32)
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from llpf_plugin.geometry.weights import Weights, clone
 from llpf_plugin.tasks.data import TensorData
+from llpf_plugin.tasks.recipe import Recipe
 from llpf_plugin.tasks.task import Defaults, Task
 from llpf_plugin.training import train
 
@@ -28,8 +29,11 @@ def splits(shape: tuple[int, ...], n: int = 96) -> dict[str, TensorData]:
 
 def mlp() -> Task:
     """Two linear layers on points with six features."""
-    model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
-    return Task(model=model, name="tiny/mlp", defaults=Defaults(32, lr=0.1), recipe={"epochs": 30}, **splits((6,)))
+
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
+
+    return Task(build(), name="tiny/mlp", defaults=Defaults(32, lr=0.1), build=build, **splits((6,)))
 
 
 class ConvNet(nn.Module):
@@ -52,7 +56,8 @@ class ConvNet(nn.Module):
 def conv() -> Task:
     """A convolutional network with BatchNorm and dropout on images of 5 × 5 pixels."""
     defaults = Defaults(32, lr=0.05, tolerance=0.1)
-    return Task(model=ConvNet(), name="tiny/conv", defaults=defaults, recipe={"epochs": 20}, **splits((1, 5, 5)))
+    recipe = Recipe(epochs=20)
+    return Task(ConvNet(), name="tiny/conv", defaults=defaults, recipe=recipe, build=ConvNet, **splits((1, 5, 5)))
 
 
 TASKS = {"mlp": mlp, "conv": conv}

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.order_networks import CCT, DLA
 from torch import nn
 
 from llpf_plugin import Task, TensorData
@@ -13,6 +12,8 @@ from llpf_plugin.llpf.schedule import Phase, read_schedule, shipped
 from llpf_plugin.llpf.settling import SettleRule
 from llpf_plugin.llpf.step_control import Scheduled
 from llpf_plugin.tasks.models import LeNet5, SmallResNet
+from llpf_plugin.tasks.networks.cct import CCT
+from llpf_plugin.tasks.networks.dla import DLA
 
 BASE = SettleRule(threshold=0.3, min_steps=2, max_steps=60, lr=0.05, momentum=0.9)
 

@@ -5,10 +5,11 @@ import pytest
 import torch
 from helpers.order_export import export_graph, violations
 from helpers.order_modules import Repeated, Tied
-from helpers.order_networks import CCT, DLA
 from torch import nn
 
 from llpf_plugin.order import layer_order
+from llpf_plugin.tasks.networks.cct import CCT
+from llpf_plugin.tasks.networks.dla import DLA
 
 IMAGE = torch.zeros(1, 3, 32, 32)
 CASES = {

@@ -13,7 +13,7 @@ def test_cct7_is_a_chain_in_the_order_of_execution() -> None:
     block = ["self_attn.qkv", "self_attn.proj", "norm1", "linear1", "linear2"]
     blocks = [f"classifier.blocks.{i}.{name}" for i in range(7) for name in block]
     pooling = [f"classifier.{name}" for name in ("norm", "attention_pool", "fc")]
-    assert names == ["tokenizer.conv", "classifier.positional_emb", *blocks, *pooling]
+    assert names == ["tokenizer.conv_layers.0.0", "classifier.positional_emb", *blocks, *pooling]
     assert cct()["classifier.blocks.3.self_attn.qkv"].attached == ("classifier.blocks.3.pre_norm",)
     assert all(layer.after == (previous,) for layer, previous in zip(cct().layers[1:], names, strict=False))
     assert not any(layer.parallel for layer in cct().layers)

@@ -79,7 +79,10 @@ def test_a_mode_is_never_taken_for_a_file(tmp_path: Path, monkeypatch: pytest.Mo
             [["tokenizer"], ["classifier.nrom"]],
             "CCT: the pattern 'classifier.nrom' names nothing; did you mean classifier.norm",
         ),
-        ([["tokenizer"], ["tokenizer.conv", "rest"]], "phases 1 and 2 both name the layer tokenizer.conv"),
+        (
+            [["tokenizer"], ["tokenizer.conv_layers", "rest"]],
+            "phases 1 and 2 both name the layer tokenizer.conv_layers.0.0",
+        ),
         ([["tokenizer"], ["classifier.blocks"]], r"no phase names classifier.positional_emb, .*\(4 of 40 layers\)"),
         ([["rest"], ["rest"]], "'rest' stands in 2 phases"),
         ([["rest"], ["tokenizer", "classifier"]], "phase 1 has no layers"),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import TensorDataset as Examples
 
-from llpf_plugin import LLPF, LLPFError, LoaderData, Path, Task, TensorData, find_path, measure
+from llpf_plugin import LLPF, LLPFError, LoaderData, Path, Recipe, Task, TensorData, find_path, measure
 from llpf_plugin.errors import MismatchError, OrderError
 from llpf_plugin.geometry.weights import Weights, clone, coordinates, distance, relative_distance, select
 from llpf_plugin.methods import Outcome
@@ -125,7 +125,7 @@ class Tied(nn.Module):
 
 def test_tied_parameters_stay_tied() -> None:
     def task() -> Task:
-        return replace(tiny.mlp(), model=Tied(), recipe={"epochs": 10})
+        return replace(tiny.mlp(), model=Tied(), recipe=Recipe(epochs=10), build=Tied)
 
     a, b = train(task(), 1), train(task(), 2)
     path = find_path(a, b, task())

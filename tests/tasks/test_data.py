@@ -9,6 +9,7 @@ from torch.utils.data import TensorDataset as Examples
 from llpf_plugin import LoaderData, TensorData, crop_and_flip
 from llpf_plugin.errors import TaskError
 from llpf_plugin.tasks.batches import batch_size, move_batch
+from llpf_plugin.tasks.data import rotate
 from llpf_plugin.tasks.sampling import generator
 
 
@@ -106,6 +107,27 @@ def test_crop_and_flip_reaches_every_place_and_both_sides() -> None:
     image = torch.arange(9.0).view(1, 1, 3, 3).add(1).expand(600, 1, 3, 3)
     seen = {tuple(x.flatten().tolist()) for x in crop_and_flip(1)(image, generator("cpu", 0))}
     assert len(seen) == 9 * 2
+
+
+def test_padding_has_the_value_it_is_given() -> None:
+    seen = crop_and_flip(1, flip=False, fill=-2.0)(torch.ones(200, 1, 1, 1), generator("cpu", 0))
+    assert set(seen.flatten().tolist()) == {1.0, -2.0}
+
+
+def test_rotation_against_torchvision() -> None:
+    """One image after the other, by the angles that the generator draws."""
+    functional = pytest.importorskip("torchvision.transforms.functional", reason="torchvision rotates the reference")
+    images = torch.nn.functional.pad(torch.rand(6, 2, 20, 20), [4] * 4, value=-1.0)
+    angles = 5 * (2 * torch.rand(6, generator=generator("cpu", 3)) - 1)
+    expected = [functional.rotate(x, float(a), fill=-1.0) for x, a in zip(images, angles, strict=True)]
+    found = rotate(5)(images, generator("cpu", 3))
+    assert float((found - torch.stack(expected)).ne(0).float().mean()) < 1e-3  # a tie between two pixels
+    assert not torch.equal(found, images)
+
+
+def test_a_rotation_by_nothing_changes_nothing() -> None:
+    images = torch.randn(3, 1, 7, 7)
+    assert torch.equal(rotate(0)(images, generator("cpu", 0)), images)
 
 
 def loader(n: int = 10, size: int = 4) -> DataLoader[tuple[Tensor, ...]]:

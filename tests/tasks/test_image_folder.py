@@ -38,7 +38,7 @@ def net() -> nn.Module:
 
 
 def task_of(images: Dataset[tuple[Tensor, int]]) -> Task:
-    return Task(net(), LoaderData(DataLoader(images, 32)), LoaderData(DataLoader(images, 32)))
+    return Task(net(), LoaderData(DataLoader(images, 32)), LoaderData(DataLoader(images, 32)), build=net)
 
 
 @pytest.fixture(scope="module")

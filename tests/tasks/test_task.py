@@ -46,7 +46,16 @@ def test_a_fresh_model_is_made_under_its_seed_and_leaves_the_tasks_alone() -> No
 
 def test_a_task_that_was_given_a_model_cannot_make_it_again(mlp: Task) -> None:
     with pytest.raises(TaskError, match=r"'tiny/mlp' cannot make its model again: give Task\(…, build=…\)"):
-        mlp.fresh_model(0)
+        replace(mlp, build=None).fresh_model(0)
+
+
+def test_a_model_that_is_made_under_a_seed_of_its_own_is_refused(mlp: Task) -> None:
+    def build() -> nn.Module:
+        torch.manual_seed(5)
+        return nn.Linear(6, 3)
+
+    with pytest.raises(TaskError, match=r"'tiny/mlp' sets torch's seed to 5 while it makes its model"):
+        replace(mlp, build=build).fresh_model(0)
 
 
 # What the model is called with ----------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from llpf_plugin import load_task
 from llpf_plugin.errors import TaskError
-from llpf_plugin.tasks import vision
+from llpf_plugin.tasks import mnist, vision
+from llpf_plugin.tasks.cifar import cifar10
 from llpf_plugin.tasks.digits import splits as digits
 
 real = pytest.mark.skipif("LLPF_DATA" not in os.environ, reason="LLPF_DATA does not name a folder with the data sets")
@@ -34,7 +35,7 @@ SIZES = [(None, (55_000, 5000, 100)), (4000, (4000, 1000, 100)), (100, (100, 500
 @pytest.mark.parametrize(("subset", "sizes"), SIZES)
 @pytest.mark.usefixtures("numbered")
 def test_the_training_file_is_split_into_training_and_validation(subset: int | None, sizes: tuple[int, ...]) -> None:
-    task = vision.mnist_lenet5(subset)
+    task = mnist.lenet5(subset=subset)
     found = [task.train, task.validation, task.test]
     assert tuple(len(split) for split in found if split is not None) == sizes
     training, validation = (set(split.targets.tolist()) for split in found[:2])  # type: ignore[union-attr]
@@ -44,17 +45,46 @@ def test_the_training_file_is_split_into_training_and_validation(subset: int | N
 
 @pytest.mark.usefixtures("numbered")
 def test_a_smaller_subset_is_the_beginning_of_a_larger_one_and_words_are_numbers() -> None:
-    small, large = (vision.cifar10_resnet8(subset=n).train.targets for n in (50, "80"))  # type: ignore[arg-type, attr-defined]
+    small, large = (cifar10.resnet8(subset=n).train.targets for n in (50, "80"))  # type: ignore[arg-type, attr-defined]
     assert torch.equal(small, large[:50])
 
 
 @pytest.mark.parametrize(("flag", "on"), [(True, True), ("yes", True), ("1", True), ("no", False), (False, False)])
 @pytest.mark.usefixtures("numbered")
 def test_only_training_images_are_augmented(flag: bool | str, on: bool) -> None:
-    task = vision.cifar10_resnet8(subset=50, augment=flag)  # type: ignore[arg-type]
+    task = cifar10.resnet8(subset=50, augment=flag)  # type: ignore[arg-type]
     assert (task.train.augment is not None) is on  # type: ignore[attr-defined]
     assert task.validation.augment is None and task.test.augment is None  # type: ignore[union-attr]
-    assert vision.cifar10_resnet18(width=4, subset=50).train.augment is not None  # type: ignore[attr-defined]
+    assert cifar10.resnet18(width=4, subset=50).train.augment is not None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("subset", "asked", "augmented", "schedule"),
+    [
+        (None, None, True, "constant"),
+        (50, None, False, "one-cycle"),
+        (50, True, True, "one-cycle"),
+        (None, "no", False, "constant"),
+    ],
+)
+@pytest.mark.usefixtures("numbered")
+def test_lenet5_is_the_papers_if_it_has_all_images(
+    subset: int | None, asked: bool | None, augmented: bool, schedule: str
+) -> None:
+    task = mnist.lenet5(subset=subset, augment=asked)
+    assert (task.train.augment is not None) is augmented  # type: ignore[attr-defined]
+    assert task.recipe.schedule == schedule
+    assert mnist.lenet5(12, subset=50).fresh_model(0).fc1.out_features == 240
+
+
+def test_shaken_digits_turn_and_shift_on_black() -> None:
+    black = -mnist.MEAN / mnist.STD
+    image = torch.full((200, 1, 28, 28), black)
+    image[:, :, 14, 4:24] = 1.0
+    shaken = mnist.shake()(image, torch.Generator().manual_seed(0))
+    rows = (shaken > 0).any(3).flatten(1)
+    assert set(shaken.unique().tolist()) == set(image.unique().tolist())
+    assert int(rows.any(0).sum()) >= 5 and int(rows.sum(1).max()) == 3  # 5° over 20 pixels are less than two rows
 
 
 @real
