@@ -55,6 +55,16 @@ def test_projection_keeps_the_mean(tensor: Tensor, target: float) -> None:
     assert float(projected.double().mean()) == pytest.approx(float(tensor.double().mean()), abs=error)
 
 
+@given(st.integers(0, 2**32), st.sampled_from(SHAPES), variances)
+def test_the_distance_to_the_origin_goes_with_the_root_of_the_variance(
+    seed: int, shape: tuple[int, ...], target: float
+) -> None:
+    """Equation 6 and appendix M: with a mean of 0, ‖P‖ = sqrt(n · Var(P))."""
+    tensor = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    projected = on_sphere(tensor - tensor.mean(), target)
+    assert float(projected.norm()) == pytest.approx((projected.numel() * target) ** 0.5, rel=1e-9)
+
+
 @given(tensors(), variances)
 def test_projection_is_idempotent(tensor: Tensor, target: float) -> None:
     once = on_sphere(tensor, target)
