@@ -22,6 +22,9 @@ from llpf_plugin.order import phases as cut_phases
 from llpf_plugin.records import DOWN, ORIGIN, UP
 from llpf_plugin.tasks.task import Task
 
+WINDOW = 10
+"""Mini-batches in the rolling mean of a settling with adaptive steps, where it takes at least as many."""
+
 THRESHOLD, REJECT = 0.5, 3.0
 """Where settling ends and where a move is rejected, in units of the room between the ends' loss and the goal."""
 
@@ -105,7 +108,8 @@ def settle_rule(method: LLPF, problem: Problem, strictness: int = 0) -> SettleRu
     threshold = method.threshold or goal.batch + THRESHOLD * goal.room
     threshold = goal.batch + (threshold - goal.batch) / 2**strictness
     lr = problem.lr if problem.given else problem.lr / 4**strictness
-    return SettleRule(threshold, method.min_steps, method.max_steps, lr=lr, momentum=problem.momentum)
+    window = min(WINDOW, method.min_steps)
+    return SettleRule(threshold, method.min_steps, method.max_steps, window, lr, problem.momentum)
 
 
 def reject_above(method: LLPF, goal: Goal, strictness: int = 0) -> float:
