@@ -102,10 +102,11 @@ class ToOrigin:
         now, norms, parts = self._ways()
         chosen = (parts > 0) & torch.tensor([g.matrix in active and share > 0 for g in self.groups])
         fractions = torch.minimum(control.fractions(norms, None, share).double(), parts).where(chosen, 0.0)
-        held = (self.targets > 0) & (now * (1 - fractions) ** 2 <= self.targets * ON_SPHERE)
+        after = now * (1 - fractions) ** 2
+        held = (self.targets > 0) & (after <= self.targets * ON_SPHERE)
         self.spheres = {g.matrix: float(self.targets[i]) for i, g in enumerate(self.groups) if held[i]}
-        if self.conformal:  # AngleConformal: η = η_base · w/v, a layer's variance over that at the start
-            ratios = (now / self.start).tolist()
+        if self.conformal:  # AngleConformal: η = η_base · w/v, a layer's variance after this move over that at the start
+            ratios = (self.targets.where(held, after) / self.start).tolist()
             self.rates = [ratios[self.group_of[k]] if k in self.group_of else 1.0 for k in self.weights]
         names = [k for k in self.weights if k in self.group_of and chosen[self.group_of[k]]]
         own = fractions[[self.group_of[k] for k in names]].float()

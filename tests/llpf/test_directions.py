@@ -212,18 +212,31 @@ def test_what_is_not_active_or_rests_does_not_move() -> None:
 
 
 def test_angle_conformal_is_the_variance_over_that_at_the_start() -> None:
-    """The factor on each layer's learning rate; a normalization keeps its own."""
+    """The factor on each layer's learning rate, by its variance after the move; a normalization keeps its own."""
     direction = to_origin()
-    direction.propose(EVERYTHING, Backtracking(9.0), 0.5)
+    tick(direction, Backtracking(9.0), 0.0)  # nothing moves: settling on the spot
     assert direction.rates == pytest.approx([1.0] * 5)
-    with torch.no_grad():
-        direction.weights["stem.weight"].mul_(0.5)
-    direction.propose(EVERYTHING, Backtracking(9.0), 0.5)
-    assert direction.rates == pytest.approx([0.25, 0.25, 1.0, 1.0, 1.0])
+    tick(direction, Backtracking(9.0), 0.5)
+    assert direction.rates == pytest.approx([0.25, 0.25, 1.0, 0.25, 0.25])
+    direction.weights["stem.weight"].mul_(0.5)  # settling moved it
+    tick(direction, Backtracking(9.0), 0.5)
+    assert direction.rates == pytest.approx([1 / 64, 1 / 64, 1.0, 1 / 16, 1 / 16])
     plain = to_origin(angle_conformal=False)
-    plain.weights["stem.weight"].mul_(0.5)
-    plain.propose(EVERYTHING, Backtracking(9.0), 0.5)
+    tick(plain, Backtracking(9.0), 0.5)
     assert plain.rates == [1.0] * 5
+
+
+@given(seeds, st.sampled_from((0.0, 0.1, 0.5)), st.lists(shares, min_size=1, max_size=8))
+def test_angle_conformal_knows_the_variance_of_what_will_settle(seed: int, part: float, walked: list[float]) -> None:
+    """Also of a layer that the move brings to its sphere, or that drifted from it and is projected."""
+    direction = to_origin(seed, part)
+    start = variances(direction.weights)
+    for share in walked:
+        tick(direction, Backtracking(9.0), share)
+        now = {k: v / start[k] for k, v in variances(direction.weights).items()}
+        told = dict(zip(direction.weights, direction.rates, strict=True))
+        assert {k: told[k] for k in now} == pytest.approx(now, rel=1e-6)
+        direction.weights["head.weight"].mul_(1.0 + share / 10)
 
 
 def test_at_the_origin_itself_nothing_arrives() -> None:
