@@ -11,7 +11,7 @@ from shared import SCHEDULES, table
 from llpf_plugin import LLPF
 
 SEEDS = (0, 1)
-PACES = {"adaptive": LLPF(), "fixed": LLPF(schedule=str(SCHEDULES / "resnet18-coarse.yaml"))}
+PACES = {"adaptive": LLPF(), "fixed": LLPF(schedule=str(SCHEDULES / "resnet18-coarse.yaml"), repairs=3)}
 """The walks that are compared, by the names of their results."""
 
 

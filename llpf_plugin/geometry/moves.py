@@ -41,6 +41,18 @@ def gaps(tensors: Sequence[Tensor], destination: Sequence[Tensor]) -> Tensor:
     return torch.stack([(d - p).to(_wide(p)).square_().sum() for p, d in pairs]).sqrt()
 
 
+def joint(gaps: Tensor, groups: Sequence[int]) -> Tensor:
+    """The distance of each tensor's group, whose tensors count as one vector.
+
+    Args:
+        gaps: distances, one per tensor, 1-d.
+        groups: the group of each tensor, numbered from 0.
+    """
+    index = torch.tensor(groups, device=gaps.device)
+    squares = torch.zeros(max(groups, default=-1) + 1, dtype=gaps.dtype, device=gaps.device)
+    return squares.index_add_(0, index, gaps.square()).sqrt()[index]
+
+
 @torch.no_grad()
 def move_(tensors: Sequence[Tensor], destination: Sequence[Tensor], fractions: Tensor) -> None:
     """``p ← p + fraction·(d − p)`` in place, each tensor by its own fraction in [0, 1]; exact at 0 and 1."""

@@ -50,9 +50,13 @@ class ToModel:
 
     def propose(self, active: frozenset[str], control: StepControl, share: float) -> Move:
         """The next move of the active tensors; a share of 0 moves nothing."""
-        gaps = self.gaps(active)
-        fractions = control.fractions(gaps, self.start_gaps, share)
-        names, whole = [k for k in self.weights if k in active], bool((fractions >= 1).all())
+        gaps, names = self.gaps(active), [k for k in self.weights if k in active]
+        own, first = gaps, self.start_gaps
+        if control.moves == "layers":
+            layer = {k: i for i, layer in enumerate(layers_of(names).values()) for k in layer}
+            own, first = (moves.joint(g, [layer[k] for k in names]) for g in (gaps, self.start_gaps))
+        fractions = control.fractions(own, first, share)
+        whole = bool((fractions >= 1).all())
         return Move(names, fractions, whole, float(vector_norm(gaps)), float(vector_norm(self.start_gaps)))
 
     def moving(self) -> bool:
@@ -105,7 +109,7 @@ class ToOrigin:
         after = now * (1 - fractions) ** 2
         held = (self.targets > 0) & (after <= self.targets * ON_SPHERE)
         self.spheres = {g.matrix: float(self.targets[i]) for i, g in enumerate(self.groups) if held[i]}
-        if self.conformal:  # AngleConformal: η = η_base · w/v, a layer's variance after this move over that at the start
+        if self.conformal:  # AngleConformal: η = η_base · w/v, the variance after this move over that at the start
             ratios = (self.targets.where(held, after) / self.start).tolist()
             self.rates = [ratios[self.group_of[k]] if k in self.group_of else 1.0 for k in self.weights]
         names = [k for k in self.weights if k in self.group_of and chosen[self.group_of[k]]]

@@ -7,6 +7,7 @@ and ends the walk where it arrives.
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,13 +15,20 @@ from torch import Tensor
 from llpf_plugin.geometry.moves import StepRule
 from llpf_plugin.llpf.settling import Settled
 
+Moves = Literal["tensors", "layers"]
+"""What moves as one vector, by one distance and one step length."""
+
 
 @dataclass(frozen=True)
 class Scheduled:
-    """The paper's tables: a given number of ticks, each tensor by its own step rule; nothing finite is rejected."""
+    """The paper's tables: a given number of ticks by a step rule; nothing finite is rejected.
+
+    Each tensor moves by the rule on its own, or, with ``moves`` of ``layers``, all tensors of a layer as one vector.
+    """
 
     ticks: int
     rule: StepRule
+    moves: Moves = "tensors"
     share = min_share = 1.0
     min_lr = hand_over = gives_way = 0.0
     reject_above = math.inf
@@ -63,6 +71,7 @@ class Backtracking:
     hand_over: float = 0.1
     gives_way: float = 0.0
     ticks: int | None = None
+    moves = "tensors"
 
     def fractions(self, gaps: Tensor, start_gaps: Tensor | None, share: float) -> Tensor:
         """``min(1, share·gap₀/gap)``, taken over all tensors; without ``start_gaps``, the share of what is left."""

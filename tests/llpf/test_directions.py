@@ -79,6 +79,25 @@ def test_a_move_to_a_model_by_hand() -> None:
     assert list(only.names) == ["b"] and only.whole and only.gap == pytest.approx(5.0)
 
 
+def test_a_layer_that_moves_as_one_vector_by_hand() -> None:
+    """Weight and bias are 3 and 4 from their ends: together 5, of which a step of 1 is a fifth in both.
+
+    On their own, the weight would move a third of its way and the bias a quarter.
+    """
+    weights = {"l.weight": torch.tensor([[0.0, 0.0]]), "l.bias": torch.tensor([0.0]), "m.weight": torch.tensor([[0.0]])}
+    end = {"l.weight": torch.tensor([[3.0, 0.0]]), "l.bias": torch.tensor([4.0]), "m.weight": torch.tensor([[8.0]])}
+    direction = ToModel(weights, end, "none")
+    active = frozenset(weights)
+    direction.start_gaps = direction.gaps(active)
+    together = direction.propose(active, Scheduled(9, StepRule(step_c=1.0), "layers"), 1.0)
+    assert together.fractions.tolist() == pytest.approx([1 / 5, 1 / 5, 1 / 8])
+    alone = direction.propose(active, Scheduled(9, StepRule(step_c=1.0)), 1.0)
+    assert alone.fractions.tolist() == pytest.approx([1 / 3, 1 / 4, 1 / 8])
+    weights["l.weight"].copy_(end["l.weight"])  # of the first distance, 5, a tenth is left to the bias, 4 from its end
+    later = direction.propose(active, Scheduled(9, StepRule(step_f=0.1), "layers"), 1.0)
+    assert later.fractions.tolist() == pytest.approx([0.5 / 4, 0.5 / 4, 0.8 / 8])
+
+
 @given(seeds, seeds, st.lists(shares, min_size=1, max_size=6), st.sampled_from(("matrices", "all", "none")))
 def test_spheres_are_held_and_no_tick_goes_past_the_destination(
     a: int, b: int, walked: list[float], correct: sphere.Correct

@@ -127,7 +127,7 @@ def test_algorithm_2_shrinks_without_correction() -> None:
 
 
 def test_algorithm_2_has_a_learning_rate_for_each_layer() -> None:
-    """η = η_base · w/v, w the current variance: the first move takes it from 4 to 1, the second to ¼, the third to 1/16.
+    """η = η_base · w/v, w the current variance: the first move takes it from 4 to 1, the next ones to ¼ and 1/16.
 
     A normalization keeps η_base.
     """
@@ -231,6 +231,24 @@ def test_every_tick_is_that_of_algorithm_1(
         close(walk.weights, point, error)
     assert knots == sum(ticks for _, ticks, _ in schedule)
     assert step.outcome is (Outcome.ARRIVED if walk.direction.near() else Outcome.SHORT)
+
+
+@pytest.mark.parametrize("rule", [StepRule(step_c=0.4), StepRule(0.1, 0.15, 0.05)])
+def test_a_layer_that_moves_as_one_vector_is_one_tensor_of_algorithm_1(rule: StepRule) -> None:
+    """Algorithm 1 over layers as vectors, weight and bias end to end, beside the walk over tensors."""
+    task = typed("mlp", torch.float64)
+    phases = (walks.phase(task, Scheduled(6, rule, "layers"), STILL),)
+    walk, state = walks.to_model("mlp", task, phases, "none")
+    without_gradient(walk, True)
+
+    def vectors(weights: Mapping[str, Tensor]) -> Point:
+        layers = {k.rpartition(".")[0] for k in weights}
+        return {l: torch.cat([weights[f"{l}.{k}"].flatten() for k in ("weight", "bias")]) for l in layers}  # noqa: E741
+
+    a, b = (vectors(w) for w in walks.ends("mlp", task))
+    for point in LLPF_M2M(a, b, [(set(a), 6, asdict(rule))], set(), lambda p: {k: pulled(t) for k, t in p.items()}):
+        state = walk.step(state).state
+        close(vectors(walk.weights), point, 1e-9)
 
 
 def without_biases(dtype: torch.dtype) -> Task:
