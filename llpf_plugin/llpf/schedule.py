@@ -21,8 +21,7 @@ Layers are patterns on whole components of parameter paths: ``layer1`` is everyt
 ``*`` stands for one component. Phases are not cumulative unless their lists are.
 """
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -30,19 +29,17 @@ from typing import Any, get_args
 
 import yaml
 
-from llpf_plugin.errors import LLPFError, OrderError, ScheduleError
-from llpf_plugin.geometry.moves import StepRule
+from llpf_plugin.errors import OrderError, ScheduleError
+from llpf_plugin.geometry.moves import Moves, StepRule
 from llpf_plugin.geometry.sphere import Correct
 from llpf_plugin.geometry.weights import coordinates
+from llpf_plugin.llpf.schedule_values import RATE, choice, number, only, settle_rule, whole
 from llpf_plugin.llpf.settling import SettleRule
-from llpf_plugin.llpf.step_control import Moves, Scheduled, StepControl
+from llpf_plugin.llpf.step_control import Scheduled, StepControl
 from llpf_plugin.order import cumulative, layer_order, matching, phases
 from llpf_plugin.tasks.task import Task
 
 _STEPS = ("step_c", "step_a", "step_f")
-_COUNTS = ("min_steps", "max_steps", "window")
-_RATE = ("lr", "momentum")
-_SETTLE = ("threshold", *_COUNTS, *_RATE)
 _DOCUMENT = ("batch_size", "correct", "moves", "settle", "phases", "cut")
 
 
@@ -107,39 +104,23 @@ def read_schedule(place: str, task: Task, base: SettleRule) -> Schedule:
         ScheduleError: no such file, not the form above, or a pattern that matches no parameter.
     """
     document = _load(place)
-    _only(document, _DOCUMENT, place)
+    only(document, _DOCUMENT, place)
     names = list(coordinates(task.model))
-    settle = _settle(document.get("settle"), replace(base, window=None), place)
-    moves: Moves = _choice(document, "moves", get_args(Moves), place) or "tensors"
+    settle = settle_rule(document.get("settle"), replace(base, window=None), place)
+    moves: Moves = choice(document, "moves", get_args(Moves), place) or "tensors"
     entries = _cut(place, document["cut"], task) if "cut" in document else document.get("phases")
     if not isinstance(entries, list) or not entries:
         raise ScheduleError(f"{place}: it has no list 'phases'")
     phases = tuple(_phase(place, i, entry, settle, names, moves) for i, entry in enumerate(entries))
-    return Schedule(phases, _choice(document, "correct", get_args(Correct), place), _stated(place, document, settle))
+    return Schedule(phases, choice(document, "correct", get_args(Correct), place), _stated(place, document, settle))
 
 
 def _stated(place: str, document: dict[str, Any], settle: SettleRule) -> dict[str, float]:
     """What the file says for all phases of batch size, learning rate and momentum."""
-    stated = {k: getattr(settle, k) for k in _RATE if k in (document.get("settle") or {})}
+    stated = {k: getattr(settle, k) for k in RATE if k in (document.get("settle") or {})}
     if "batch_size" not in document:
         return stated
-    return {"batch_size": _whole(document["batch_size"], place, "batch_size"), **stated}
-
-
-def _choice(document: dict[str, Any], key: str, known: Iterable[Any], place: str) -> Any:
-    """One of some words, None where the file does not say."""
-    if key not in document:
-        return None
-    if document[key] not in known:
-        raise ScheduleError(f"{place}: {key} = {document[key]!r}; it must be one of {', '.join(known)}")
-    return document[key]
-
-
-def _whole(value: Any, where: str, key: str) -> int:
-    """A number of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ScheduleError(f"{where}: {key} = {value!r}; it must be a whole number of at least 1")
-    return value
+    return {"batch_size": whole(document["batch_size"], place, "batch_size"), **stated}
 
 
 def _cut(place: str, entry: Any, task: Task) -> list[dict[str, Any]]:
@@ -149,7 +130,7 @@ def _cut(place: str, entry: Any, task: Task) -> list[dict[str, Any]]:
         raise ScheduleError(f"{where}: expected a mapping with 'phases' and 'ticks', got {entry!r}")
     rest = dict(entry)
     mode, most = str(rest.pop("phases", "stage")), rest.pop("max_phases", None)
-    most = None if most is None else _whole(most, where, "max_phases")
+    most = None if most is None else whole(most, where, "max_phases")
     order = layer_order(task.model, task.example_inputs())
     slices = cumulative(order, phases(order, mode, most))
     return [{"name": name, **rest, "layers": sorted(active)} for name, active in slices.items()]
@@ -178,15 +159,17 @@ def _phase(place: str, index: int, entry: Any, settle: SettleRule, names: list[s
     where = f"{place}, phase {index + 1}"
     if not isinstance(entry, dict):
         raise ScheduleError(f"{where}: expected a mapping with 'layers' and 'ticks', got {entry!r}")
-    _only(entry, ("name", "layers", "ticks", "settle", *_STEPS), where)
-    ticks = _whole(entry.get("ticks"), where, "ticks")
-    rule = StepRule(**{k: _number(entry.get(k, 0.0), where, k) for k in _STEPS})
+    only(entry, ("name", "layers", "ticks", "settle", *_STEPS), where)
+    ticks = whole(entry.get("ticks"), where, "ticks")
+    rule = StepRule(**{k: number(entry.get(k, 0.0), where, k) for k in _STEPS})
     layers = entry.get("layers", "all")
     if not isinstance(layers, str | list) or not layers:
         raise ScheduleError(f"{where}: layers = {layers!r}; it must be a list of layers, or all")
     active = names if layers == "all" else _matching(layers, names, where)
     name = str(entry.get("name", f"phase {index + 1}"))
-    return Phase(name, frozenset(active), Scheduled(ticks, rule, moves), _settle(entry.get("settle"), settle, where))
+    return Phase(
+        name, frozenset(active), Scheduled(ticks, rule, moves), settle_rule(entry.get("settle"), settle, where)
+    )
 
 
 def _matching(layers: str | list[Any], names: list[str], where: str) -> tuple[str, ...]:
@@ -195,38 +178,3 @@ def _matching(layers: str | list[Any], names: list[str], where: str) -> tuple[st
         return matching([layers] if isinstance(layers, str) else map(str, layers), names, where)
     except OrderError as error:
         raise ScheduleError(str(error)) from error
-
-
-def _settle(entry: Any, base: SettleRule, where: str) -> SettleRule:
-    if entry is None:
-        return base
-    if not isinstance(entry, dict):
-        raise ScheduleError(f"{where}: settle = {entry!r}; it must be a mapping with any of {', '.join(_SETTLE)}")
-    _only(entry, _SETTLE, f"{where}, settle")
-    values = {k: getattr(base, k) for k in _SETTLE}
-    for key, value in entry.items():
-        number = _number(value, where, f"settle.{key}")
-        if key in _COUNTS and number != int(number):
-            raise ScheduleError(f"{where}: settle.{key} = {value!r} is not a whole number")
-        values[key] = int(number) if key in _COUNTS else number
-    try:
-        return SettleRule(**values)
-    except LLPFError as error:
-        raise ScheduleError(f"{where}: {error}") from error
-
-
-def _only(entry: dict[Any, Any], known: Iterable[str], where: str) -> None:
-    """Refuse keys that mean nothing here."""
-    unknown = [str(key) for key in entry if key not in known]
-    if unknown:
-        raise ScheduleError(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(known)}")
-
-
-def _number(value: Any, where: str, key: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        raise ScheduleError(f"{where}: {key} = {value!r} is not a number") from error
-    if not 0 <= number < math.inf:
-        raise ScheduleError(f"{where}: {key} = {value!r} must be finite and not below 0")
-    return number

@@ -7,24 +7,17 @@ and ends the walk where it arrives.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from llpf_plugin.geometry.moves import StepRule
+from llpf_plugin.geometry.moves import Moves, StepRule
 from llpf_plugin.llpf.settling import Settled
-
-Moves = Literal["tensors", "layers"]
-"""What moves as one vector, by one distance and one step length."""
 
 
 @dataclass(frozen=True)
 class Scheduled:
-    """The paper's tables: a given number of ticks by a step rule; nothing finite is rejected.
-
-    Each tensor moves by the rule on its own, or, with ``moves`` of ``layers``, all tensors of a layer as one vector.
-    """
+    """The paper's tables: a given number of ticks, each vector by its own step rule; nothing finite is rejected."""
 
     ticks: int
     rule: StepRule

@@ -12,8 +12,9 @@ from torch import Tensor
 from llpf_plugin.geometry import moves, sphere
 from llpf_plugin.geometry.moves import StepRule
 from llpf_plugin.geometry.scale_groups import ScaleGroup
+from llpf_plugin.geometry.sphere import ON_SPHERE
 from llpf_plugin.geometry.weights import Weights, clone, distance
-from llpf_plugin.llpf.directions import ON_SPHERE, Direction, Move, ToModel, ToOrigin
+from llpf_plugin.llpf.directions import Direction, Move, ToModel, ToOrigin
 from llpf_plugin.llpf.step_control import Backtracking, Scheduled, StepControl
 from llpf_plugin.methods.base import Outcome
 
@@ -254,7 +255,7 @@ def test_angle_conformal_knows_the_variance_of_what_will_settle(seed: int, part:
         tick(direction, Backtracking(9.0), share)
         now = {k: v / start[k] for k, v in variances(direction.weights).items()}
         told = dict(zip(direction.weights, direction.rates, strict=True))
-        assert {k: told[k] for k in now} == pytest.approx(now, rel=1e-6)
+        assert {k: told[k] for k in now} == pytest.approx(now, rel=1e-4, abs=1e-9)
         direction.weights["head.weight"].mul_(1.0 + share / 10)
 
 
