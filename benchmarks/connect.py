@@ -14,8 +14,8 @@ from llpf_plugin import LLPF, Task
 STAGED = "fixed, FDF stages"
 
 METHODS: Mapping[str, LLPF] = {
-    "fixed, all at once": LLPF(schedule=str(SCHEDULES / "at-once.yaml")),
-    STAGED: LLPF(schedule=str(SCHEDULES / "stages.yaml")),
+    "fixed, all at once": LLPF(schedule=str(SCHEDULES / "at-once.yaml"), repairs=3),
+    STAGED: LLPF(schedule=str(SCHEDULES / "stages.yaml"), repairs=3),
     "adaptive, all at once": LLPF(phases="all"),
     "adaptive, FDF stages": LLPF(phases="stage"),
     "adaptive, auto": LLPF(phases="auto"),

@@ -66,7 +66,7 @@ def compare(
     with resumable(out):
         for name, one in made.items():
             console.print(f"\n[bold]{name}[/]", highlight=False)
-            if "llpf" in found and goal.budget == GoalOptions().budget:
+            if "llpf" in found and goal.budget is None:
                 search["budget"] = max(1, found["llpf"].quality.path.cost.gradient_steps)
             watch = TerminalWatch(console, out, said, output.tensorboard, brief=bool(found))
             merged = merge(

@@ -63,10 +63,12 @@ class GoalOptions:
     tolerance: Annotated[
         float | None, option("The same, as a distance above the worse endpoint's [the task's, 0.1].")
     ] = None
-    budget: Annotated[int, option("Gradient steps, repairs included [20,000].")] = 20_000
-    lr: Annotated[float | None, option("Learning rate [found; of origin and of schedules, the task's].")] = None
-    momentum: Annotated[float | None, option("Momentum [the task's].")] = None
-    batch_size: Annotated[int | None, option("Examples per gradient step [the task's].")] = None
+    budget: Annotated[
+        int | None, option("Gradient steps, repairs included [20,000; all that a schedule may take].")
+    ] = None
+    lr: Annotated[float | None, option("Learning rate [found; a schedule's; of origin, the task's].")] = None
+    momentum: Annotated[float | None, option("Momentum [a schedule's, or the task's].")] = None
+    batch_size: Annotated[int | None, option("Examples per gradient step [a schedule's, or the task's].")] = None
     seed: Annotated[int, option("Seed for batches, augmentation and dropout [0].")] = 0
 
 

@@ -1,5 +1,6 @@
 """What the terminal shows before a search: what was found, in which order layers would move, and what it would cost."""
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +13,10 @@ from rich.table import Table
 from llpf_plugin.alignment import Matching
 from llpf_plugin.evaluation import measure_point
 from llpf_plugin.geometry import coordinates, scale_groups, select
-from llpf_plugin.llpf import LLPF, SettleRule, read_order, read_schedule
+from llpf_plugin.llpf import LLPF, Descent, Phase, read_order, schedule_of
 from llpf_plugin.merging import Pair, Request, Source, open_pair
 from llpf_plugin.methods import Method
-from llpf_plugin.order import phases, render
+from llpf_plugin.order import naming, phases, render
 from llpf_plugin.preflight import Finding, LayerStatistics, layer_statistics, look, off_sphere
 from llpf_plugin.report import duration
 from llpf_plugin.search import SearchOptions
@@ -143,21 +144,40 @@ def estimate(console: Console, pair: Pair) -> None:
     workspace, options, method = pair.search.workspace, pair.request.options, pair.request.method
     llpf = method if isinstance(method, LLPF) else LLPF()
     order = read_order(llpf.order, workspace.task)
-    if llpf.schedule is not None:
-        read_schedule(llpf.schedule, workspace.task, SettleRule(0.0))
-    cut = phases(order, "stage" if llpf.phases == "auto" else llpf.phases)
-    console.print(render.table(order, cut), highlight=False, markup=False)
+    if llpf.schedule is None:
+        cut = phases(order, "stage" if llpf.phases == "auto" else llpf.phases)
+        console.print(render.table(order, cut), highlight=False, markup=False)
+    else:
+        ticks = pair.search.method.ticks if isinstance(pair.search.method, Descent) else None
+        walked = schedule_of(llpf, workspace.task).within(ticks).phases
+        console.print(_schedule_table(walked, list(coordinates(workspace.model))))
     step, point = _timings(workspace, options.sample)
-    console.print(f"a gradient step takes {_time(step)}, measuring a point {_time(point)}", highlight=False)
-    for steps, segments in ((100, 15), (2000, 60)):
-        cost = steps * step + segments * options.points * point
-        console.print(
-            f"  a walk of {steps} gradient steps and {segments} segments would take {_time(cost)}", highlight=False
-        )
-    console.print(
-        f"  the budget of {options.budget} gradient steps is at most {_time(options.budget * step)}, plus measuring",
-        highlight=False,
-    )
+    costs = [f"a gradient step takes {_time(step)}, measuring a point {_time(point)}"]
+    if llpf.schedule is None:
+        for steps, segments in ((100, 15), (2000, 60)):
+            cost = steps * step + segments * options.points * point
+            costs.append(f"  a walk of {steps} gradient steps and {segments} segments would take {_time(cost)}")
+    else:
+        least = pair.search.method.terms(workspace.task).least
+        costs.append(f"  the schedule takes at least {least:,} gradient steps: {_time(least * step)}, plus measuring")
+    most = pair.search.options.budget or 0
+    costs.append(f"  the budget of {most:,} gradient steps is at most {_time(most * step)}, plus measuring")
+    for line in costs:
+        console.print(line, highlight=False)
+
+
+def _schedule_table(phases: Sequence[Phase], names: Sequence[str]) -> Table:
+    """The phases of a schedule: what moves, for how long, and how it settles; ``names`` are all that could move."""
+    table = Table("phase", "layers", box=box.SIMPLE_HEAD)
+    for column in ("ticks", "settle until", "steps"):
+        table.add_column(column, justify="right")
+    for phase in phases:
+        rule = phase.settle
+        until = "halfway to the goal" if math.isnan(rule.threshold) else f"loss ≤ {rule.threshold:g}"
+        steps = f"{rule.min_steps}" if rule.min_steps == rule.max_steps else f"{rule.min_steps} to {rule.max_steps:,}"
+        ticks = f"{phase.control.ticks or 0:,}"
+        table.add_row(escape(phase.name), escape(", ".join(naming(phase.active, names))), ticks, until, steps)
+    return table
 
 
 def _timings(workspace: Workspace, sample: int | None) -> tuple[float, float]:

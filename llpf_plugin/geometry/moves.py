@@ -6,9 +6,13 @@ Moves write in place and read nothing back from the device; differences are take
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+Moves = Literal["tensors", "layers"]
+"""What moves as one vector, by one distance and one step length: every tensor, or all tensors of a layer."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,20 @@ def gaps(tensors: Sequence[Tensor], destination: Sequence[Tensor]) -> Tensor:
     # Sums are pairwise; over millions of elements ``vector_norm`` in float32 loses three digits on a CPU.
     pairs = zip(tensors, destination, strict=True)
     return torch.stack([(d - p).to(_wide(p)).square_().sum() for p, d in pairs]).sqrt()
+
+
+def joint(gaps: Tensor, groups: Sequence[str]) -> Tensor:
+    """The distance of each tensor's group, whose tensors count as one vector, 1-d as ``gaps``.
+
+    Args:
+        gaps: distances, one per tensor, 1-d.
+        groups: the name of each tensor's group.
+    """
+    number = {name: i for i, name in enumerate(dict.fromkeys(groups))}
+    if len(number) == len(groups):
+        return gaps
+    index = torch.tensor([number[name] for name in groups], device=gaps.device)
+    return gaps.new_zeros(len(number)).index_add_(0, index, gaps.square()).sqrt()[index]
 
 
 @torch.no_grad()

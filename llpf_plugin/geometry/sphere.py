@@ -14,6 +14,9 @@ from torch import Tensor
 Correct = Literal["matrices", "all", "none"]
 """Which tensors are held on their spheres: those of ≥ 2 dimensions (default), all of them, or none."""
 
+ON_SPHERE = 1 + 1e-4
+"""Variance over that of the target sphere, up to which a layer has arrived there."""
+
 
 def moments(tensor: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of ``tensor``, as 0-d tensors in at least float32, on its device.

@@ -10,8 +10,8 @@ from llpf_plugin.lazy import lazily
 if TYPE_CHECKING:
     from llpf_plugin.llpf.directions import ToModel, ToOrigin
     from llpf_plugin.llpf.method import LLPF, Descent
-    from llpf_plugin.llpf.plan import REJECT, THRESHOLD, cut_slices, read_order
-    from llpf_plugin.llpf.schedule import Phase, read_schedule, shipped
+    from llpf_plugin.llpf.plan import REJECT, THRESHOLD, cut_slices, read_order, schedule_of
+    from llpf_plugin.llpf.schedule import Phase, Schedule, read_schedule, shipped
     from llpf_plugin.llpf.settling import Settled, SettleRule, settle
     from llpf_plugin.llpf.step_control import Backtracking, Scheduled
     from llpf_plugin.llpf.walk import Walk, WalkState
@@ -25,7 +25,9 @@ _PLACES = {
     "THRESHOLD": "plan",
     "cut_slices": "plan",
     "read_order": "plan",
+    "schedule_of": "plan",
     "Phase": "schedule",
+    "Schedule": "schedule",
     "read_schedule": "schedule",
     "shipped": "schedule",
     "Settled": "settling",
@@ -44,6 +46,7 @@ __all__ = [
     "Backtracking",
     "Descent",
     "Phase",
+    "Schedule",
     "Scheduled",
     "SettleRule",
     "Settled",
@@ -54,6 +57,7 @@ __all__ = [
     "cut_slices",
     "read_order",
     "read_schedule",
+    "schedule_of",
     "settle",
     "shipped",
 ]

@@ -14,7 +14,7 @@ from llpf_plugin.evaluation.point import borrowed, train_loss
 from llpf_plugin.geometry import sphere
 from llpf_plugin.geometry.scale_groups import ScaleGroup, rescale_, scale_groups
 from llpf_plugin.geometry.weights import Weights, clone
-from llpf_plugin.llpf.directions import ON_SPHERE, ToOrigin
+from llpf_plugin.llpf.directions import ToOrigin
 from llpf_plugin.llpf.method import LLPF
 from llpf_plugin.llpf.schedule import Phase
 from llpf_plugin.llpf.walk import Walk
@@ -99,7 +99,7 @@ def descent(method: LLPF, problem: Problem, route: Route, start: Weights, phases
     far = {
         k: g
         for k, g in route.free.items()
-        if route.targets[k] > 0 and _ratio(sphere.variance(start[k]), route.targets[k]) > ON_SPHERE
+        if route.targets[k] > 0 and _ratio(sphere.variance(start[k]), route.targets[k]) > sphere.ON_SPHERE
     }
     exact = confirmed(problem.workspace, start, far, route.targets, SLACK * goal.room)
 

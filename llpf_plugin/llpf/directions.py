@@ -18,9 +18,6 @@ from llpf_plugin.geometry.weights import NEAR, Weights, layers_of, relative_dist
 from llpf_plugin.llpf.step_control import StepControl
 from llpf_plugin.records import Outcome
 
-ON_SPHERE = 1 + 1e-4
-"""Variance over that of the target sphere, up to which a layer has arrived there."""
-
 
 class Move(NamedTuple):
     """What a tick moves: tensors, fractions of their ways, whether these are all; distances before it, and at first."""
@@ -50,10 +47,11 @@ class ToModel:
 
     def propose(self, active: frozenset[str], control: StepControl, share: float) -> Move:
         """The next move of the active tensors; a share of 0 moves nothing."""
-        gaps = self.gaps(active)
-        fractions = control.fractions(gaps, self.start_gaps, share)
-        names, whole = [k for k in self.weights if k in active], bool((fractions >= 1).all())
-        return Move(names, fractions, whole, float(vector_norm(gaps)), float(vector_norm(self.start_gaps)))
+        gaps, names = self.gaps(active), [k for k in self.weights if k in active]
+        groups = names if control.moves == "tensors" else [k.rpartition(".")[0] for k in names]
+        fractions = control.fractions(moves.joint(gaps, groups), moves.joint(self.start_gaps, groups), share)
+        whole, gap = bool((fractions >= 1).all()), float(vector_norm(gaps))
+        return Move(names, fractions, whole, gap, float(vector_norm(self.start_gaps)))
 
     def moving(self) -> bool:
         """Whether anything is left to be moved, in any phase: settling may always have left the destination again."""
@@ -90,7 +88,7 @@ class ToOrigin:
         """Of every group: variance, distance to 0, the part of that up to its sphere (0 once it is there)."""
         norms = torch.stack([vector_norm(self.weights[g.matrix]) for g in self.groups]).cpu()
         now = variances(self.weights, self.groups)
-        return now, norms, (1 - (self.targets / now).sqrt()).where(now > self.targets * ON_SPHERE, 0.0)
+        return now, norms, (1 - (self.targets / now).sqrt()).where(now > self.targets * sphere.ON_SPHERE, 0.0)
 
     def gaps(self, active: frozenset[str]) -> Tensor:
         """The distance of every group to its sphere, 1-d, whatever is active."""
@@ -102,10 +100,11 @@ class ToOrigin:
         now, norms, parts = self._ways()
         chosen = (parts > 0) & torch.tensor([g.matrix in active and share > 0 for g in self.groups])
         fractions = torch.minimum(control.fractions(norms, None, share).double(), parts).where(chosen, 0.0)
-        held = (self.targets > 0) & (now * (1 - fractions) ** 2 <= self.targets * ON_SPHERE)
+        after = now * (1 - fractions) ** 2
+        held = (self.targets > 0) & (after <= self.targets * sphere.ON_SPHERE)
         self.spheres = {g.matrix: float(self.targets[i]) for i, g in enumerate(self.groups) if held[i]}
-        if self.conformal:  # AngleConformal: η = η_base · w/v, a layer's variance over that at the start
-            ratios = (now / self.start).tolist()
+        if self.conformal:  # AngleConformal: η = η_base · w/v, the variance after this move over that at the start
+            ratios = (self.targets.where(held, after) / self.start).tolist()
             self.rates = [ratios[self.group_of[k]] if k in self.group_of else 1.0 for k in self.weights]
         names = [k for k in self.weights if k in self.group_of and chosen[self.group_of[k]]]
         own = fractions[[self.group_of[k] for k in names]].float()

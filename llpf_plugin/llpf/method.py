@@ -14,16 +14,23 @@ if TYPE_CHECKING:
     from llpf_plugin.order.result import LayerOrder
 
 
+REPAIRS = 3
+"""Rounds of repairs of a walk with adaptive steps."""
+
+
 @dataclass(frozen=True)
 class LLPF(Method):
     """Low-loss path finding: walk from A to B layer by layer along the data flow, on the variance spheres.
 
-    With ``schedule`` it is the paper's setting to the letter; without, step sizes adapt to the loss.
+    With ``schedule`` it is the paper's setting to the letter: the file says what moves, how far, and how it settles,
+    which tensors are corrected, and the batch size; nothing is walked again unless ``repairs`` says so. Without, step
+    sizes adapt to the loss.
     """
 
     name: ClassVar[str] = "llpf"
     source: ClassVar[str] = "arXiv 2505.02604 (ICML 2026)"
     binds_with: ClassVar[str] = "llpf_plugin.llpf.plan:plan"
+    terms_with: ClassVar[str] = "llpf_plugin.llpf.plan:terms"
     phases: str | int = setting(
         "auto", "auto (all at once, then stages if that slows down), all, layer, block, stage, a number, a YAML file"
     )
@@ -39,15 +46,18 @@ class LLPF(Method):
     min_steps: int = setting(2, "gradient steps of a settling, at least", within="[1, inf)")
     max_steps: int = setting(60, "gradient steps of a settling, at most", within="[1, inf)")
     correct: Correct = setting(
-        "matrices", "tensors kept on their variance sphere: matrices, all, none", choices=("matrices", "all", "none")
-    )
+        "matrices", "tensors kept on their variance sphere: matrices, all, none [a schedule may state its own]",
+        choices=("matrices", "all", "none"),
+    )  # fmt: skip
     across: str = setting(
         "auto", "via shared variance spheres where A and B lie on different ones: auto, never, always",
         choices=("auto", "never", "always"),
     )  # fmt: skip
     angle_conformal: bool = setting(True, "towards the origin, scale each layer's learning rate with its variance")
     exact_legs: bool = setting(True, "scale layers that this costs nothing in one step")
-    repairs: int = setting(3, "rounds of walking segments above the goal again", within="[0, inf)")
+    repairs: int | None = setting(
+        None, "rounds of walking segments above the goal again [3; with a schedule, none]", within="[0, inf)"
+    )
     thin: float | None = setting(
         None, "loss increase allowed when dropping a knot [5 % of goal minus endpoint loss]", within="[0, inf)"
     )
@@ -56,6 +66,11 @@ class LLPF(Method):
         super().__post_init__()
         if self.min_steps > self.max_steps:
             raise LLPFError(f"llpf: min_steps = {self.min_steps} must not exceed max_steps = {self.max_steps}")
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of repairs: a schedule is walked as it is, unless they are asked for."""
+        return self.repairs if self.repairs is not None else REPAIRS if self.schedule is None else 0
 
     @property
     def seeks_rate(self) -> bool:
@@ -77,6 +92,7 @@ class Descent(Method):
     name: ClassVar[str] = "llpf"
     source: ClassVar[str] = LLPF.source
     binds_with: ClassVar[str] = "llpf_plugin.llpf.origin:plan"
+    terms_with: ClassVar[str] = "llpf_plugin.llpf.origin:terms"
     llpf: LLPF = LLPF()
     to: float | Weights | None = setting(None, within="[0, 1)")
     ticks: int | None = setting(None, within="[1, inf)")

@@ -1,17 +1,17 @@
 """LLPF from a model towards the origin (M2O by itself): the plan of `Descent`."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-from llpf_plugin.errors import LLPFError
+from llpf_plugin.errors import LLPFError, ScheduleError
 from llpf_plugin.geometry import sphere
 from llpf_plugin.geometry.scale_groups import ScaleGroup, scale_groups
 from llpf_plugin.llpf.common_spheres import LEAST, SLACK, Route, confirmed, descent, proposed
 from llpf_plugin.llpf.method import Descent
-from llpf_plugin.llpf.plan import leg_phase, repair, settle_rule, slack_of, walk
+from llpf_plugin.llpf.plan import leg_phase, repair, schedule_of, settle_rule, slack_of, terms_of, walk
 from llpf_plugin.llpf.schedule import Phase, read_schedule
-from llpf_plugin.methods.base import Plan, Problem, Solver, Stretch
+from llpf_plugin.methods.base import Plan, Problem, Solver, Stretch, Terms
 from llpf_plugin.records import ORIGIN
+from llpf_plugin.tasks.task import Task
 
 
 def plan(method: Descent, problem: Problem) -> Plan:
@@ -24,18 +24,32 @@ def plan(method: Descent, problem: Problem) -> Plan:
             return descent(method.llpf, problem, found, problem.start, phases)
         return walk(method.llpf, problem, slices, stretch)
 
-    return Plan(solver, found.chain, found.stretches, repair, method.llpf.repairs, slack_of(method.llpf, problem))
+    return Plan(solver, found.chain, found.stretches, repair, method.llpf.rounds, slack_of(method.llpf, problem))
 
 
 def phases_of(method: Descent, problem: Problem) -> tuple[Phase, ...]:
     """All layers at once with adaptive steps, or those of a schedule; none longer than ``ticks``."""
     if method.llpf.schedule is None:
         return (leg_phase(method.llpf, problem, ORIGIN, method.ticks),)
-    phases = read_schedule(method.llpf.schedule, problem.workspace.task, settle_rule(method.llpf, problem))
-    most = method.ticks
-    if most is None:
-        return phases
-    return tuple(replace(p, control=replace(p.control, ticks=min(p.control.ticks or most, most))) for p in phases)
+    rule = settle_rule(method.llpf, problem)
+    return read_schedule(method.llpf.schedule, problem.workspace.task, rule).within(method.ticks).phases
+
+
+def terms(method: Descent, task: Task) -> Terms:
+    """What a schedule states, as far as ``ticks`` let it go.
+
+    Raises:
+        ScheduleError: it states what has no meaning without VarianceCorrection, or for layers that are scaled whole.
+    """
+    if method.llpf.schedule is None:
+        return Terms()
+    schedule = schedule_of(method.llpf, task).within(method.ticks)
+    if schedule.correct is not None or any(p.control.moves != "tensors" for p in schedule.phases):
+        raise ScheduleError(
+            f"the schedule {method.llpf.schedule!r} states correct or moves, which are of walks between two models: "
+            "take one that is for the walk towards the origin"
+        )
+    return terms_of(method.llpf, schedule, schedule.most * (1 + method.llpf.rounds))
 
 
 def route(method: Descent, problem: Problem) -> Route:

@@ -1,26 +1,30 @@
 """From LLPF's settings to walks: phases, step control and settling, with the losses of the ends taken into account."""
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from llpf_plugin.errors import OrderError
+from llpf_plugin.errors import LLPFError, OrderError
 from llpf_plugin.evaluation.goal import Goal
 from llpf_plugin.geometry.weights import coordinates
 from llpf_plugin.llpf.common_spheres import descent, route
 from llpf_plugin.llpf.directions import ToModel
 from llpf_plugin.llpf.method import LLPF
-from llpf_plugin.llpf.schedule import Phase, read_schedule
+from llpf_plugin.llpf.schedule import Phase, Schedule, read_schedule
 from llpf_plugin.llpf.settling import SettleRule
 from llpf_plugin.llpf.step_control import Backtracking
 from llpf_plugin.llpf.walk import Walk
-from llpf_plugin.methods.base import Plan, Problem, Solver, Stretch
+from llpf_plugin.methods.base import BUDGET, Plan, Problem, Solver, Stretch, Terms
 from llpf_plugin.order import LayerOrder, layer_order
 from llpf_plugin.order import phases as cut_phases
 from llpf_plugin.records import DOWN, ORIGIN, UP
 from llpf_plugin.tasks.task import Task
+
+WINDOW = 10
+"""Mini-batches in the rolling mean of a settling with adaptive steps, where it takes at least as many."""
 
 THRESHOLD, REJECT = 0.5, 3.0
 """Where settling ends and where a move is rejected, in units of the room between the ends' loss and the goal."""
@@ -37,6 +41,7 @@ Slices = Mapping[str, frozenset[str]]
 
 def plan(method: LLPF, problem: Problem) -> Plan:
     """The walk from A to B, by common spheres where that is needed; see `Plan`."""
+    method = _corrected(method, problem.workspace.task)
     found = route(method, problem)
     cut = cut_slices(method, problem.workspace.task)
     slices = {name: walks for name, own in cut.items() if (walks := own & problem.start.keys())} or cut
@@ -48,7 +53,46 @@ def plan(method: LLPF, problem: Problem) -> Plan:
             return descent(method, problem, found, start, (leg_phase(method, problem, stretch.leg),))
         return walk(method, problem, slices, stretch)
 
-    return Plan(solver, found.chain, found.stretches, repair, method.repairs, slack_of(method, problem))
+    return Plan(solver, found.chain, found.stretches, repair, method.rounds, slack_of(method, problem))
+
+
+def terms(method: LLPF, task: Task) -> Terms:
+    """What a schedule states: its steps at least, and at most, which every round of repairs may take once more.
+
+    Raises:
+        LLPFError: a setting contradicts the schedule's file.
+    """
+    if method.schedule is None:
+        return Terms()
+    _corrected(method, task)
+    schedule = schedule_of(method, task)
+    legs = BUDGET if method.across == "always" else 0
+    return terms_of(method, schedule, legs + schedule.most * (1 + method.rounds))
+
+
+def terms_of(method: LLPF, schedule: Schedule, budget: int) -> Terms:
+    """The terms of a schedule, by the name that the method has for it."""
+    return Terms(f"the schedule {method.schedule!r}", schedule.stated, schedule.least, budget)
+
+
+def schedule_of(method: LLPF, task: Task) -> Schedule:
+    """The schedule of a method that has one; where its file names no threshold, that is not a number."""
+    return read_schedule(method.schedule or "", task, SettleRule(math.nan, method.min_steps, method.max_steps))
+
+
+def _corrected(method: LLPF, task: Task) -> LLPF:
+    """The method, its corrected tensors those that its schedule states.
+
+    Raises:
+        LLPFError: the method was told of others.
+    """
+    stated = None if method.schedule is None else schedule_of(method, task).correct
+    if stated is None or stated == method.correct:
+        return method
+    if method.correct != LLPF.correct:
+        told = f"llpf: correct = {method.correct!r}, but the schedule {method.schedule!r} states {stated!r}"
+        raise LLPFError(f"{told}; leave it out, or edit a copy")
+    return replace(method, correct=stated)
 
 
 def slack_of(method: LLPF, problem: Problem) -> float:
@@ -79,7 +123,7 @@ def walk_phases(method: LLPF, problem: Problem, slices: Slices, strictness: int 
     """
     rule = settle_rule(method, problem, strictness)
     if method.schedule is not None and strictness == 0:
-        return read_schedule(method.schedule, problem.workspace.task, rule)
+        return read_schedule(method.schedule, problem.workspace.task, rule).phases
     share, level = method.share / 4**strictness, reject_above(method, problem.goal, strictness)
     least = min(Backtracking.min_share, share)
     most = max(share, Backtracking.max_share / 4**strictness)
@@ -105,7 +149,8 @@ def settle_rule(method: LLPF, problem: Problem, strictness: int = 0) -> SettleRu
     threshold = method.threshold or goal.batch + THRESHOLD * goal.room
     threshold = goal.batch + (threshold - goal.batch) / 2**strictness
     lr = problem.lr if problem.given else problem.lr / 4**strictness
-    return SettleRule(threshold, method.min_steps, method.max_steps, lr=lr, momentum=problem.momentum)
+    window = min(WINDOW, method.min_steps)
+    return SettleRule(threshold, method.min_steps, method.max_steps, window, lr, problem.momentum)
 
 
 def reject_above(method: LLPF, goal: Goal, strictness: int = 0) -> float:

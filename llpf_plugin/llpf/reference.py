@@ -71,7 +71,7 @@ def LLPF_M2O(  # noqa: N802
     v = {l: Var(P[l]) for l in L}  # noqa: E741
     gap_0 = {l: torch.linalg.norm(P[l]) for l in L}  # noqa: E741
     for _ in range(T):
-        rate = {l: eta * (Var(p) / v[l] if l in L else torch.ones(())) for l, p in P.items()}  # noqa: E741  AngleConformal
         P = {l: Move(p, torch.zeros_like(p), gap_0[l], **steps) if l in L else p for l, p in P.items()}  # noqa: E741, N806
+        rate = {l: eta * (Var(p) / v[l] if l in L else torch.ones(())) for l, p in P.items()}  # noqa: E741  AngleConformal
         P = train(P, rate)  # noqa: N806
         yield P

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from llpf_plugin.errors import LLPFError
 from llpf_plugin.workspace import Workspace
 
 
@@ -16,19 +17,37 @@ class SettleRule:
 
     Attributes:
         threshold: the rolling mean of the mini-batch losses to reach.
-        min_steps: steps taken in any case; also the longest window of the rolling mean.
+        min_steps: steps taken in any case.
         max_steps: the limit; settling that reaches it has not settled.
-        window: mini-batches in the rolling mean (the paper: 10), never more than ``min_steps``.
+        window: mini-batches in the rolling mean (the paper: 10), None for ``min_steps``.
         lr: the learning rate.
         momentum: Nesterov momentum; the paper uses none. No weight decay: the sphere keeps the variance.
+
+    Raises:
+        LLPFError: not 1 ≤ window ≤ min_steps ≤ max_steps; settling must not end before the window is full.
     """
 
     threshold: float
     min_steps: int = 2
     max_steps: int = 60
-    window: int = 10
+    window: int | None = None
     lr: float = 0.05
     momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_steps <= self.max_steps:
+            told = f"min_steps = {self.min_steps} and max_steps = {self.max_steps}"
+            raise LLPFError(f"{told}: it must be 1 ≤ min_steps ≤ max_steps")
+        if self.window is not None and not 1 <= self.window <= self.min_steps:
+            raise LLPFError(
+                f"window = {self.window} and min_steps = {self.min_steps}: settling must not end before the window of "
+                "the rolling loss is full; raise min_steps to the window, or shorten the window"
+            )
+
+    @property
+    def rolling(self) -> int:
+        """Mini-batches in the rolling mean."""
+        return self.window or self.min_steps
 
 
 RUNAWAY = 2.0
@@ -44,7 +63,7 @@ class Settled:
         first: the first mini-batch's loss, before any step; NaN if there was none.
         mean: the rolling mean at the end.
         rejected: the first loss was too high and no step was taken.
-        low: the rolling mean reached the threshold.
+        low: the rolling mean reached the threshold, its window full.
         runaway: the loss grew instead, or stopped being a number: the learning rate is too high here.
         effort: steps over the most that were allowed.
         easy: it settled in the least steps that are taken in any case.
@@ -84,7 +103,6 @@ def settle(
         on_the_spot: settle even so, since nothing was moved; ``reject_above`` then only tells a runaway.
     """
     limit = rule.max_steps if workspace.remaining is None else min(rule.max_steps, workspace.remaining)
-    window = max(1, min(rule.window, rule.min_steps))
     losses: list[Tensor] = []
     first = mean = math.nan
     while len(losses) < limit:
@@ -97,13 +115,14 @@ def settle(
         workspace.backward(loss)
         optimizer.step()
         if len(losses) >= rule.min_steps and _look(workspace, len(losses) - rule.min_steps, limit - len(losses)):
-            first, mean = float(losses[0]), _mean(losses[-window:])
+            first, mean = float(losses[0]), _mean(losses[-rule.rolling :])
             if not rule.threshold < mean <= max(reject_above, RUNAWAY * first):
                 break
-    if losses and not len(losses) >= rule.min_steps:  # the budget cut it short
-        first, mean = float(losses[0]), _mean(losses[-window:])
+    whole = len(losses) >= rule.min_steps
+    if losses and not whole:  # the budget cut it short
+        first, mean = float(losses[0]), _mean(losses[-rule.rolling :])
     runaway = bool(losses) and not mean <= max(reject_above, RUNAWAY * first)
-    low, steps = mean <= rule.threshold, len(losses)
+    low, steps = whole and mean <= rule.threshold, len(losses)
     return Settled(steps, first, mean, False, low, runaway, steps / rule.max_steps, low and steps <= rule.min_steps)
 
 

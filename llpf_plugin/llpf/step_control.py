@@ -11,16 +11,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llpf_plugin.geometry.moves import StepRule
+from llpf_plugin.geometry.moves import Moves, StepRule
 from llpf_plugin.llpf.settling import Settled
 
 
 @dataclass(frozen=True)
 class Scheduled:
-    """The paper's tables: a given number of ticks, each tensor by its own step rule; nothing finite is rejected."""
+    """The paper's tables: a given number of ticks, each vector by its own step rule; nothing finite is rejected."""
 
     ticks: int
     rule: StepRule
+    moves: Moves = "tensors"
     share = min_share = 1.0
     min_lr = hand_over = gives_way = 0.0
     reject_above = math.inf
@@ -63,6 +64,7 @@ class Backtracking:
     hand_over: float = 0.1
     gives_way: float = 0.0
     ticks: int | None = None
+    moves = "tensors"
 
     def fractions(self, gaps: Tensor, start_gaps: Tensor | None, share: float) -> Tensor:
         """``min(1, share·gap₀/gap)``, taken over all tensors; without ``start_gaps``, the share of what is left."""

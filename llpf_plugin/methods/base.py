@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
     from llpf_plugin.evaluation.goal import Goal
     from llpf_plugin.geometry.weights import Weights
+    from llpf_plugin.tasks.task import Task
     from llpf_plugin.workspace import Workspace
+
+BUDGET = 20_000
+"""Gradient steps of a search where neither the user nor the method says how many."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,23 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What a method says about a search by itself, so that a user need not.
+
+    Attributes:
+        source: what says it, in words for errors.
+        stated: ``batch_size``, ``lr`` and ``momentum``, as far as they are stated; a user may not say otherwise.
+        least: gradient steps without which it cannot end.
+        budget: gradient steps where the user gives no budget.
+    """
+
+    source: str = ""
+    stated: Mapping[str, float] = field(default_factory=dict)
+    least: int = 1
+    budget: int = BUDGET
+
+
+@dataclass(frozen=True)
 class Method:
     """Base class of methods: subclasses are frozen dataclasses whose fields are their settings.
 
@@ -154,11 +175,13 @@ class Method:
         source: the paper or the place that it comes from.
         binds_with: ``module:function`` of ``(method, problem)``, for methods whose settings are to be listed without
             importing torch; other methods override `bind`.
+        terms_with: ``module:function`` of ``(method, task)``, likewise for `terms`.
     """
 
     name: ClassVar[str] = ""
     source: ClassVar[str] = ""
     binds_with: ClassVar[str] = ""
+    terms_with: ClassVar[str] = ""
 
     def bind(self, problem: Problem) -> Plan:
         """What there is to search between A and B, and how; nothing is changed yet.
@@ -171,9 +194,17 @@ class Method:
         """
         if not self.binds_with:
             raise NotImplementedError(f"{type(self).__name__} does not say how it binds to a task and a goal")
-        module, _, function = self.binds_with.partition(":")
-        plan: Plan = getattr(importlib.import_module(module), function)(self, problem)
+        plan: Plan = _named(self.binds_with)(self, problem)
         return plan
+
+    def terms(self, task: Task) -> Terms:
+        """What the method says about a search on a task by itself, such as what a schedule's file states.
+
+        Raises:
+            LLPFError: a setting makes no sense for this task.
+        """
+        terms: Terms = _named(self.terms_with)(self, task) if self.terms_with else Terms()
+        return terms
 
     @property
     def seeks_rate(self) -> bool:
@@ -188,6 +219,13 @@ class Method:
         for f in fields(self):
             hint = f.type.__name__ if isinstance(f.type, type) else str(f.type)
             _check(f"{self.name}: {f.name}", getattr(self, f.name), hint, f.metadata)
+
+
+def _named(place: str) -> Callable[..., Any]:
+    """The function that ``module:function`` names."""
+    module, _, function = place.partition(":")
+    named: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return named
 
 
 def setting(default: Any, help: str = "", *, within: str = "", choices: Sequence[str] = ()) -> Any:

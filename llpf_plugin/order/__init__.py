@@ -7,7 +7,7 @@ and its phases. `render` and `picture` show it; `scaling` asks the same trace wh
 from llpf_plugin.order import picture, render
 from llpf_plugin.order.derive import layer_order
 from llpf_plugin.order.layers import owners
-from llpf_plugin.order.patterns import matching, select
+from llpf_plugin.order.patterns import matching, naming, select
 from llpf_plugin.order.phases import cumulative, phases
 from llpf_plugin.order.result import Layer, LayerOrder, Phase
 from llpf_plugin.order.scaling import scale_free
@@ -21,6 +21,7 @@ __all__ = [
     "cumulative",
     "layer_order",
     "matching",
+    "naming",
     "owners",
     "phases",
     "picture",

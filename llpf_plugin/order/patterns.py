@@ -7,10 +7,11 @@ A pattern is a dotted path and names everything at or below it. Components match
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from llpf_plugin.errors import OrderError
+from llpf_plugin.order.blocks import prefixes
 from llpf_plugin.order.result import LayerOrder
 
 REST = "rest"
@@ -36,6 +37,22 @@ def matching(patterns: Iterable[str], names: Iterable[str], where: str) -> tuple
             raise OrderError(f"{where}: the pattern {pattern!r} names nothing{_suggestion(pattern, paths.values())}")
         found |= hits
     return tuple(name for name in paths if name in found)
+
+
+def naming(some: Container[str], names: Sequence[str]) -> list[str]:
+    """The shortest patterns without wildcards that name exactly ``some`` of the names, in their order.
+
+    Args:
+        some: what is to be named.
+        names: dotted paths of layers or of parameters.
+
+    Returns:
+        Paths of modules or of names; ``all`` alone where nothing is left out.
+    """
+    if all(name in some for name in names):
+        return ["all"]
+    left_out = {path for name in names if name not in some for path in prefixes(name)}
+    return list(dict.fromkeys(next(p for p in prefixes(name) if p not in left_out) for name in names if name in some))
 
 
 def select(order: LayerOrder, patterns: Iterable[str]) -> tuple[str, ...]:

@@ -62,6 +62,7 @@ class Search:
         compute: Compute | None = None, knots: Knots | None = None, callbacks: Sequence[Callback] = (),
         resume: Snapshot | None = None,
     ) -> None:  # fmt: skip
+        options = options.under(method.terms(task))
         self.method, self.options, self.callbacks = method, options, callbacks
         self.workspace = Workspace(task, compute, options.seed, options.batch_size)
         self.workspace.budget = options.budget
@@ -266,7 +267,7 @@ class Search:
 
 def find_path(
     a: Weights | str | FilePath, b: Weights | str | FilePath, task: Task | str, method: Method | str = "llpf", *,
-    max_loss: float | None = None, tolerance: float | None = None, budget: int = 20_000, lr: float | None = None,
+    max_loss: float | None = None, tolerance: float | None = None, budget: int | None = None, lr: float | None = None,
     momentum: float | None = None, batch_size: int | None = None, points: int = 4, sample: int | None = None,
     seed: int = 0, measure: str = "auto", compute: Compute | None = None, knots: Knots | None = None,
     callbacks: Sequence[Callback] = (), resume: Snapshot | None = None,
@@ -283,9 +284,9 @@ def find_path(
         method: a method such as ``LLPF(phases="stage")`` or ``SphereCurve(steps=200)``, or the name of one.
         max_loss: the goal: training loss that the path must not exceed.
         tolerance: the goal as a distance above the worse end's training loss [the task's].
-        budget: gradient steps, repairs included.
+        budget: gradient steps, repairs included [20,000; with a schedule, all that it may take].
         lr: the learning rate [found by a look at the straight line; with a schedule, the schedule's].
-        momentum, batch_size: of SGD [the task's].
+        momentum, batch_size: of SGD [the task's; with a schedule, the schedule's].
         points: points evaluated per segment.
         sample: training examples that the path is measured on, None for all.
         seed: for batches, augmentation and dropout.

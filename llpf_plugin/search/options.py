@@ -1,8 +1,9 @@
 """What a user asks of a search, whatever the method. Nothing here imports torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llpf_plugin.errors import LLPFError
+from llpf_plugin.methods.base import Terms
 from llpf_plugin.records import Record
 
 MEASURES = ("auto", "exact")
@@ -10,12 +11,12 @@ MEASURES = ("auto", "exact")
 
 @dataclass(frozen=True)
 class SearchOptions(Record):
-    """What a user asks of a search; what is None is taken from the task, but for the learning rate.
+    """What a user asks of a search; what is None is the method's or the task's, but for the learning rate.
 
     Attributes:
         max_loss: the goal: training loss that the path must not exceed.
         tolerance: the goal as a distance above the worse end's training loss, used where ``max_loss`` is None.
-        budget: gradient steps, repairs included.
+        budget: gradient steps, repairs included; None for 20,000, or for what a schedule takes.
         lr: the learning rate, None to find it.
         momentum: of SGD.
         batch_size: examples of a gradient step.
@@ -28,7 +29,7 @@ class SearchOptions(Record):
 
     max_loss: float | None = None
     tolerance: float | None = None
-    budget: int = 20_000
+    budget: int | None = None
     lr: float | None = None
     momentum: float | None = None
     batch_size: int | None = None
@@ -48,3 +49,19 @@ class SearchOptions(Record):
             raise LLPFError(f"momentum = {self.momentum}: it must be at least 0 and below 1")
         if self.measure not in MEASURES:
             raise LLPFError(f"measure = {self.measure!r}: it must be {' or '.join(MEASURES)}")
+
+    def under(self, terms: Terms) -> "SearchOptions":
+        """The options, with budget and batch size where the method's own terms say what they are.
+
+        Raises:
+            LLPFError: the terms state another value, or the budget is too small for them.
+        """
+        for name, stated in terms.stated.items():
+            given = getattr(self, name)
+            if given is not None and given != stated:
+                raise LLPFError(f"{name} = {given:g}: {terms.source} states {stated:g}; leave it out, or edit a copy")
+        if self.budget is not None and self.budget < terms.least:
+            told = f"budget = {self.budget}: {terms.source} takes at least {terms.least:,} gradient steps"
+            raise LLPFError(f"{told}; give at least that many, or leave the budget out")
+        batch_size = int(terms.stated.get("batch_size", 0)) or self.batch_size
+        return replace(self, budget=self.budget or terms.budget, batch_size=batch_size)

@@ -20,7 +20,7 @@ from llpf_plugin.workspace import Compute
 def walk_to_origin(
     a: Weights | str | FilePath, task: Task | str, method: LLPF | None = None, *,
     to: float | Weights | str | FilePath | None = None, ticks: int | None = None, max_loss: float | None = None,
-    tolerance: float | None = None, budget: int = 20_000, lr: float | None = None, momentum: float | None = None,
+    tolerance: float | None = None, budget: int | None = None, lr: float | None = None, momentum: float | None = None,
     batch_size: int | None = None, points: int = 4, sample: int | None = None, seed: int = 0,
     compute: Compute | None = None, knots: Knots | None = None, callbacks: Sequence[Callback] = (),
     resume: Snapshot | None = None,

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from llpf_plugin.geometry import moves
-from llpf_plugin.geometry.moves import StepRule
+from llpf_plugin.geometry.moves import StepRule, joint
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 fractions = st.one_of(st.floats(0, 1), st.sampled_from((0.0, 1.0, 0.5)))
@@ -105,3 +105,10 @@ def test_step_rule_is_per_tensor_and_stays_at_the_destination() -> None:
 def test_step_rule_is_a_share(gap: float, start: float, c: float, a: float, f: float) -> None:
     got = float(StepRule(c, a, f).fractions(torch.tensor([gap]), torch.tensor([start])))
     assert 0 <= got <= 1
+
+
+def test_the_distance_of_tensors_that_count_as_one_vector() -> None:
+    assert joint(torch.tensor([3.0, 4.0, 7.0]), ["a", "a", "b"]).tolist() == [5, 5, 7]
+    assert joint(torch.tensor([3.0, 4.0, 12.0]), ["a", "b", "a"]).tolist() == pytest.approx([153**0.5, 4, 153**0.5])
+    assert joint(torch.tensor([3.0, 4.0]), ["a", "b"]).tolist() == [3, 4]
+    assert joint(torch.zeros(0), []).tolist() == []

@@ -12,8 +12,9 @@ from torch import Tensor
 from llpf_plugin.geometry import moves, sphere
 from llpf_plugin.geometry.moves import StepRule
 from llpf_plugin.geometry.scale_groups import ScaleGroup
+from llpf_plugin.geometry.sphere import ON_SPHERE
 from llpf_plugin.geometry.weights import Weights, clone, distance
-from llpf_plugin.llpf.directions import ON_SPHERE, Direction, Move, ToModel, ToOrigin
+from llpf_plugin.llpf.directions import Direction, Move, ToModel, ToOrigin
 from llpf_plugin.llpf.step_control import Backtracking, Scheduled, StepControl
 from llpf_plugin.methods.base import Outcome
 
@@ -77,6 +78,25 @@ def test_a_move_to_a_model_by_hand() -> None:
     assert not move.whole and move.gap == move.start_gap == pytest.approx(33**0.5)
     only = direction.propose(frozenset({"b"}), Scheduled(9, StepRule(step_c=9.0)), 1.0)
     assert list(only.names) == ["b"] and only.whole and only.gap == pytest.approx(5.0)
+
+
+def test_a_layer_that_moves_as_one_vector_by_hand() -> None:
+    """Weight and bias are 3 and 4 from their ends: together 5, of which a step of 1 is a fifth in both.
+
+    On their own, the weight would move a third of its way and the bias a quarter.
+    """
+    weights = {"l.weight": torch.tensor([[0.0, 0.0]]), "l.bias": torch.tensor([0.0]), "m.weight": torch.tensor([[0.0]])}
+    end = {"l.weight": torch.tensor([[3.0, 0.0]]), "l.bias": torch.tensor([4.0]), "m.weight": torch.tensor([[8.0]])}
+    direction = ToModel(weights, end, "none")
+    active = frozenset(weights)
+    direction.start_gaps = direction.gaps(active)
+    together = direction.propose(active, Scheduled(9, StepRule(step_c=1.0), "layers"), 1.0)
+    assert together.fractions.tolist() == pytest.approx([1 / 5, 1 / 5, 1 / 8])
+    alone = direction.propose(active, Scheduled(9, StepRule(step_c=1.0)), 1.0)
+    assert alone.fractions.tolist() == pytest.approx([1 / 3, 1 / 4, 1 / 8])
+    weights["l.weight"].copy_(end["l.weight"])  # of the first distance, 5, a tenth is left to the bias, 4 from its end
+    later = direction.propose(active, Scheduled(9, StepRule(step_f=0.1), "layers"), 1.0)
+    assert later.fractions.tolist() == pytest.approx([0.5 / 4, 0.5 / 4, 0.8 / 8])
 
 
 @given(seeds, seeds, st.lists(shares, min_size=1, max_size=6), st.sampled_from(("matrices", "all", "none")))
@@ -212,18 +232,31 @@ def test_what_is_not_active_or_rests_does_not_move() -> None:
 
 
 def test_angle_conformal_is_the_variance_over_that_at_the_start() -> None:
-    """The factor on each layer's learning rate; a normalization keeps its own."""
+    """The factor on each layer's learning rate, by its variance after the move; a normalization keeps its own."""
     direction = to_origin()
-    direction.propose(EVERYTHING, Backtracking(9.0), 0.5)
+    tick(direction, Backtracking(9.0), 0.0)  # nothing moves: settling on the spot
     assert direction.rates == pytest.approx([1.0] * 5)
-    with torch.no_grad():
-        direction.weights["stem.weight"].mul_(0.5)
-    direction.propose(EVERYTHING, Backtracking(9.0), 0.5)
-    assert direction.rates == pytest.approx([0.25, 0.25, 1.0, 1.0, 1.0])
+    tick(direction, Backtracking(9.0), 0.5)
+    assert direction.rates == pytest.approx([0.25, 0.25, 1.0, 0.25, 0.25])
+    direction.weights["stem.weight"].mul_(0.5)  # settling moved it
+    tick(direction, Backtracking(9.0), 0.5)
+    assert direction.rates == pytest.approx([1 / 64, 1 / 64, 1.0, 1 / 16, 1 / 16])
     plain = to_origin(angle_conformal=False)
-    plain.weights["stem.weight"].mul_(0.5)
-    plain.propose(EVERYTHING, Backtracking(9.0), 0.5)
+    tick(plain, Backtracking(9.0), 0.5)
     assert plain.rates == [1.0] * 5
+
+
+@given(seeds, st.sampled_from((0.0, 0.1, 0.5)), st.lists(shares, min_size=1, max_size=8))
+def test_angle_conformal_knows_the_variance_of_what_will_settle(seed: int, part: float, walked: list[float]) -> None:
+    """Also of a layer that the move brings to its sphere, or that drifted from it and is projected."""
+    direction = to_origin(seed, part)
+    start = variances(direction.weights)
+    for share in walked:
+        tick(direction, Backtracking(9.0), share)
+        now = {k: v / start[k] for k, v in variances(direction.weights).items()}
+        told = dict(zip(direction.weights, direction.rates, strict=True))
+        assert {k: told[k] for k in now} == pytest.approx(now, rel=1e-4, abs=1e-9)
+        direction.weights["head.weight"].mul_(1.0 + share / 10)
 
 
 def test_at_the_origin_itself_nothing_arrives() -> None:

@@ -13,7 +13,7 @@ from llpf_plugin import LLPF, LLPFError, Task
 from llpf_plugin.geometry import Weights, sphere
 from llpf_plugin.llpf import Backtracking, Scheduled, ToModel, Walk
 from llpf_plugin.llpf.method import BETWEEN_MODELS, Descent
-from llpf_plugin.llpf.origin import phases_of, plan, route
+from llpf_plugin.llpf.origin import phases_of, plan, route, terms
 from llpf_plugin.methods import Problem, Stretch
 from llpf_plugin.records import ORIGIN
 
@@ -112,3 +112,20 @@ def test_binding_leaves_the_model_alone(to: Any) -> None:
     plan(Descent(LLPF(), to), bound)
     assert all(torch.equal(t, before[k]) for k, t in bound.workspace.model.state_dict().items())
     assert bound.workspace.steps == 0
+
+
+def test_the_terms_of_a_schedule_are_those_of_its_ticks(tmp_path: Path) -> None:
+    place = tmp_path / "origin.yaml"
+    place.write_text("batch_size: 8\nsettle: {min_steps: 2, max_steps: 9}\nphases: [{ticks: 30, step_a: 0.1}]")
+    method, task = LLPF(schedule=str(place)), tiny.mlp()
+    whole, short = terms(Descent(method), task), terms(Descent(method, ticks=4), task)
+    assert (whole.least, whole.budget, whole.stated) == (60, 270, {"batch_size": 8})
+    assert (short.least, short.budget) == (8, 36)
+
+
+@pytest.mark.parametrize("stated", ["correct: all", "moves: layers"])
+def test_a_schedule_between_models_is_refused_towards_the_origin(stated: str, tmp_path: Path) -> None:
+    place = tmp_path / "mine.yaml"
+    place.write_text(f"{stated}\nphases: [{{ticks: 3, step_a: 0.1}}]")
+    with pytest.raises(LLPFError, match=r"the schedule '.*yaml' states correct or moves"):
+        terms(Descent(LLPF(schedule=str(place))), tiny.mlp())

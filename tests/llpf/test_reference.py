@@ -1,8 +1,6 @@
 """Algorithms 1 and 2: the literal version against numbers worked by hand, and the fast one stepped beside it.
 
-Numbers by hand follow the paper's text (section 4, equation 2), not the code. Two things are as the code has them:
-the paper's AngleConformal takes the variance before the tick's move, and the window of the rolling loss is never longer
-than the least number of steps.
+Numbers by hand follow the paper's text (section 4, equation 2), not the code.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -129,7 +127,10 @@ def test_algorithm_2_shrinks_without_correction() -> None:
 
 
 def test_algorithm_2_has_a_learning_rate_for_each_layer() -> None:
-    """η = η_base · w/v: the variance is 4, then 1, then ¼ of what it was at the start; a normalization keeps η_base."""
+    """η = η_base · w/v, w the current variance: the first move takes it from 4 to 1, the next ones to ¼ and 1/16.
+
+    A normalization keeps η_base.
+    """
     rates = []
 
     def train(p: Point, rate: Mapping[str, Tensor]) -> Point:
@@ -137,7 +138,7 @@ def test_algorithm_2_has_a_learning_rate_for_each_layer() -> None:
         return p
 
     points(LLPF_M2O({"W": tensor(-2, 2), "n": tensor(5)}, {"W"}, 3, {**STEPS, "step_a": 0.5}, 0.1, train))
-    assert [r["W"] for r in rates] == pytest.approx([0.1, 0.025, 0.00625])
+    assert [r["W"] for r in rates] == pytest.approx([0.1 / 4, 0.1 / 16, 0.1 / 64])
     assert [r["n"] for r in rates] == pytest.approx([0.1] * 3)
 
 
@@ -232,6 +233,24 @@ def test_every_tick_is_that_of_algorithm_1(
     assert step.outcome is (Outcome.ARRIVED if walk.direction.near() else Outcome.SHORT)
 
 
+@pytest.mark.parametrize("rule", [StepRule(step_c=0.4), StepRule(0.1, 0.15, 0.05)])
+def test_a_layer_that_moves_as_one_vector_is_one_tensor_of_algorithm_1(rule: StepRule) -> None:
+    """Algorithm 1 over layers as vectors, weight and bias end to end, beside the walk over tensors."""
+    task = typed("mlp", torch.float64)
+    phases = (walks.phase(task, Scheduled(6, rule, "layers"), STILL),)
+    walk, state = walks.to_model("mlp", task, phases, "none")
+    without_gradient(walk, True)
+
+    def vectors(weights: Mapping[str, Tensor]) -> Point:
+        layers = {k.rpartition(".")[0] for k in weights}
+        return {l: torch.cat([weights[f"{l}.{k}"].flatten() for k in ("weight", "bias")]) for l in layers}  # noqa: E741
+
+    a, b = (vectors(w) for w in walks.ends("mlp", task))
+    for point in LLPF_M2M(a, b, [(set(a), 6, asdict(rule))], set(), lambda p: {k: pulled(t) for k, t in p.items()}):
+        state = walk.step(state).state
+        close(vectors(walk.weights), point, 1e-9)
+
+
 def without_biases(dtype: torch.dtype) -> Task:
     """Two matrices and a normalization between them."""
     torch.manual_seed(0)
@@ -288,7 +307,7 @@ class PlainSGD:
     def __call__(self, p: Point, rate: Mapping[str, Tensor] | None = None) -> Point:
         rule = self.rules[self.ticks]
         losses: list[float] = []
-        window = min(rule.window, rule.min_steps)
+        window = rule.window or rule.min_steps
         while len(losses) < rule.max_steps:
             batch = self.task.train.batch(self.task.defaults.batch_size, self.seed, self.steps)
             held = {k: t.detach().clone().requires_grad_() for k, t in p.items()}

@@ -1,4 +1,3 @@
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ from torch import nn
 from llpf_plugin import Task, TensorData
 from llpf_plugin.errors import ScheduleError
 from llpf_plugin.geometry.moves import StepRule
-from llpf_plugin.llpf.schedule import Phase, read_schedule, shipped
+from llpf_plugin.llpf.schedule import Phase, Schedule, read_schedule
 from llpf_plugin.llpf.settling import SettleRule
 from llpf_plugin.llpf.step_control import Scheduled
 from llpf_plugin.tasks.models import LeNet5, SmallResNet
@@ -22,79 +21,14 @@ def task(model: nn.Module) -> Task:
     return Task(model, TensorData(torch.zeros(2, 3, 32, 32), torch.zeros(2)))
 
 
-FITTING = {
-    "cct7-cifar10": CCT(dim=16),
-    "cct7-cifar10-fdf": CCT(dim=16),
-    "dla-cifar10": DLA(width=2),
-    "dla-cifar10-fdf": DLA(width=2),
-    "lenet5-mnist": LeNet5(),
-    "resnet18-cifar10": SmallResNet(4, (2, 2, 2, 2)),
-    "resnet18-cifar10-fdf": SmallResNet(4, (2, 2, 2, 2)),
-}
+def whole(folder: Path, text: str, base: SettleRule = BASE) -> Schedule:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return read_schedule(str(path), task(SmallResNet(4)), base)
 
 
 def read(folder: Path, text: str) -> tuple[Phase, ...]:
-    path = folder / "mine.yaml"
-    path.write_text(text)
-    return read_schedule(str(path), task(SmallResNet(4)), BASE)
-
-
-@pytest.mark.parametrize("name", shipped())
-def test_every_shipped_schedule_fits_its_model_and_ends_with_all_layers(name: str) -> None:
-    model = FITTING[name if name in FITTING else name.replace("-origin", "")]
-    phases = read_schedule(name, task(model), BASE)
-    assert phases[-1].active == frozenset(dict(model.named_parameters()))
-    assert all(p.active and p.control.ticks > 0 and p.control.rule != StepRule() for p in phases)
-    assert all(p.settle.momentum == 0 and p.settle.lr == 0.001 for p in phases)
-
-
-def heads(phase: Phase) -> set[str]:
-    return {name.split(".")[0] for name in phase.active}
-
-
-def test_table_4_of_the_paper() -> None:
-    lenet5 = read_schedule("lenet5-mnist", task(FITTING["lenet5-mnist"]), BASE)
-    assert [(p.control.ticks, p.control.rule) for p in lenet5] == [(30_000, StepRule(step_c=0.001))]
-    assert (lenet5[0].settle.min_steps, lenet5[0].settle.max_steps) == (5, 5)
-    resnet = read_schedule("resnet18-cifar10", task(FITTING["resnet18-cifar10"]), BASE)
-    assert [p.control.ticks for p in resnet] == [10_000, 5000, 5000, 5000, 5000, 5000]
-    assert [p.control.rule.step_a for p in resnet] == [0.0005] + [0.001] * 5
-    assert {(p.settle.threshold, p.settle.max_steps) for p in resnet} == {(0.04, 200)}
-    assert heads(resnet[1]) == {"conv1", "bn1", "fc"} and heads(resnet[2]) == {"conv1", "bn1", "fc", "layer1"}
-
-
-def test_follow_data_flow_is_cumulative() -> None:
-    phases = read_schedule("resnet18-cifar10-fdf", task(FITTING["resnet18-cifar10-fdf"]), BASE)
-    assert [p.control.ticks for p in phases] == [2000] * 5 + [6000]
-    assert all(a.active < b.active for a, b in pairwise(phases))
-    assert {(p.settle.threshold, p.settle.min_steps, p.settle.max_steps) for p in phases} == {(0.005, 20, 20_000)}
-
-
-def test_cct_and_dla() -> None:
-    cct = read_schedule("cct7-cifar10", task(FITTING["cct7-cifar10"]), BASE)
-    assert [p.control.ticks for p in cct] == [5000] * 8
-    assert {k for k in cct[0].active if ".blocks." in k} == set() and "classifier.fc.weight" in (cct[0].active)
-    fdf = read_schedule("cct7-cifar10-fdf", task(FITTING["cct7-cifar10-fdf"]), BASE)
-    assert [p.control.ticks for p in fdf] == [500] * 8 + [1000]
-    assert all(a.active < b.active for a, b in pairwise(fdf)) and "classifier.fc.weight" not in (fdf[-2].active)
-    dla = read_schedule("dla-cifar10-fdf", task(FITTING["dla-cifar10-fdf"]), BASE)
-    assert [p.control.ticks for p in dla] == [400] * 21 and all(a.active < b.active for a, b in pairwise(dla))
-
-
-def test_table_5_of_the_paper() -> None:
-    found = {
-        name: read_schedule(name, task(FITTING[name.replace("-origin", "")]), BASE)
-        for name in shipped()
-        if "origin" in name
-    }
-    assert {name: p[0].control.ticks for name, p in found.items()} == {
-        "cct7-cifar10-origin": 1000, "dla-cifar10-origin": 1000, "lenet5-mnist-origin": 1400,
-        "resnet18-cifar10-origin": 1400,
-    }  # fmt: skip
-    assert {p[0].control.rule for n, p in found.items() if "dla" not in n} == {StepRule(step_a=0.001)}
-    assert found["dla-cifar10-origin"][0].control.rule == StepRule(step_c=0.001, step_a=0.0005)
-    assert found["resnet18-cifar10-origin"][0].settle.threshold == 0.02
-    assert found["lenet5-mnist-origin"][0].settle.threshold == BASE.threshold
+    return whole(folder, text).phases
 
 
 @pytest.mark.parametrize(
@@ -119,16 +53,16 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
         settle: {threshold: 0.1, max_steps: 9}
         phases:
           - {name: stem, layers: [conv1, bn1.weight], ticks: 3, step_a: 1e-3, step_c: 0.5, step_f: 0.25}
-          - {layers: "*.0.conv1", ticks: 4, step_c: 1, settle: {lr: 0.2, min_steps: 3, window: 4, momentum: 0}}
+          - {layers: "*.0.conv1", ticks: 4, step_c: 1, settle: {lr: 0.2, min_steps: 5, window: 4, momentum: 0}}
           - {ticks: 5, step_f: 0.1}
         """,
     )
     assert [p.name for p in phases] == ["stem", "phase 2", "phase 3"]
     assert phases[0].active == {"conv1.weight", "bn1.weight"}
     assert phases[0].control == Scheduled(3, StepRule(0.5, 0.001, 0.25))
-    assert phases[0].settle == SettleRule(0.1, 2, 9, 10, 0.05, 0.9)
+    assert phases[0].settle == SettleRule(0.1, 2, 9, None, 0.05, 0.9)
     assert phases[1].active == {f"layer{i}.0.conv1.weight" for i in (1, 2, 3)}
-    assert phases[1].settle == SettleRule(0.1, 3, 9, 4, 0.2, 0.0)
+    assert phases[1].settle == SettleRule(0.1, 5, 9, 4, 0.2, 0.0)
     assert phases[2].active == frozenset(dict(SmallResNet(4).named_parameters()))
     assert isinstance(phases[1].settle.min_steps, int)
 
@@ -136,8 +70,34 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
 def test_a_layer_of_a_sequence_is_a_number_to_yaml(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("phases: [{ticks: 1, step_a: 0.1, layers: [0, 2.bias]}]")
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
-    (phase,) = read_schedule(str(tmp_path / "mine.yaml"), task(model), BASE)
+    (phase,) = read_schedule(str(tmp_path / "mine.yaml"), task(model), BASE).phases
     assert phase.active == {"0.weight", "0.bias", "2.bias"}
+
+
+def test_what_holds_for_all_phases(tmp_path: Path) -> None:
+    text = "phases: [{ticks: 3, step_a: 0.1}, {ticks: 4, step_a: 0.1, settle: {min_steps: 5, lr: 0.1}}]"
+    plain = whole(tmp_path, text)
+    assert (plain.correct, plain.stated) == (None, {})
+    assert [p.control.moves for p in plain.phases] == ["tensors"] * 2
+    stated = "batch_size: 64\ncorrect: none\nmoves: layers\nsettle: {lr: 0.01, momentum: 0, max_steps: 9}\n"
+    said = whole(tmp_path, stated + text)
+    assert (said.correct, said.stated) == ("none", {"batch_size": 64, "lr": 0.01, "momentum": 0.0})
+    assert [p.control.moves for p in said.phases] == ["layers"] * 2
+    assert (said.least, said.most) == (3 * 2 + 4 * 5, 3 * 9 + 4 * 9)
+
+
+def test_a_schedule_within_so_many_ticks(tmp_path: Path) -> None:
+    schedule = whole(tmp_path, "settle: {max_steps: 9}\nphases: [{ticks: 3, step_a: 0.1}, {ticks: 8, step_a: 0.1}]")
+    assert schedule.within(None) is schedule
+    cut = schedule.within(5)
+    assert [p.control.ticks for p in cut.phases] == [3, 5] and (cut.least, cut.most) == (16, 72)
+
+
+@pytest.mark.parametrize("window", [None, 10])
+def test_a_schedule_that_names_no_window_has_its_least_number_of_steps(tmp_path: Path, window: int | None) -> None:
+    base = SettleRule(0.3, 12, 60, window)
+    own = whole(tmp_path, "settle: {min_steps: 7}\n" + PHASE + "}]", base).phases[0].settle
+    assert own.rolling == 7
 
 
 PHASE = "phases: [{ticks: 1, step_a: 0.1, "
@@ -175,6 +135,19 @@ BAD = {
     "settle below 0": ("settle: {lr: -0.1}\n" + PHASE + "}]", "settle.lr = -0.1"),
     "no steps": ("settle: {max_steps: 0}\n" + PHASE + "}]", "min_steps = 2.*max_steps = 0"),
     "least above most": ("settle: {min_steps: 9, max_steps: 3}\n" + PHASE + "}]", "min_steps = 9.*max_steps = 3"),
+    "a window that never fills": (
+        "settle: {min_steps: 4, window: 5}\n" + PHASE + "}]",
+        "mine.yaml: window = 5 and min_steps = 4",
+    ),
+    "a window of all, too long for one": (
+        "settle: {min_steps: 5, window: 5}\n" + PHASE + "settle: {min_steps: 4}}]",
+        "phase 1: window = 5 and min_steps = 4",
+    ),
+    "correct a word": ("correct: some\n" + PHASE + "}]", "correct = 'some'; it must be one of matrices, all, none"),
+    "correct a list": ("correct: [all]\n" + PHASE + "}]", r"correct = \['all'\]; it must be one of"),
+    "moves a word": ("moves: layer\n" + PHASE + "}]", "moves = 'layer'; it must be one of tensors, layers"),
+    "no batch": ("batch_size: 0\n" + PHASE + "}]", "batch_size = 0; it must be a whole number of at least 1"),
+    "half a batch": ("batch_size: 2.5\n" + PHASE + "}]", "batch_size = 2.5"),
     "half a step": ("settle: {min_steps: 2.5}\n" + PHASE + "}]", "settle.min_steps = 2.5"),
 }
 

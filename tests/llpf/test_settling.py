@@ -3,9 +3,11 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from llpf_plugin import Task, TensorData
+from llpf_plugin import LLPFError, Task, TensorData
 from llpf_plugin.llpf.settling import SettleRule, settle
 from llpf_plugin.workspace import Workspace
 
@@ -30,7 +32,7 @@ def told(losses: Sequence[float]) -> tuple[Workspace, torch.optim.SGD]:
         ([0.1, 0.1, 0.1], SettleRule(0.2, min_steps=3), 3, 0.1, True),
         # the mean of the last two: (9+5)/2, (5+3)/2, (3+1)/2
         ([9, 5, 3, 1, 1], SettleRule(2.0, min_steps=2), 4, 2.0, True),
-        # a window of 10 in a settle of at least 2 steps is one of 2; here it is the 3 that are asked for
+        # without a window it is the least number of steps; here it is the 3 that are asked for
         ([9, 9, 9, 3, 3, 0], SettleRule(2.5, min_steps=4, window=3), 6, 2.0, True),
         ([1, 1, 1, 1], SettleRule(0.5, min_steps=1, max_steps=3), 3, 1.0, False),
         ([1, 1], SettleRule(1.0, min_steps=1), 1, 1.0, True),  # at the threshold is low enough
@@ -52,6 +54,43 @@ def test_a_first_loss_that_is_too_high_is_rejected_without_a_step() -> None:
     assert settled.rejected and settled.steps == workspace.steps == 1 and settled.first == 3.0
     assert not settled.accepted and not settled.easy
     assert workspace.model.weight.item() == 0
+
+
+@given(st.data())
+def test_settling_never_ends_before_its_window_is_full(data: st.DataObject) -> None:
+    """However the rule is made, the mean that ends settling is one of ``window`` losses, and no earlier one was low."""
+    most = data.draw(st.integers(1, 12))
+    least = data.draw(st.integers(1, most))
+    window = data.draw(st.none() | st.integers(1, least))
+    losses = data.draw(st.lists(st.floats(0, 1), min_size=most, max_size=most))
+    workspace, optimizer = told(losses)
+    settled = settle(workspace, optimizer, SettleRule(0.3, least, most, window))
+    full = window or least
+    means = {n: sum(losses[n - full : n]) / full for n in range(least, most + 1)}
+    ends = next((n for n, mean in means.items() if mean <= 0.3 - 1e-6), most)
+    late = next((n for n, mean in means.items() if mean <= 0.3 + 1e-6), most)
+    assert late <= settled.steps <= ends and settled.mean == pytest.approx(means[settled.steps], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"min_steps": 2, "window": 10}, "window = 10 and min_steps = 2: settling must not end before the window"),
+        ({"min_steps": 2, "window": 0}, "window = 0 and min_steps = 2"),
+        ({"min_steps": 0}, "min_steps = 0 and max_steps = 60: it must be 1 ≤ min_steps ≤ max_steps"),
+        ({"min_steps": 9, "max_steps": 8}, "min_steps = 9 and max_steps = 8"),
+    ],
+)
+def test_a_rule_that_could_end_before_its_window_is_full_is_refused(rule: dict[str, int], message: str) -> None:
+    with pytest.raises(LLPFError, match=message):
+        SettleRule(0.5, **rule)  # type: ignore[arg-type]
+
+
+def test_cut_short_by_the_budget_settling_has_not_reached_its_threshold() -> None:
+    workspace, optimizer = told([0.1] * 9)
+    workspace.budget = 2
+    settled = settle(workspace, optimizer, SettleRule(0.5, min_steps=3))
+    assert settled.steps == 2 and settled.accepted and not settled.low
 
 
 @pytest.mark.parametrize("first", [1.9, 2.0])

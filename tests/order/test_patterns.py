@@ -2,9 +2,11 @@
 
 import pytest
 from helpers.orders import resnet18
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llpf_plugin.errors import OrderError
-from llpf_plugin.order import matching, select
+from llpf_plugin.order import matching, naming, select
 
 
 def test_patterns_match_whole_components() -> None:
@@ -50,3 +52,21 @@ def test_parameters_are_matched_by_the_same_patterns(patterns: list[str], matche
 def test_a_pattern_that_matches_nothing_is_named_with_the_nearest_paths(pattern: str, message: str) -> None:
     with pytest.raises(OrderError, match=message):
         matching([pattern], NAMES if pattern != "*" else (), "my.yaml, phase 2")
+
+
+def test_the_shortest_patterns_that_name_some_parameters() -> None:
+    names = ["conv1.weight", "layer1.0.weight", "layer1.0.bias", "layer1.1.weight", "layer10.0.weight", "scale"]
+    assert naming(names, names) == ["all"]
+    assert naming(names[1:4], names) == ["layer1"]
+    assert naming({"layer1.0.weight", "layer1.0.bias", "scale"}, names) == ["layer1.0", "scale"]
+    assert naming({"layer1.0.bias"}, names) == ["layer1.0.bias"]
+    assert naming(set(), names) == []
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map(".".join), unique=True), st.data())
+def test_what_such_patterns_match_is_what_they_were_made_for(paths: list[str], data: st.DataObject) -> None:
+    names = [f"{path}.weight" for path in paths]
+    some = data.draw(st.sets(st.sampled_from(names))) if names else set()
+    patterns = naming(some, names)
+    if patterns and patterns != ["all"]:
+        assert set(matching(patterns, names, "here")) == some

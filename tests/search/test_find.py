@@ -18,7 +18,9 @@ from torch.utils.data import TensorDataset as Examples
 from llpf_plugin import LLPF, LLPFError, LoaderData, Path, Recipe, Task, TensorData, find_path, measure
 from llpf_plugin.errors import MismatchError, OrderError
 from llpf_plugin.geometry.weights import Weights, clone, coordinates, distance, relative_distance, select
-from llpf_plugin.methods import Outcome
+from llpf_plugin.methods import Outcome, Terms
+from llpf_plugin.records import Tick
+from llpf_plugin.search import Callback, SearchOptions
 from llpf_plugin.training import train
 
 every_task = pytest.mark.parametrize("name", tiny.TASKS)
@@ -207,11 +209,56 @@ def test_unknown_phases_are_refused() -> None:
 
 
 def test_a_schedule_file_is_walked_to_the_letter(tmp_path: FilePath) -> None:
-    path = found("mlp", LLPF(schedule=schedule(tmp_path, 10), repairs=0))
+    """Nothing is walked again, however high the path is."""
+    path = found("mlp", LLPF(schedule=schedule(tmp_path, 10)), max_loss=0.03)
+    assert path.quality.maximum > path.cost.goal and path.cost.repairs == 0
     assert path.cost.gradient_steps == 20 and len(path.record) == 10 and len(path.knots) == 13
     there = path.quality.criteria[1].holds
     assert path.outcome is (Outcome.ARRIVED if there else Outcome.SHORT)
     assert tiny.same(path.at(1), tiny.pair("mlp")[1])
+
+
+def test_a_schedule_says_how_large_a_batch_is_and_which_tensors_are_corrected(tmp_path: FilePath) -> None:
+    told: dict[str, object] = {}
+
+    class Ask(Callback):
+        def on_tick(self, search: Any, tick: Tick) -> None:
+            told["batch"], told["held"] = search.workspace.batch_size, set(search.solver.direction.spheres)
+
+    method = LLPF(schedule=schedule(tmp_path, 4, extra="batch_size: 7\ncorrect: all\n"))
+    path = found("mlp", method, callbacks=[Ask()])
+    assert told == {"batch": 7, "held": set(tiny.pair("mlp")[0])} and path.cost.gradient_steps == 8
+
+
+def test_without_a_budget_a_schedule_is_walked_to_its_end_and_repairs_have_as_much(tmp_path: FilePath) -> None:
+    task = tiny.mlp()
+    place = schedule(tmp_path, 4, steps=3)
+    assert LLPF(schedule=place).terms(task).budget == LLPF(schedule=place).terms(task).least == 12
+    assert LLPF(schedule=place, repairs=2).terms(task).budget == 36
+    assert LLPF().terms(task) == Terms() and SearchOptions().under(Terms()).budget == 20_000
+    again = found("mlp", LLPF(schedule=place, repairs=1), max_loss=0.03)
+    assert again.cost.repairs == 1 and 12 < again.cost.gradient_steps <= 24
+
+
+def test_a_budget_that_a_schedule_cannot_end_in_is_refused(tmp_path: FilePath) -> None:
+    method = LLPF(schedule=schedule(tmp_path, 600))
+    with pytest.raises(LLPFError, match=r"budget = 1199: the schedule '.*yaml' takes at least 1,200 gradient steps"):
+        found("mlp", method, nan_after(tiny.mlp(), 0), budget=1199)
+
+
+@pytest.mark.parametrize(("name", "value"), [("batch_size", 8), ("lr", 0.1), ("momentum", 0.9)])
+def test_what_a_schedule_states_cannot_be_said_otherwise(name: str, value: float, tmp_path: FilePath) -> None:
+    method = LLPF(schedule=schedule(tmp_path, 4, extra="batch_size: 7\n"))
+    with pytest.raises(LLPFError, match=rf"{name} = {value}: the schedule '.*yaml' states [\d.]+; leave it out"):
+        found("mlp", method, **{name: value})
+    stated = {"batch_size": 7, "lr": 0.05, "momentum": 0.0}[name]
+    assert found("mlp", method, **{name: stated}).cost.gradient_steps == 8
+
+
+def test_correcting_other_tensors_than_the_schedule_states_is_refused(tmp_path: FilePath) -> None:
+    place = schedule(tmp_path, 4, extra="correct: all\n")
+    with pytest.raises(LLPFError, match=r"correct = 'none', but the schedule '.*yaml' states 'all'"):
+        found("mlp", LLPF(schedule=place, correct="none"))
 
 
 # Repairs --------------------------------------------------------------------------------------------------------------

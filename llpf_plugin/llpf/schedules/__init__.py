@@ -1,1 +1,1 @@
-"""The paper's schedules (table 4), as files for `llpf_plugin.llpf.schedule`."""
+"""The paper's schedules (tables 4 and 5), as files for `llpf_plugin.llpf.schedule`."""
