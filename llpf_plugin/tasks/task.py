@@ -60,7 +60,8 @@ class Task:
         name: how the task is called in reports.
         defaults: settings that suit it.
         recipe: how `llpf_plugin.training.train` trains an endpoint.
-        build: makes the network again, with fresh initial weights; `load_task` knows how by calling the task's factory.
+        build: makes the network again, with fresh initial weights: what `llpf_plugin.training.train` starts from.
+            `load_task` fills it in by calling the factory again, data and all.
         inputs: makes of a batch what the model is called with, for tracing; None for what the objective calls it with.
     """
 
