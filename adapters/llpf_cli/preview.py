@@ -13,10 +13,10 @@ from rich.table import Table
 from llpf_plugin.alignment import Matching
 from llpf_plugin.evaluation import measure_point
 from llpf_plugin.geometry import coordinates, scale_groups, select
-from llpf_plugin.llpf import LLPF, Descent, Phase, read_order, schedule_of
+from llpf_plugin.llpf import LLPF, Descent, Phase, cut_order, read_order, schedule_of
 from llpf_plugin.merging import Pair, Request, Source, open_pair
 from llpf_plugin.methods import Method
-from llpf_plugin.order import naming, phases, render
+from llpf_plugin.order import naming, render
 from llpf_plugin.preflight import Finding, LayerStatistics, layer_statistics, look, off_sphere
 from llpf_plugin.report import duration
 from llpf_plugin.search import SearchOptions
@@ -145,8 +145,7 @@ def estimate(console: Console, pair: Pair) -> None:
     llpf = method if isinstance(method, LLPF) else LLPF()
     order = read_order(llpf.order, workspace.task)
     if llpf.schedule is None:
-        cut = phases(order, "stage" if llpf.phases == "auto" else llpf.phases)
-        console.print(render.table(order, cut), highlight=False, markup=False)
+        console.print(render.table(order, cut_order(order, llpf.phases)), highlight=False, markup=False)
     else:
         ticks = pair.search.method.ticks if isinstance(pair.search.method, Descent) else None
         walked = schedule_of(llpf, workspace.task).within(ticks).phases

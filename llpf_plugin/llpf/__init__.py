@@ -10,7 +10,7 @@ from llpf_plugin.lazy import lazily
 if TYPE_CHECKING:
     from llpf_plugin.llpf.directions import ToModel, ToOrigin
     from llpf_plugin.llpf.method import LLPF, Descent
-    from llpf_plugin.llpf.plan import REJECT, THRESHOLD, cut_slices, read_order, schedule_of
+    from llpf_plugin.llpf.plan import REJECT, THRESHOLD, cut_order, cut_slices, read_order, schedule_of
     from llpf_plugin.llpf.schedule import Phase, Schedule, read_schedule, shipped
     from llpf_plugin.llpf.settling import Settled, SettleRule, settle
     from llpf_plugin.llpf.step_control import Backtracking, Scheduled
@@ -23,6 +23,7 @@ _PLACES = {
     "Descent": "method",
     "REJECT": "plan",
     "THRESHOLD": "plan",
+    "cut_order": "plan",
     "cut_slices": "plan",
     "read_order": "plan",
     "schedule_of": "plan",
@@ -54,6 +55,7 @@ __all__ = [
     "ToOrigin",
     "Walk",
     "WalkState",
+    "cut_order",
     "cut_slices",
     "read_order",
     "read_schedule",

@@ -32,7 +32,8 @@ class LLPF(Method):
     binds_with: ClassVar[str] = "llpf_plugin.llpf.plan:plan"
     terms_with: ClassVar[str] = "llpf_plugin.llpf.plan:terms"
     phases: str | int = setting(
-        "auto", "auto (all at once, then stages if that slows down), all, layer, block, stage, a number, a YAML file"
+        "auto",
+        "auto (all at once, then at most 8 stages if that slows down), all, layer, block, stage, a number, a YAML file",
     )
     order: str | LayerOrder = setting("fdf", "layer order that phases cut: fdf, or a file that llpf order wrote")
     schedule: str | None = setting(None, "a fixed schedule instead of adaptive steps: a shipped name or a YAML file")

@@ -19,6 +19,7 @@ from llpf_plugin.llpf.step_control import Backtracking
 from llpf_plugin.llpf.walk import Walk
 from llpf_plugin.methods.base import BUDGET, Plan, Problem, Solver, Stretch, Terms
 from llpf_plugin.order import LayerOrder, layer_order
+from llpf_plugin.order import Phase as Slice
 from llpf_plugin.order import phases as cut_phases
 from llpf_plugin.records import DOWN, ORIGIN, UP
 from llpf_plugin.tasks.task import Task
@@ -31,6 +32,9 @@ THRESHOLD, REJECT = 0.5, 3.0
 
 GIVES_WAY = 0.25
 """With phases ``auto``: the part of the first share at which moving all layers at once gives way to FDF phases."""
+
+MOST = 8
+"""With phases ``auto``: neighbouring stages are merged to at most so many, balanced by their layers."""
 
 SHARE = 0.05
 """The first tick's share of the distance to the origin."""
@@ -175,8 +179,13 @@ def cut_slices(method: LLPF, task: Task) -> Slices:
             raise
         warnings.warn(f"layer order unavailable; moving all layers at once: {error}", stacklevel=2)
         return {"all": everything}
-    phases = cut_phases(order, "stage" if method.phases == "auto" else method.phases)
+    phases = cut_order(order, method.phases)
     return {p.name: frozenset(k for n in p.layers for k in order[n].parameters) & everything for p in phases}
+
+
+def cut_order(order: LayerOrder, phases: str | int) -> tuple[Slice, ...]:
+    """The phases of an order as `LLPF` names them; ``auto`` are stages, merged to `MOST` where there are more."""
+    return cut_phases(order, "stage", MOST) if phases == "auto" else cut_phases(order, phases)
 
 
 def read_order(which: str | LayerOrder, task: Task) -> LayerOrder:

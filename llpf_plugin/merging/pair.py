@@ -189,7 +189,7 @@ def open_pair(
     """
     a, b = ends
     start, end = preflight.check_pair(a.weights, b.weights, request.task.model, (a.name, b.name))
-    matching = _aligned(start, end, request)
+    matching, unaligned = _aligned(start, end, request), end
     end = end if matching is None else matching.weights
     asked = request.asked(a, b)
     run, saved = opened(folder, asked, resume, check_folder)
@@ -197,7 +197,7 @@ def open_pair(
     saving = () if run is None or done else (run,)
     search = Search(
         start, end, request.task, request.method, request.options, request.compute,
-        None if run is None else run.knots, (*saving, *callbacks), saved,
+        None if run is None else run.knots, (*saving, *callbacks), saved, unaligned,
     )  # fmt: skip
     return Pair(name, ends, request, search, asked, run, matching, done)
 

@@ -5,6 +5,7 @@ level, so that a caller can show all of it at once.
 """
 
 from llpf_plugin.preflight.checks import Finding, raise_errors
+from llpf_plugin.preflight.independence import centred_cosine, independent, trained
 from llpf_plugin.preflight.pair import NEARLY_SAME, check_pair, compare, complete, fits, look
 from llpf_plugin.preflight.reached import say_unreached, unreached, with_what_belongs
 from llpf_plugin.preflight.statistics import SPHERE_RATIO, LayerStatistics, apart, layer_statistics, off_sphere
@@ -16,15 +17,18 @@ __all__ = [
     "Finding",
     "LayerStatistics",
     "apart",
+    "centred_cosine",
     "check_pair",
     "compare",
     "complete",
     "fits",
+    "independent",
     "layer_statistics",
     "look",
     "off_sphere",
     "raise_errors",
     "say_unreached",
+    "trained",
     "training_mode",
     "unreached",
     "with_what_belongs",

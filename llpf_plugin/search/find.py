@@ -50,6 +50,7 @@ class Search:
         knots: where knots are kept (default: in memory).
         callbacks: called at every tick.
         resume: continue from this snapshot; everything else must be as it was, ``knots`` included.
+        unaligned: B as it was trained, where ``b`` is its permutation.
     """
 
     goal: Goal
@@ -60,7 +61,7 @@ class Search:
     def __init__(
         self, a: Weights, b: Weights, task: Task, method: Method, options: SearchOptions,
         compute: Compute | None = None, knots: Knots | None = None, callbacks: Sequence[Callback] = (),
-        resume: Snapshot | None = None,
+        resume: Snapshot | None = None, unaligned: Weights | None = None,
     ) -> None:  # fmt: skip
         options = options.under(method.terms(task))
         self.method, self.options, self.callbacks = method, options, callbacks
@@ -76,6 +77,7 @@ class Search:
         self.stop = False
         self.rows: Sequence[Row] = ()
         self.workspace.clock = Clock(self.progress.spent)
+        self._as_trained = self.end if unaligned is None else unaligned
         self._other = {k: t / 2 if t.is_floating_point() else t for k, t in a.items()} if a is b else self.end
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -123,8 +125,11 @@ class Search:
     @cached_property
     def findings(self) -> list[preflight.Finding]:
         """What the model does with the data that a user should know before the search."""
-        ends = {"A": self.start, **({} if self._other is not self.end else {"B": self.end})}
-        return [*preflight.training_mode(self.workspace, ends), *preflight.say_unreached(self.unreached)]
+        ends, found = {"A": self.start}, list[preflight.Finding]()
+        if self._other is self.end:
+            ends["B"], names = self.end, preflight.trained(self.workspace.model, self.names)
+            found += preflight.independent(self.start, self._as_trained, names)
+        return [*found, *preflight.training_mode(self.workspace, ends), *preflight.say_unreached(self.unreached)]
 
     def warn(self) -> None:
         """Issue the `findings` as Python's warnings, where no console shows them."""

@@ -89,6 +89,25 @@ def test_phases_are_cumulative_and_all_layers_come_last() -> None:
     assert {p.control.gives_way for p in phases} == {0.0}
 
 
+class Block(nn.Sequential):
+    """Two layers."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6))
+
+
+def test_phases_auto_merge_the_blocks_of_a_flat_network_to_eight() -> None:
+    """MobileNetV2 and EfficientNet are flat; their blocks are 18 to 20 stages."""
+    task = replace(tiny.mlp(), model=nn.Sequential(*[Block() for _ in range(18)], nn.Linear(6, 3)))
+    stages, merged = (cut_slices(LLPF(phases=phases), task) for phases in ("stage", "auto"))
+    assert len(stages) == 19 and len(merged) == 8
+    sizes = [len(own) for own in merged.values()]
+    assert sum(sizes) == sum(map(len, stages.values())) and max(sizes) <= 2 * min(sizes)
+    assert all(any(own <= whole for whole in merged.values()) for own in stages.values())  # none is cut in two
+    few = replace(tiny.mlp(), model=nn.Sequential(*[Block() for _ in range(5)]))
+    assert cut_slices(LLPF(phases="auto"), few) == cut_slices(LLPF(phases="stage"), few)
+
+
 def test_phases_auto_begin_with_all_layers_at_once_which_give_way() -> None:
     method = LLPF(phases="auto", share=0.1)
     first, *rest = walk_phases(method, conv(), cut_slices(LLPF(phases="layer"), tiny.conv()))
