@@ -224,7 +224,7 @@ class Search:
     def _begin_again(self, rate: Rate) -> None:
         """Search on from the last knot of the stretch, at another rate."""
         p, knots = self.progress, self.progress.fresh.knots
-        p.fresh = Fresh(knots, len(knots), knots[-1] if knots else None)
+        p.fresh = Fresh(knots, len(knots), knots[-1] if knots else None, len(knots))
         p.rate, p.state, p.ended, p.begun = rate, None, None, self.workspace.steps
         self._bind(self.knots.get(0), self.knots.get(1))
 

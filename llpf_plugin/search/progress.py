@@ -21,11 +21,13 @@ class Fresh(Record):
         knots: what is left of them, by identifier.
         looked: how many of them have been looked at for dropping.
         start: the one that the search went on from at a smaller learning rate, None if it did not.
+        again: how many of them have been looked at a second time.
     """
 
     knots: list[int] = field(default_factory=list)
     looked: int = 0
     start: int | None = None
+    again: int = 0
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 from helpers import tiny
 from helpers.searches import coarse, found, schedule
 
-from llpf_plugin import LLPF
+from llpf_plugin import LLPF, Path
 from llpf_plugin.geometry.knots import MemoryKnots
 
 
@@ -20,6 +20,16 @@ def test_labels_tell_how_each_knot_came() -> None:
     assert all(label.phase == "all" for label in path.labels[1:-2])
 
 
+def keeps_loss(path: Path, slack: float) -> None:
+    """No segment of the walk is higher than its ends by more than the slack."""
+    before = math.nan
+    for i in range(len(path.knots) - 1):
+        losses = [row.train for row in path.quality.rows if row.segment == i]
+        ends = [before, losses[-1]] if i else [losses[0], losses[-1]]
+        assert i >= path.last_settled or max(losses) <= max(ends) + slack
+        before = losses[-1]
+
+
 @pytest.mark.parametrize("name", tiny.TASKS)
 def test_thinning_keeps_ends_and_the_loss(name: str, tmp_path: FilePath) -> None:
     method, slack = LLPF(schedule=schedule(tmp_path, 80, steps=1), repairs=0), 0.01
@@ -28,12 +38,25 @@ def test_thinning_keeps_ends_and_the_loss(name: str, tmp_path: FilePath) -> None
     assert thin.cost.dropped > 40 and len(thin.knots) == 80 + 3 - thin.cost.dropped
     assert tiny.same(thin.knots[0], whole.knots[0]) and tiny.same(thin.knots[-1], whole.knots[-1])
     assert tiny.same(thin.knots[thin.last_settled], whole.knots[whole.last_settled])
-    before = math.nan
-    for i in range(len(thin.knots) - 1):
-        losses = [row.train for row in thin.quality.rows if row.segment == i]
-        ends = [before, losses[-1]] if i else [losses[0], losses[-1]]
-        assert i >= thin.last_settled or max(losses) <= max(ends) + slack
-        before = losses[-1]
+    keeps_loss(thin, slack)
+
+
+def test_what_blocks_have_left_is_looked_at_again(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten blocks of eight ticks leave one knot each; four of these leave one, then four more, and two are left over."""
+    monkeypatch.setattr("llpf_plugin.search.assemble.BLOCK", 4)
+    method = LLPF(schedule=schedule(tmp_path, 80, steps=1), thin=100.0)
+    store = MemoryKnots()
+    path = found("mlp", method, knots=store)
+    assert [label.tick for label in path.labels[1:-2]] == [31, 63, 71, 79]
+    assert len(path.knots) == len(store._knots) == 7 and path.cost.dropped == 76
+
+
+@pytest.mark.parametrize("name", tiny.TASKS)
+def test_looking_again_keeps_the_loss(name: str, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llpf_plugin.search.assemble.BLOCK", 4)
+    path = found(name, LLPF(schedule=schedule(tmp_path, 80, steps=1), thin=0.01))
+    assert 7 < len(path.knots) < 80 and path.last_settled == len(path.knots) - 3
+    keeps_loss(path, 0.01)
 
 
 def test_knots_that_are_gone_are_gone_from_the_store() -> None:
