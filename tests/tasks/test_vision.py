@@ -88,8 +88,9 @@ def test_shaken_digits_turn_and_shift_on_black() -> None:
 
 
 @real
-def test_the_splits_do_not_overlap_and_are_standardised() -> None:
-    task = load_task("cifar10/resnet8", {"subset": 4000})
+@pytest.mark.parametrize("data", ["cifar10", "cifar100"])
+def test_the_splits_do_not_overlap_and_are_standardised(data: str) -> None:
+    task = load_task(f"{data}/resnet20", {"subset": 4000, "width": 4})
     assert [len(s) for s in (task.train, task.validation, task.test)] == [4000, 1000, 10_000]  # type: ignore[arg-type]
     images = [next(iter(s.batches(500)))[0].flatten(1) for s in (task.train, task.validation)]  # type: ignore[union-attr]
     assert float(torch.cdist(*images).min()) > 0
