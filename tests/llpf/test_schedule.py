@@ -11,8 +11,6 @@ from llpf_plugin.llpf.schedule import Phase, Schedule, read_schedule
 from llpf_plugin.llpf.settling import SettleRule
 from llpf_plugin.llpf.step_control import Scheduled
 from llpf_plugin.tasks.models import LeNet5, SmallResNet
-from llpf_plugin.tasks.networks.cct import CCT
-from llpf_plugin.tasks.networks.dla import DLA
 
 BASE = SettleRule(threshold=0.3, min_steps=2, max_steps=60, lr=0.05, momentum=0.9)
 
