@@ -61,18 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--max-loss", type=float, default=0.1)
     parser.add_argument("--budget", type=int, default=3000)
+    parser.add_argument("--sample", type=int, help="training examples to measure on [all]")
     add_cache(parser)
     add_table(parser)
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     compute, task = Compute("cpu"), flat()
     ends = [trained(task, asked.cache / f"flat-{seed}.pt", seed, compute) for seed in range(asked.pairs + 1)]
-    rows = []
+    rows, options = [], {"max_loss": asked.max_loss, "budget": asked.budget, "sample": asked.sample}
     for phases in asked.phases:
-        paths = [
-            find_path(a, b, task, LLPF(phases=phases), max_loss=asked.max_loss, budget=asked.budget, compute=compute)
-            for a, b in pairwise(ends)
-        ]
+        method = LLPF(phases=phases)
+        paths = [find_path(a, b, task, method, **options, compute=compute) for a, b in pairwise(ends)]
         steps, maxima = [p.cost.gradient_steps or 0 for p in paths], [p.quality.maximum for p in paths]
         connected = f"{sum(p.quality.connected for p in paths)} of {len(paths)}"
         number = str(max(len(p.phases) for p in paths))
