@@ -123,12 +123,13 @@ def walk_phases(method: LLPF, problem: Problem, slices: Slices, strictness: int 
         method: what was asked for.
         problem: whose task's defaults and losses fill what was not.
         slices: of the layer order; more than one are walked cumulatively, with all layers last.
-        strictness: 0 for the walk itself; each repair quarters the moves, and halves threshold and rejection.
+        strictness: 0 for the walk itself; each repair quarters the moves, and halves the threshold. What rejects a
+            move stays: at half of it, the noise of single batches would.
     """
     rule = settle_rule(method, problem, strictness)
     if method.schedule is not None and strictness == 0:
         return read_schedule(method.schedule, problem.workspace.task, rule).phases
-    share, level = method.share / 4**strictness, reject_above(method, problem.goal, strictness)
+    share, level = method.share / 4**strictness, reject_above(method, problem.goal)
     least = min(Backtracking.min_share, share)
     most = max(share, Backtracking.max_share / 4**strictness)
     control = Backtracking(level, share, least, most)
@@ -157,10 +158,9 @@ def settle_rule(method: LLPF, problem: Problem, strictness: int = 0) -> SettleRu
     return SettleRule(threshold, method.min_steps, method.max_steps, window, lr, problem.momentum)
 
 
-def reject_above(method: LLPF, goal: Goal, strictness: int = 0) -> float:
+def reject_above(method: LLPF, goal: Goal) -> float:
     """The mini-batch loss that rejects a move: by default `REJECT` times the room above the ends'."""
-    level = method.reject_above or goal.batch + REJECT * goal.room
-    return goal.batch + (level - goal.batch) / 2**strictness
+    return method.reject_above or goal.batch + REJECT * goal.room
 
 
 def cut_slices(method: LLPF, task: Task) -> Slices:

@@ -4,7 +4,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
-from llpf_plugin.evaluation.point import borrowed, train_loss
+from llpf_plugin.evaluation.answers import mean
+from llpf_plugin.evaluation.point import borrowed, glance
 from llpf_plugin.geometry.knots import Knots
 from llpf_plugin.geometry.path import simplify
 from llpf_plugin.geometry.weights import Weights, lerp
@@ -76,7 +77,9 @@ class PathAssembler:
         return all(self._sampled(lerp(p, q, u)) <= limit for u in INNER)
 
     def _sampled(self, weights: Weights) -> float:
-        return train_loss(self.workspace, weights, min(SAMPLE, self.sample or SAMPLE))
+        """The loss on a sample that is one batch, so that the pass that gathers its statistics gives it."""
+        sample = min(SAMPLE, self.sample or SAMPLE)
+        return mean(glance(self.workspace, weights, sample, sample)).loss
 
     def _label(self, stretch: Stretch, tick: Tick | None) -> Knot:
         """Where a knot of a stretch comes from; one that was walked backwards has not settled on the way to B."""

@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from helpers.order_networks import CCT, DLA
 from torch import nn
 
 from llpf_plugin import Task, TensorData
 from llpf_plugin.llpf.schedule import read_schedule, shipped
 from llpf_plugin.llpf.settling import SettleRule
 from llpf_plugin.tasks.models import LeNet5, SmallResNet
+from llpf_plugin.tasks.networks.cct import CCT
+from llpf_plugin.tasks.networks.dla import DLA
 
 UNPUBLISHED = math.inf
 """The run's own threshold in these tests."""

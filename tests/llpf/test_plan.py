@@ -41,9 +41,17 @@ def test_settling_ends_halfway_to_the_goal_and_each_repair_halves_that() -> None
     assert (asked.threshold, asked.min_steps, asked.max_steps) == (pytest.approx(0.4), 3, 7)
 
 
-def test_a_move_is_rejected_three_times_as_far_as_the_goal_and_each_repair_halves_that() -> None:
-    assert [reject_above(LLPF(), GOAL, s) for s in range(3)] == pytest.approx([0.8, 0.5, 0.35])
-    assert reject_above(LLPF(reject_above=1.0), GOAL, 1) == pytest.approx(0.6)
+def test_a_move_is_rejected_three_times_as_far_as_the_goal() -> None:
+    assert reject_above(LLPF(), GOAL) == pytest.approx(0.8)
+    assert reject_above(LLPF(reject_above=1.0), GOAL) == 1.0
+
+
+def test_repairs_move_and_settle_more_strictly_but_reject_no_earlier() -> None:
+    """Single batches are as noisy in a repair: a level that is halved each time would reject on noise alone."""
+    slices = {"all": frozenset(dict(conv().workspace.model.named_parameters()))}
+    controls = [walk_phases(LLPF(), conv(), slices, strictness)[-1].control for strictness in range(3)]
+    assert [control.share for control in controls] == pytest.approx([0.1, 0.025, 0.00625])
+    assert {control.reject_above for control in controls} == {reject_above(LLPF(), conv().goal)}
 
 
 def test_a_knot_may_be_dropped_for_a_twentieth_of_the_room() -> None:
