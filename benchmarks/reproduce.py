@@ -31,8 +31,11 @@ LINES = Path(__file__).parent / "results" / "reproduce.jsonl"
 
 def reproduce(asked: argparse.Namespace) -> None:
     """Measure the pairs that are missing, until the time is over."""
-    options = SearchOptions(asked.max_loss, budget=asked.budget, sample=asked.sample, measure=asked.measure)
-    row = Row(asked.what, parse_arguments(asked.t), asked.schedule, asked.epochs, options)
+    options = SearchOptions(
+        asked.max_loss, budget=asked.budget, batch_size=asked.batch_size, sample=asked.sample, measure=asked.measure
+    )
+    arguments = parse_arguments(asked.t)
+    row = Row(asked.what, arguments, asked.schedule, asked.epochs, options, asked.places, asked.curve)
     compute, deadline = Compute(asked.device, asked.precision), Deadline(asked.minutes)
     row.method  # noqa: B018  a schedule that does not exist is told of before anything is trained
     for number, pair in enumerate(pairs_of(asked.pairs)):
@@ -67,6 +70,9 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-loss", type=float, help="the goal [the task's tolerance above the worse end]")
     parser.add_argument("--budget", type=int, default=SearchOptions.budget, help="gradient steps at most")
     parser.add_argument("--sample", type=int, help="training examples that a path is judged by [all]")
+    parser.add_argument("--batch-size", type=int, help="of the search [the task's]")
+    parser.add_argument("--places", type=int, default=Row.places, help="of a path in the figure [%(default)s]")
+    parser.add_argument("--curve", type=int, default=Row.sample, help="examples of each such place [%(default)s]")
     parser.add_argument("--measure", default="auto", help="auto or exact, as in llpf merge")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="float32", choices=("float32", "tf32", "bfloat16", "float16"))

@@ -24,12 +24,6 @@ from llpf_plugin.runs import Asked, RunFolder
 from llpf_plugin.search import Callback, Searching, SearchOptions
 from llpf_plugin.workspace import Workspace
 
-PLACES = 50
-"""Places of the path, evenly spaced, that the figure has on training and test data."""
-
-SAMPLE = 2000
-"""Examples at most, of each split, that these places and the check of continuity are measured on."""
-
 SEGMENTS, WITHIN = 5, 50
 """Segments between knots that continuity is checked on, spread over the path, and points in each of them."""
 
@@ -44,6 +38,8 @@ class Row:
         schedule: ``paper`` for the shipped schedule of the network, ``adaptive`` for ours, or a schedule's name.
         epochs: of the ends, None for the recipe's.
         options: of the search.
+        places: of the path, evenly spaced, that the figure has on training and test data.
+        sample: examples at most, of each split, that these places and the check of continuity are measured on.
     """
 
     task: str
@@ -51,6 +47,8 @@ class Row:
     schedule: str = "adaptive"
     epochs: float | None = None
     options: SearchOptions = field(default_factory=SearchOptions)
+    places: int = 50
+    sample: int = 2000
 
     @property
     def stem(self) -> str:
@@ -225,7 +223,8 @@ def one_pair(row: Row, pair: tuple[int, int], folder: Path, compute: Compute, de
         {kind: spent.seconds for kind, spent in cost.spent.items()},
         path.outcome.name if path.outcome else "", quality.connected, {c.name: c.holds for c in quality.criteria},
         quality.goal, {name: asdict(end) for name, end in quality.ends.items()},
-        apart(a, b), curve(quality), continuity(quality) if dense else None, stamp(quality.workspace.device),
+        apart(a, b), curve(quality, row.places, row.sample),
+        continuity(quality, row.sample) if dense else None, stamp(quality.workspace.device),
     )  # fmt: skip
 
 
@@ -260,11 +259,11 @@ def apart(a: Weights, b: Weights) -> dict[str, float]:
     }
 
 
-def curve(quality: Quality) -> dict[str, Any]:
+def curve(quality: Quality, count: int, sample: int) -> dict[str, Any]:
     """Training and test loss at evenly spaced places, and how far every layer still has to go there."""
     path, workspace = quality.path, quality.workspace
-    places = np.linspace(0, 1, PLACES + 1)
-    losses = [_losses(workspace, {**path.rest(t), **path.coordinates(t)}) for t in places]
+    places = np.linspace(0, 1, count + 1)
+    losses = [_losses(workspace, {**path.rest(t), **path.coordinates(t)}, sample) for t in places]
     traces = trace_layers(path, quality.layers)
     distance = {
         layer: [round(float(d), 5) for d in np.interp(places, traces.positions, traces.distance[:, i])]
@@ -273,22 +272,24 @@ def curve(quality: Quality) -> dict[str, Any]:
     return {"t": places.tolist(), **{k: [own[k] for own in losses] for k in losses[0]}, "distance": distance}
 
 
-def _losses(workspace: Workspace, weights: Weights) -> dict[str, float | None]:
+def _losses(workspace: Workspace, weights: Weights, sample: int) -> dict[str, float | None]:
     """One place on samples of the training and the test data."""
-    loss, test = train_loss(workspace, weights, min(SAMPLE, len(workspace.task.train))), workspace.task.test
-    found = None if test is None else score(workspace, test, min(SAMPLE, len(test)))
+    loss, test = train_loss(workspace, weights, min(sample, len(workspace.task.train))), workspace.task.test
+    found = None if test is None else score(workspace, test, min(sample, len(test)))
     return {"train": loss, "test": found and found.loss, "test_accuracy": found and found.accuracy}
 
 
-def continuity(quality: Quality) -> dict[str, Any]:
+def continuity(quality: Quality, sample: int) -> dict[str, Any]:
     """How far the loss within segments exceeds that of their knots, at `WITHIN` points each."""
     path, workspace = quality.path, quality.workspace
     chosen = np.unique(np.linspace(0, len(path.knots) - 2, SEGMENTS).round().astype(int)).tolist()
-    sample = min(SAMPLE, len(workspace.task.train))
-    excess = []
+    sample, excess = min(sample, len(workspace.task.train)), []
     for i in chosen:
         p, q = path.knots[i], path.knots[i + 1]
-        losses = [train_loss(workspace, lerp(p, q, u), sample) for u in np.linspace(0, 1, WITHIN)]
+        losses = [
+            train_loss(workspace, lerp(p, q, u), min(sample, len(workspace.task.train)))
+            for u in np.linspace(0, 1, WITHIN)
+        ]
         excess.append(max(losses) - max(losses[0], losses[-1]))
     return {"segments": chosen, "points": WITHIN, "excess": excess}
 

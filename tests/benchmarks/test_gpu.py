@@ -22,7 +22,7 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     monkeypatch.setattr(reproduction, "load_task", lambda *_: tiny.conv())
     monkeypatch.setattr(gpu, "load_task", lambda *_: tiny.conv())
-    for name, value in (("PLACES", 4), ("WITHIN", 3), ("SEGMENTS", 1)):
+    for name, value in (("WITHIN", 3), ("SEGMENTS", 1)):
         monkeypatch.setattr(reproduction, name, value)
     monkeypatch.setattr(gpu, "STEPS", 2)
     return lambda *words: gpu.main([str(tmp_path / "out"), "--work", str(tmp_path / "work"), *CPU, *words])

@@ -15,7 +15,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     import reproduction
 
     monkeypatch.setattr(reproduction, "load_task", lambda *_: tiny.mlp())
-    monkeypatch.setattr(reproduction, "PLACES", 4)
     monkeypatch.setattr(reproduction, "WITHIN", 3)
 
     def command(*words: str, folder: str = "one") -> list[dict[str, Any]]:
@@ -26,7 +25,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return command
 
 
-WORDS = ("digits/mlp", "--max-loss", "0.15", "--budget", "400")
+WORDS = ("digits/mlp", "--max-loss", "0.15", "--budget", "400", "--places", "4")
 
 
 def test_three_ends_make_three_pairs_which_are_measured_once(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
