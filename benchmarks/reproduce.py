@@ -70,7 +70,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-loss", type=float, help="the goal [the task's tolerance above the worse end]")
     parser.add_argument("--budget", type=int, default=SearchOptions.budget, help="gradient steps at most")
     parser.add_argument("--sample", type=int, help="training examples that a path is judged by [all]")
-    parser.add_argument("--batch-size", type=int, help="of the search [the task's]")
+    parser.add_argument("--batch-size", type=int, help="of the ends' training and the search [the paper's]")
     parser.add_argument("--places", type=int, default=Row.places, help="of a path in the figure [%(default)s]")
     parser.add_argument("--curve", type=int, default=Row.sample, help="examples of each such place [%(default)s]")
     parser.add_argument("--measure", default="auto", help="auto or exact, as in llpf merge")

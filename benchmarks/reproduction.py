@@ -56,12 +56,20 @@ class Row:
         words = [self.task, *(f"{k}={v}" for k, v in sorted(self.arguments.items()))]
         if self.epochs is not None:
             words.append(f"epochs={self.epochs:g}")
+        if self.options.batch_size is not None:
+            words.append(f"batch={self.options.batch_size}")
         return "-".join(words).replace("/", "-")
+
+    def load(self) -> Task:
+        """The task, its ends trained on batches as large as the search's where that was told."""
+        task = load_task(self.task, self.arguments)
+        size = self.options.batch_size
+        return task if size is None else replace(task, recipe=replace(task.recipe, batch_size=size))
 
     def has(self, line: "Line") -> bool:
         """Whether a line is one of this row's."""
-        return (line.task, dict(line.arguments), line.schedule, line.epochs) == (
-            self.task, dict(self.arguments), self.schedule, self.epochs,
+        return (line.task, dict(line.arguments), line.schedule, line.epochs, line.batch_size) == (
+            self.task, dict(self.arguments), self.schedule, self.epochs, self.options.batch_size,
         )  # fmt: skip
 
     @property
@@ -88,6 +96,7 @@ class Line(Record):
 
     Attributes:
         task, arguments, schedule, epochs: of its `Row`.
+        batch_size: of the ends' training and of the search, None for the recipe's and the task's.
         pair: the seeds of its ends.
         line: the maximum training loss on the straight line.
         maximum: that of the dense path.
@@ -115,6 +124,7 @@ class Line(Record):
     arguments: Mapping[str, Any]
     schedule: str
     epochs: float | None
+    batch_size: int | None
     pair: tuple[int, int]
     line: float
     maximum: float
@@ -201,7 +211,7 @@ def one_pair(row: Row, pair: tuple[int, int], folder: Path, compute: Compute, de
     Raises:
         InterruptedRun: the time is over; the next call goes on from here.
     """
-    task = load_task(row.task, row.arguments)
+    task = row.load()
     ends = []
     for seed in pair:
         if deadline.over:
@@ -216,7 +226,7 @@ def one_pair(row: Row, pair: tuple[int, int], folder: Path, compute: Compute, de
     quality, cost = path.quality, path.cost
     walked = [tick for tick in path.record if tick.stretch == 0]
     return Line(
-        row.task, dict(row.arguments), row.schedule, row.epochs, pair,
+        row.task, dict(row.arguments), row.schedule, row.epochs, row.options.batch_size, pair,
         max(losses_on_line(quality.workspace, a, b)), quality.maximum, quality.mean,
         max((tick.settled_loss for tick in walked if tick.kept), default=float("nan")),
         cost.gradient_steps or 0, len(walked), len(path.knots), path.length_ratio,

@@ -43,6 +43,7 @@ def by_row(lines: Sequence[Line]) -> dict[str, list[Line]]:
 def name_of(line: Line) -> str:
     """The task with its arguments, and the epochs where they are not the recipe's."""
     epochs = [] if line.epochs is None else [f"{line.epochs:g} epochs"]
+    epochs += [] if line.batch_size is None else [f"batches of {line.batch_size}"]
     return ", ".join([line.task, *(f"{k}={v}" for k, v in line.arguments.items()), *epochs])
 
 
