@@ -36,7 +36,7 @@ def independent(a: Mapping[str, Tensor], b: Mapping[str, Tensor], names: Iterabl
         b: those of the second network, as it was trained: aligning it to ``a`` makes the two alike.
         names: tensors to compare; what is not trained, such as a fixed embedding, says nothing.
     """
-    cosines = {k: centred_cosine(a[k], b[k]) for k in names if a[k].dim() >= 2}
+    cosines = {k: centred_cosine(a[k], b[k]) for k in names if a[k].dim() >= 2 and a[k].numel() > 1}
     alike = {k: c for k, c in cosines.items() if c > ALIKE + CHANCE / a[k].numel() ** 0.5}
     if 2 * len(alike) > len(cosines):
         what = f"A and B were not trained independently: {len(alike)} of {len(cosines)} tensors are alike"
