@@ -24,6 +24,9 @@ from llpf_plugin.runs import Asked, RunFolder
 from llpf_plugin.search import Callback, Searching, SearchOptions
 from llpf_plugin.workspace import Workspace
 
+ENDS = Path(__file__).parent / "results" / "ends"
+"""Small networks that lines rest on, kept so that further pairs have the same ends on every machine."""
+
 SEGMENTS, WITHIN = 5, 50
 """Segments between knots that continuity is checked on, spread over the path, and points in each of them."""
 
