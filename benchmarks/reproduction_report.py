@@ -89,10 +89,10 @@ def draw(lines: Sequence[Line], task: str | None, place: Path) -> None:
 
 def band(axes: Any, lines: Sequence[Line], what: str, colour: str, name: str) -> None:
     """One row's curve in one picture, the pairs' own curves thin beside it."""
-    places = np.array(lines[0].curve["t"])
+    places, count = np.array(lines[0].curve["t"]), f"{len(lines)} pair{'s' * (len(lines) > 1)}"
     for layer, values in curves(lines, what).items():
         middle, around = values.mean(0), values.std(0)
-        axes.plot(places, middle, color=colour, lw=0.9 if layer else 1.6, label=f"{name} ({len(lines)} pairs)")
+        axes.plot(places, middle, color=colour, lw=0.9 if layer else 1.6, label=f"{name} ({count})")
         axes.fill_between(places, np.maximum(middle - around, values.min(0)), middle + around, color=colour, alpha=0.15)
 
 
