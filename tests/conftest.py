@@ -1,4 +1,5 @@
 import logging
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -42,3 +43,11 @@ def mlp_pair() -> tuple[Weights, Weights]:
 @pytest.fixture
 def conv_pair() -> tuple[Weights, Weights]:
     return tiny.pair("conv")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible() -> Iterator[None]:
+    """A job in the background of a shell ignores Ctrl-C; the tests that send it need Python's own answer to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
