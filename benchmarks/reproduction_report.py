@@ -50,21 +50,22 @@ def name_of(line: Line) -> str:
 def one_row(lines: Sequence[Line]) -> tuple[str, ...]:
     """A row of the table: means and standard deviations over the pairs."""
     first = lines[0]
-    worse = [max(line.ends[end]["test"] or 0.0 for end in "AB") for line in lines]
+    tested = [line for line in lines if line.ends["A"]["test"] is not None]
+    worse = [max(line.ends[end]["test"] for end in "AB") for line in tested]
     between = [max(line.continuity["excess"]) for line in lines if line.continuity]
     return (
         name_of(first), first.schedule, str(len(lines)), spread([line.line for line in lines]),
         spread([line.steps for line in lines]), spread([line.maximum for line in lines]),
         f"{max(line.maximum for line in lines):.4g}", spread([line.rolling for line in lines]),
-        spread([line.length for line in lines]), spread([line.ends["last"]["test"] or 0.0 for line in lines]),
+        spread([line.length for line in lines]), spread([line.ends["last"]["test"] for line in tested]),
         spread(worse), f"{max(between):+.2g}" if between else "–",
         f"{sum(line.connected for line in lines)} of {len(lines)}",
     )  # fmt: skip
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation."""
-    return f"{mean(values):.4g}" + (f" ± {stdev(values):.2g}" if len(values) > 1 else "")
+    """Mean ± standard deviation; a dash where there is nothing."""
+    return "–" if not values else f"{mean(values):.4g}" + (f" ± {stdev(values):.2g}" if len(values) > 1 else "")
 
 
 def draw(lines: Sequence[Line], task: str | None, place: Path) -> None:

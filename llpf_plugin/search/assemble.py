@@ -77,8 +77,8 @@ class PathAssembler:
         return all(self._sampled(lerp(p, q, u)) <= limit for u in INNER)
 
     def _sampled(self, weights: Weights) -> float:
-        """The loss on a sample that is one batch, so that the pass that gathers its statistics gives it."""
-        sample = min(SAMPLE, self.sample or SAMPLE)
+        """The loss on a sample in one batch, so that the pass that gathers statistics (of at least two) gives it."""
+        sample = max(2, min(SAMPLE, self.sample or SAMPLE))
         return mean(glance(self.workspace, weights, sample, sample)).loss
 
     def _label(self, stretch: Stretch, tick: Tick | None) -> Knot:

@@ -11,7 +11,7 @@ import torch
 from llpf_plugin.errors import TaskError
 from llpf_plugin.tasks.data import TensorData, crop_and_flip
 from llpf_plugin.tasks.models import SmallResNet
-from llpf_plugin.tasks.networks.library import torchvision
+from llpf_plugin.tasks.optional import torchvision
 from llpf_plugin.tasks.table6 import RESNET18_IMAGENET10
 from llpf_plugin.tasks.task import Defaults, Task
 from llpf_plugin.tasks.vision import flag, rows

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from llpf_plugin.errors import TaskError
 from llpf_plugin.tasks.data import Augment, TensorData
+from llpf_plugin.tasks.optional import torchvision
 
 VALIDATION = 0.1
 """Share of the training file that is held out for choosing points of a path, at most `MAX_VALIDATION` images.
@@ -41,12 +42,8 @@ def rows(n: int, subset: Any) -> tuple[Tensor, Tensor]:
 
 
 def _read(name: str, folder: str | None, train: bool, mean: Any, std: Any) -> tuple[Tensor, Tensor]:
-    try:
-        from torchvision import datasets
-    except ImportError as error:
-        raise TaskError(f"the {name} tasks need torchvision: pip install 'llpf-plugin[vision]'") from error
+    reader = getattr(torchvision("datasets"), name)
     root = Path(folder or os.environ.get("LLPF_DATA") or Path.home() / ".cache" / "llpf-data")
-    reader = getattr(datasets, name)
     try:
         found = reader(root, train=train, download=False)
     except RuntimeError:

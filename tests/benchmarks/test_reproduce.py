@@ -1,6 +1,7 @@
 """`benchmarks/reproduce.py` at a tiny size: lines, stops within a pair, tables, figures, and what it refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,19 @@ def test_table_and_figure_show_the_lines(run: Any, tmp_path: Path, capsys: pytes
     assert "adaptive" in row and "2 of 2" in row
     run("figure", "digits/mlp", "-o", str(tmp_path / "f.svg"))
     assert "2 pairs" in (tmp_path / "f.svg").read_text()
+
+
+def test_a_task_without_test_data_has_dashes(
+    run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import reproduction
+
+    monkeypatch.setattr(reproduction, "load_task", lambda *_: replace(tiny.mlp(), test=None))
+    (line,) = run(*WORDS)
+    assert set(line["curve"]["test"]) == {None}
+    run("table")
+    cells = capsys.readouterr().out.splitlines()[-1].split("|")
+    assert [cell.strip() for cell in cells[10:12]] == ["–", "–"]
 
 
 @pytest.mark.parametrize(

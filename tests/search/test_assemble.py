@@ -59,6 +59,11 @@ def test_looking_again_keeps_the_loss(name: str, tmp_path: FilePath, monkeypatch
     keeps_loss(path, 0.01)
 
 
+def test_knots_are_dropped_by_one_example_where_the_user_asks_for_one(tmp_path: FilePath) -> None:
+    path = found("conv", LLPF(schedule=schedule(tmp_path, 80, steps=1), repairs=0, thin=100.0), sample=1)
+    assert path.cost.dropped > 20
+
+
 def test_knots_that_are_gone_are_gone_from_the_store() -> None:
     store = MemoryKnots()
     path = coarse("mlp", knots=store)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llpf_plugin.errors import TaskError
-from llpf_plugin.tasks.networks.library import torchvision
+from llpf_plugin.tasks.optional import torchvision
 
 SIDE, PLANES = 32, 64
 """Of the images, and of all convolutions of a tokenizer but the last."""

@@ -6,7 +6,7 @@ those of the implementations that the paper names (appendix N), unless the docst
 
 from torch import Tensor, nn
 
-from llpf_plugin.tasks.networks.library import scaled, torchvision
+from llpf_plugin.tasks.optional import torchvision
 
 
 class VGG(nn.Module):
@@ -20,6 +20,11 @@ class VGG(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[n, 3, 32, 32] → [n, classes]``."""
         return self.classifier(self.features(x).flatten(1))
+
+
+def scaled(channels: int, width: int, own: int, multiple: int = 1) -> int:
+    """``channels`` times ``width / own``, rounded to a ``multiple`` above 0."""
+    return multiple * max(1, round(channels * width / (own * multiple)))
 
 
 def vgg11(width: int = 64, classes: int = 10) -> nn.Module:

@@ -1,4 +1,7 @@
-"""Deep Layer Aggregation (Yu et al., 2018) for images of 32×32 pixels, as in pytorch-cifar (kuangliu)."""
+"""Deep Layer Aggregation (Yu et al., 2018) for images of 32×32 pixels, as in pytorch-cifar (kuangliu).
+
+Parts are named as there, so that its checkpoints fit.
+"""
 
 import torch
 import torch.nn.functional as F
