@@ -35,7 +35,7 @@ class RunFolder(Callback):
 
     Args:
         folder: the run's folder.
-        every: seconds between two saved states; saving never takes more than a tenth of the time.
+        every: seconds between two saved states; saving never takes more than a fiftieth of the time.
     """
 
     def __init__(self, folder: str | Path, every: float = 5.0) -> None:
@@ -161,7 +161,7 @@ class RunFolder(Callback):
                 old.unlink(missing_ok=True)
         self.knots.sweep()
         now = time.monotonic()
-        self._next = now + max(self.every, 10 * (now - began))
+        self._next = now + max(self.every, 50 * (now - began))
 
     def on_start(self, search: Searching) -> None:
         """Save once the ends are measured."""
