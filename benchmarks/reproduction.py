@@ -219,11 +219,9 @@ def one_pair(row: Row, pair: tuple[int, int], folder: Path, compute: Compute, de
     for seed in pair:
         if deadline.over:
             raise InterruptedRun("the time was over before both ends were trained")
-        ends.append(
-            trained(
-                task, folder / row.stem / f"{seed}.pt", seed, compute, epochs=row.epochs, progress=deadline.training
-            )
-        )
+        kept, own = (place / row.stem / f"{seed}.pt" for place in (ENDS, folder))
+        place = kept if kept.is_file() else own
+        ends.append(trained(task, place, seed, compute, epochs=row.epochs, progress=deadline.training))
     a, b = ends
     path = search(row, task, pair, (a, b), folder, compute, deadline)
     quality, cost = path.quality, path.cost
