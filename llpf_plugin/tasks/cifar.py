@@ -14,10 +14,11 @@ from llpf_plugin.tasks.networks.cct import CCT
 from llpf_plugin.tasks.networks.dla import DLA
 from llpf_plugin.tasks.recipe import Recipe
 from llpf_plugin.tasks.task import Defaults, Task
-from llpf_plugin.tasks.vision import flag, splits
+from llpf_plugin.tasks.vision import SIDE, flag, splits
 
 Subset: TypeAlias = int | None
 Folder: TypeAlias = str | None
+Side: TypeAlias = int | None
 
 
 class Cifar:
@@ -25,7 +26,8 @@ class Cifar:
 
     ``width`` is the number of channels that the network begins with; all others are in proportion, and the default is
     the paper's network. ``subset`` takes the first so many images of a fixed shuffle. ``augment`` crops and flips while
-    training and settling, as the paper does. ``data`` is the folder of torchvision's files. Networks that table 6 names
+    training and settling, as the paper does. ``data`` is the folder of torchvision's files. ``side`` makes the images
+    smaller, for networks that end in a mean over whatever is left of them. Networks that table 6 names
     for CIFAR-10 alone have the same recipe on CIFAR-100.
 
     Args:
@@ -43,75 +45,97 @@ class Cifar:
         build, recipe = partial(SmallResNet, int(width), (1, 1, 1), self.classes), Recipe(40, weight_decay=5e-4)
         return self._task("resnet8", build, recipe, Defaults(lr=0.02), subset, augment, data)
 
-    def resnet18(self, width: int = 64, subset: Subset = None, augment: bool = True, data: Folder = None) -> Task:
+    def resnet18(
+        self, width: int = 64, subset: Subset = None, augment: bool = True, data: Folder = None, side: Side = None
+    ) -> Task:
         """ResNet18 with a 3×3 stem: 11,173,962 parameters for ten classes."""
         build = partial(SmallResNet, int(width), (2, 2, 2, 2), self.classes)
         recipe = table6.RESNET18 if self.classes == 10 else table6.RESNET18_CIFAR100
-        return self._paper("resnet18", build, recipe, subset, augment, data)
+        return self._paper("resnet18", build, recipe, subset, augment, data, side)
 
-    def resnet20(self, width: int = 16, subset: Subset = None, augment: bool = True, data: Folder = None) -> Task:
+    def resnet20(
+        self, width: int = 16, subset: Subset = None, augment: bool = True, data: Folder = None, side: Side = None
+    ) -> Task:
         """ResNet20 (He et al., 2016) with 1×1 convolutions as shortcuts: 272,474 parameters for ten classes."""
         build = partial(SmallResNet, int(width), (3, 3, 3), self.classes)
-        return self._paper("resnet20", build, table6.RESNET20, subset, augment, data)
+        return self._paper("resnet20", build, table6.RESNET20, subset, augment, data, side)
 
     def vgg11(self, width: int = 64, subset: Subset = None, augment: bool = True, data: Folder = None) -> Task:
         """See `llpf_plugin.tasks.networks.cifar.vgg11`."""
         return self._paper("vgg11", self._of(cifar.vgg11, width), table6.COSINE, subset, augment, data)
 
-    def densenet(self, width: int = 12, subset: Subset = None, augment: bool = True, data: Folder = None) -> Task:
+    def densenet(
+        self, width: int = 12, subset: Subset = None, augment: bool = True, data: Folder = None, side: Side = None
+    ) -> Task:
         """See `llpf_plugin.tasks.networks.cifar.densenet`; ``width`` is the growth rate."""
-        return self._paper("densenet", self._of(cifar.densenet, width), table6.COSINE, subset, augment, data)
+        return self._paper("densenet", self._of(cifar.densenet, width), table6.COSINE, subset, augment, data, side)
 
-    def mobilenetv2(self, width: int = 32, subset: Subset = None, augment: bool = True, data: Folder = None) -> Task:
+    def mobilenetv2(
+        self, width: int = 32, subset: Subset = None, augment: bool = True, data: Folder = None, side: Side = None
+    ) -> Task:
         """See `llpf_plugin.tasks.networks.cifar.mobilenetv2`."""
-        return self._paper("mobilenetv2", self._of(cifar.mobilenetv2, width), table6.MOBILENETV2, subset, augment, data)
+        return self._paper(
+            "mobilenetv2", self._of(cifar.mobilenetv2, width), table6.MOBILENETV2, subset, augment, data, side
+        )
 
-    def shufflenetv2(self, width: int = 24, subset: Subset = None, augment: bool = True, data: Folder = None) -> Task:
+    def shufflenetv2(
+        self, width: int = 24, subset: Subset = None, augment: bool = True, data: Folder = None, side: Side = None
+    ) -> Task:
         """See `llpf_plugin.tasks.networks.cifar.shufflenetv2`."""
         build = self._of(cifar.shufflenetv2, width)
-        return self._paper("shufflenetv2", build, table6.SHUFFLENETV2, subset, augment, data)
+        return self._paper("shufflenetv2", build, table6.SHUFFLENETV2, subset, augment, data, side)
 
     def efficientnet_b0(
-        self, width: int = 32, subset: Subset = None, augment: bool = True, data: Folder = None
+        self, width: int = 32, subset: Subset = None, augment: bool = True, data: Folder = None, side: Side = None
     ) -> Task:
         """See `llpf_plugin.tasks.networks.cifar.efficientnet_b0`."""
         build = self._of(cifar.efficientnet_b0, width)
-        return self._paper("efficientnet-b0", build, table6.COSINE, subset, augment, data)
+        return self._paper("efficientnet-b0", build, table6.COSINE, subset, augment, data, side)
 
-    def regnetx_200mf(self, width: int = 24, subset: Subset = None, augment: bool = True, data: Folder = None) -> Task:
+    def regnetx_200mf(
+        self, width: int = 24, subset: Subset = None, augment: bool = True, data: Folder = None, side: Side = None
+    ) -> Task:
         """See `llpf_plugin.tasks.networks.cifar.regnetx_200mf`."""
         build = self._of(cifar.regnetx_200mf, width)
-        return self._paper("regnetx-200mf", build, table6.COSINE, subset, augment, data)
+        return self._paper("regnetx-200mf", build, table6.COSINE, subset, augment, data, side)
 
     def dla(self, width: int = 16, subset: Subset = None, augment: bool = True, data: Folder = None) -> Task:
         """See `llpf_plugin.tasks.networks.dla.DLA`."""
         return self._paper("dla", self._of(DLA, width), table6.COSINE, subset, augment, data)
 
-    def cct7(self, width: int = 256, subset: Subset = None, augment: bool = True, data: Folder = None) -> Task:
+    def cct7(
+        self, width: int = 256, subset: Subset = None, augment: bool = True, data: Folder = None, side: Side = None
+    ) -> Task:
         """CCT-7/3×1 (Hassani et al., 2021): 3,760,139 parameters for ten classes; ``width`` is that of the tokens."""
-        build = partial(CCT, int(width), classes=self.classes)
-        return self._paper("cct7", build, table6.CCT7, subset, augment, data)
+        build = partial(CCT, int(width), classes=self.classes, side=int(side or SIDE))
+        return self._paper("cct7", build, table6.CCT7, subset, augment, data, side)
 
-    def cct2(self, width: int = 128, subset: Subset = None, augment: bool = True, data: Folder = None) -> Task:
+    def cct2(
+        self, width: int = 128, subset: Subset = None, augment: bool = True, data: Folder = None, side: Side = None
+    ) -> Task:
         """CCT-2/3×2 (Hassani et al., 2021): 283,723 parameters for ten classes; ``width`` is that of the tokens."""
-        build = partial(CCT, int(width), heads=2, depth=2, ratio=1, classes=self.classes, convolutions=2)
-        return self._paper("cct2", build, table6.CCT7, subset, augment, data)
+        build = partial(
+            CCT, int(width), heads=2, depth=2, ratio=1, classes=self.classes, convolutions=2, side=int(side)
+        )
+        return self._paper("cct2", build, table6.CCT7, subset, augment, data, side)
 
     def _of(self, network: Callable[[int, int], nn.Module], width: int) -> Callable[[], nn.Module]:
         return partial(network, int(width), self.classes)
 
     def _paper(
-        self, network: str, build: Callable[[], nn.Module], recipe: Recipe, subset: Any, augment: Any, data: Any
-    ) -> Task:
+        self, network: str, build: Callable[[], nn.Module], recipe: Recipe, subset: Any, augment: Any, data: Any,
+        side: Any = None,
+    ) -> Task:  # fmt: skip
         """A task that settles on batches as large as those that its ends were trained on."""
         defaults = Defaults(batch_size=recipe.batch_size or Defaults.batch_size, lr=0.01)
-        return self._task(network, build, recipe, defaults, subset, augment, data)
+        return self._task(network, build, recipe, defaults, subset, augment, data, side)
 
     def _task(
         self, network: str, build: Callable[[], nn.Module], recipe: Recipe, defaults: Defaults,
-        subset: Any, augment: Any, data: Any,
+        subset: Any, augment: Any, data: Any, side: Any = None,
     ) -> Task:  # fmt: skip
-        parts = splits(self.name, data, subset, self.mean, self.std, crop_and_flip() if flag(augment) else None)
+        augmentation = crop_and_flip(int(side or SIDE) // 8) if flag(augment) else None
+        parts = splits(self.name, data, subset, self.mean, self.std, augmentation, side)
         name = f"{self.name.lower()}/{network}"
         return Task(build(), name=name, defaults=defaults, recipe=recipe, build=build, **parts)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from llpf_plugin.errors import TaskError
@@ -18,18 +19,25 @@ VALIDATION = 0.1
 With a subset, a quarter as many as the subset has, and at least 500.
 """
 MAX_VALIDATION = 5000
+SIDE = 32
+"""Of CIFAR's images, in pixels."""
 
 
 def splits(
-    name: str, folder: str | None, subset: Any, mean: Sequence[float], std: Sequence[float], augment: Augment | None
-) -> dict[str, Any]:
-    """Standardised images ``[n, channels, height, width]``: training, validation (from the training file), test."""
-    images, targets = _read(name, folder, train=True, mean=mean, std=std)
+    name: str, folder: str | None, subset: Any, mean: Sequence[float], std: Sequence[float], augment: Augment | None,
+    side: Any = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Standardised images ``[n, channels, height, width]``: training, validation (from the training file), test.
+
+    Raises:
+        TaskError: they are not there; or their height is not a multiple of ``side``, to which they are averaged.
+    """
+    images, targets = _smaller(*_read(name, folder, train=True, mean=mean, std=std), side)
     training, validation = rows(len(images), subset)
     return {
         "train": TensorData(images[training], targets[training], augment),
         "validation": TensorData(images[validation], targets[validation]),
-        "test": TensorData(*_read(name, folder, train=False, mean=mean, std=std)),
+        "test": TensorData(*_smaller(*_read(name, folder, train=False, mean=mean, std=std), side)),
     }
 
 
@@ -39,6 +47,16 @@ def rows(n: int, subset: Any) -> tuple[Tensor, Tensor]:
     held_out = min(MAX_VALIDATION, int(n * VALIDATION))
     training = order[: n - held_out][: int(subset) if subset else None]
     return training, order[n - held_out :][: max(500, int(subset) // 4) if subset else None]
+
+
+def _smaller(images: Tensor, targets: Tensor, side: Any) -> tuple[Tensor, Tensor]:
+    """Images whose pixels are means of squares of pixels."""
+    if side is None:
+        return images, targets
+    height, wanted = images.shape[-2], int(side)
+    if not 0 < wanted <= height or height % wanted:
+        raise TaskError(f"side = {wanted}: images of {height}×{height} can be averaged to a divisor of {height} only")
+    return F.avg_pool2d(images, height // wanted), targets
 
 
 def _read(name: str, folder: str | None, train: bool, mean: Any, std: Any) -> tuple[Tensor, Tensor]:

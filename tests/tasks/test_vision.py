@@ -49,6 +49,20 @@ def test_a_smaller_subset_is_the_beginning_of_a_larger_one_and_words_are_numbers
     assert torch.equal(small, large[:50])
 
 
+@pytest.mark.parametrize("network", ["resnet20", "cct7"])
+def test_smaller_images_are_means_of_squares(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.rand(600, 3, 32, 32)
+    monkeypatch.setattr(vision, "_read", lambda *_, **__: (images, torch.arange(600)))
+    task = load_task(f"cifar10/{network}", {"width": 8, "subset": 10, "augment": False, "side": "16"})
+    inputs = task.train.inputs  # type: ignore[attr-defined]
+    whole = load_task(f"cifar10/{network}", {"width": 8, "subset": 10}).train.inputs  # type: ignore[attr-defined]
+    assert inputs.shape == (10, 3, 16, 16) and task.test is not None and task.test.inputs.shape[-1] == 16  # type: ignore[attr-defined]
+    assert torch.allclose(inputs[:, :, 3, 5], whole[:, :, 6:8, 10:12].mean((2, 3)))
+    assert task.model(inputs).shape == (10, 10)
+    with pytest.raises(TaskError, match="side = 12: images of 32×32 can be averaged to a divisor of 32 only"):
+        load_task(f"cifar10/{network}", {"side": 12})
+
+
 @pytest.mark.parametrize(("flag", "on"), [(True, True), ("yes", True), ("1", True), ("no", False), (False, False)])
 @pytest.mark.usefixtures("numbered")
 def test_only_training_images_are_augmented(flag: bool | str, on: bool) -> None:

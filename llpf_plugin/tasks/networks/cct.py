@@ -1,4 +1,4 @@
-"""Compact Convolutional Transformers (Hassani et al., 2021) for images of 32×32 pixels.
+"""Compact Convolutional Transformers (Hassani et al., 2021) for small images.
 
 Module names, initial weights, dropout of the attention (0.1) and stochastic depth (0 to 0.1) are those of the authors'
 code (Compact-Transformers), so that its checkpoints fit.
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from llpf_plugin.errors import TaskError
 from llpf_plugin.tasks.optional import torchvision
 
-SIDE, PLANES = 32, 64
-"""Of the images, and of all convolutions of a tokenizer but the last."""
+PLANES = 64
+"""Of all convolutions of a tokenizer but the last."""
 DROP = 0.1
 
 
@@ -108,23 +108,25 @@ class CCT(nn.Module):
         depth: encoder layers.
         ratio: features between the two linear layers, over ``dim``.
         classes: number of outputs.
-        convolutions: of the tokenizer.
+        convolutions: of the tokenizer, each of which halves the image.
+        side: height and width of the images, in pixels.
 
     Raises:
         TaskError: ``dim`` is not a multiple of ``heads``.
     """
 
     def __init__(
-        self, dim: int = 256, heads: int = 4, depth: int = 7, ratio: int = 2, classes: int = 10, convolutions: int = 1
-    ) -> None:
+        self, dim: int = 256, heads: int = 4, depth: int = 7, ratio: int = 2, classes: int = 10, convolutions: int = 1,
+        side: int = 32,
+    ) -> None:  # fmt: skip
         super().__init__()
         if dim % heads:
             raise TaskError(
                 f"a width of {dim} does not split into the {heads} heads of CCT: give a multiple of {heads}"
             )
         self.tokenizer = Tokenizer(dim, convolutions)
-        self.classifier = Classifier(dim, heads, depth, ratio, classes, (SIDE // 2**convolutions) ** 2)
+        self.classifier = Classifier(dim, heads, depth, ratio, classes, (side // 2**convolutions) ** 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[n, 3, 32, 32] → [n, classes]``."""
+        """``[n, 3, side, side] → [n, classes]``."""
         return self.classifier(self.tokenizer(x))
