@@ -239,7 +239,7 @@ class Row(Record):
         t: its arc-length position on the path, in [0, 1].
         segment: index of its segment.
         sample: training examples that it was measured on, None for all that the path is judged by.
-        parts: training loss on equal parts of this sample, while the path is being measured.
+        parts: training loss on equal parts of samples, by their size as text, while the path is being measured.
     """
 
     train: float | None = None
@@ -252,10 +252,10 @@ class Row(Record):
     t: float = 0.0
     segment: int = 0
     sample: int | None = None
-    parts: tuple[float, ...] = ()
+    parts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`."""
         row = super().from_json(values)
-        return replace(row, parts=tuple(row.parts))
+        return replace(row, parts={size: tuple(losses) for size, losses in row.parts.items()})

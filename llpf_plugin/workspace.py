@@ -16,7 +16,7 @@ from torch.func import functional_call
 from llpf_plugin.clock import Clock
 from llpf_plugin.errors import TaskError
 from llpf_plugin.tasks.batches import Batch, Data, Examples, batch_size
-from llpf_plugin.tasks.sampling import draw, generator
+from llpf_plugin.tasks.sampling import EVAL_BATCH, draw, generator
 from llpf_plugin.tasks.task import Task
 
 __all__ = [
@@ -25,6 +25,9 @@ __all__ = [
 ]
 
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
+
+CPU_BATCH = 128
+"""Examples of one evaluation batch on a CPU (docs/speed.md)."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,11 @@ class Workspace:
     def model(self) -> nn.Module:
         """The model that methods change in place."""
         return self.task.model
+
+    @property
+    def eval_batch(self) -> int:
+        """Examples of one evaluation batch: few on a CPU, where activations that fit its caches take half the time."""
+        return CPU_BATCH if self.device.type == "cpu" else EVAL_BATCH
 
     @property
     def remaining(self) -> int | None:

@@ -12,7 +12,6 @@ from llpf_plugin.evaluation.answers import Answer, Score, mean
 from llpf_plugin.geometry.weights import Weights, assign, buffers, clone
 from llpf_plugin.records import Row
 from llpf_plugin.tasks.batches import Data, Examples, batch_size
-from llpf_plugin.tasks.sampling import EVAL_BATCH
 from llpf_plugin.workspace import Workspace
 
 STATISTICS = 2048
@@ -69,11 +68,11 @@ def glance(workspace: Workspace, weights: Weights, sample: int, batch: int) -> l
 
 
 def _passed(
-    workspace: Workspace, examples: Examples, batch: int = EVAL_BATCH, norms: Sequence[nn.Module] = ()
+    workspace: Workspace, examples: Examples, batch: int | None = None, norms: Sequence[nn.Module] = ()
 ) -> list[Answer]:
     """Examples sent through the model as it stands; ``norms`` are in train mode, where a batch has two examples."""
     answers: list[Answer] = []
-    for own in examples.batches(batch):
+    for own in examples.batches(batch or workspace.eval_batch):
         size = batch_size(own)
         if norms and size == 1:
             continue

@@ -2,16 +2,17 @@
 
 The bound on a place comes from the sample's own spread. Losses are compared part by part of the sample with those of a
 place that was measured on all data, so that what makes examples easy or hard everywhere falls out of the difference.
+A place that is likely no higher, and still might be, is looked at on larger samples first, up to all data.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
-from llpf_plugin.evaluation.answers import mean
+from llpf_plugin.evaluation.answers import Score, mean
 from llpf_plugin.evaluation.point import STATISTICS, glance, measure_point, row_of, score
 from llpf_plugin.geometry.weights import Weights, lerp
 from llpf_plugin.records import Row
@@ -19,6 +20,9 @@ from llpf_plugin.workspace import Workspace
 
 LOOK, PARTS = 256, 8
 """Training examples that every place is looked at with, and the equal parts of them that their spread comes from."""
+
+GROWTH = 4
+"""How much larger the sample of the next look at the same place is; all data follow where they are hardly more."""
 
 VALIDATION_LOOK = 128
 """Validation examples of a look."""
@@ -44,9 +48,9 @@ class Effort:
     sample: int | None = None
     exact: bool = False
 
-    def coarse(self, count: int) -> bool:
-        """Whether a look at one of ``count`` training examples saves anything."""
-        return not self.exact and min(count, self.sample or count) > 2 * LOOK
+    def coarse(self, count: int, size: int = LOOK) -> bool:
+        """Whether a look at ``size`` of ``count`` training examples saves anything."""
+        return not self.exact and min(count, self.sample or count) > 2 * size
 
     @property
     def statistics(self) -> int | None:
@@ -126,85 +130,114 @@ class Survey:
                 self.rows[place.name] = self._look(place)
             if place.u == 1:
                 tell(place.segment + 1, places[-1].segment + 1)
-        while (contender := self._contender(places)) is not None:
-            self.rows[contender.name] = self._confirmed(contender)
+        while (found := self._contender(places)) is not None:
+            place, surely = found
+            size = GROWTH * (self.rows[place.name].sample or 0)
+            if surely or not self.effort.coarse(len(self.workspace.task.train), size):
+                self._confirm(place)
+            else:
+                self._see(place, size)
+                self.rows[place.name] = replace(self.rows[place.name], sample=size)
         return self._estimated(places)
 
     def _look(self, place: Place) -> Row:
-        """A place on the sample; on all data where these are hardly more."""
+        """A place on the smallest sample; on all data where these are hardly more."""
         workspace, weights, task = self.workspace, self.weights(place), self.workspace.task
         if not self.effort.coarse(len(task.train)):
             return measure_point(workspace, weights, self.effort.sample, statistics=self.effort.statistics)
-        answers = glance(workspace, weights, LOOK, LOOK // PARTS)
-        scores = {"train": mean(answers)}
+        scores, parts = self._glance(weights, LOOK)
+        found = {"train": scores}
         if task.validation is not None:
-            scores["validation"] = score(workspace, task.validation, VALIDATION_LOOK)
-        parts = tuple(float(answer.loss) for answer in answers)
-        return row_of(scores, sample=LOOK, parts=parts)
+            found["validation"] = score(workspace, task.validation, VALIDATION_LOOK)
+        return row_of(found, sample=LOOK, parts={str(LOOK): parts})
 
-    def _confirmed(self, place: Place) -> Row:
-        """A place that was looked at, on all data."""
+    def _glance(self, weights: Weights, size: int) -> tuple[Score, tuple[float, ...]]:
+        """The loss on a sample, and on its parts."""
+        answers = glance(self.workspace, weights, size, min(size // PARTS, self.workspace.eval_batch))
+        bounds = np.linspace(0, len(answers), min(PARTS, len(answers)) + 1).astype(int).tolist()
+        return mean(answers), tuple(mean(answers[i:j]).loss for i, j in pairwise(bounds))
+
+    def _see(self, place: Place, size: int) -> None:
+        """Note the loss of a place on the parts of a sample of this size."""
+        seen = self.rows[place.name]
+        if str(size) not in seen.parts:
+            _, parts = self._glance(self.weights(place), size)
+            self.rows[place.name] = replace(seen, parts={**seen.parts, str(size): parts})
+
+    def _confirm(self, place: Place) -> None:
+        """Measure a place that was looked at on all data."""
         sample, statistics = self.effort.sample, self.effort.statistics
         found = measure_point(self.workspace, self.weights(place), sample, ("train",), statistics)
         seen = self.rows[place.name]
-        return replace(seen, train=found.train, train_accuracy=found.train_accuracy, sample=None)
+        self.rows[place.name] = replace(seen, train=found.train, train_accuracy=found.train_accuracy, sample=None)
 
-    def _contender(self, places: Sequence[Place]) -> Place | None:
-        """The place that may be highest, None once no place left could change the maximum or the verdict."""
-        rows = [self.rows[place.name] for place in places]
-        left = [i for i, row in enumerate(rows) if row.sample is not None]
+    def _contender(self, places: Sequence[Place]) -> tuple[Place, bool] | None:
+        """The place that may be highest, and whether it surely is higher than those measured on all data.
+
+        None once no place left could change the maximum or the verdict.
+        """
+        left = [place for place in places if self.rows[place.name].sample is not None]
         if not left:
             return None
-        highest, bounds = self._highest(rows), self._bounds(rows, left)
-        i = max(left, key=lambda i: bounds[i])
+        highest, known = self._highest(places), self._known(places, {self.rows[p.name].sample or 0 for p in left})
+        estimates = {place: self._estimate(self.rows[place.name], known) for place in left}
+        place = max(left, key=lambda p: estimates[p][0] + SPREAD * estimates[p][1])
+        estimate, error = estimates[place]
         if highest == -math.inf:
-            return places[i]
+            return place, True
         slack = highest + CLOSE * abs(highest)
         if self.goal is not None and highest <= self.goal:
             slack = min(slack, self.goal)
-        return places[i] if bounds[i] > slack else None
+        return (place, estimate - SPREAD * error > highest) if estimate + SPREAD * error > slack else None
 
-    @staticmethod
-    def _highest(rows: Sequence[Row]) -> float:
+    def _highest(self, places: Sequence[Place]) -> float:
         """The maximum where all data were seen; a loss that is not a number counts as infinite."""
+        rows = [self.rows[place.name] for place in places]
         known = [row.train for row in rows if row.sample is None and row.train is not None]
         return max((math.inf if math.isnan(loss) else loss for loss in known), default=-math.inf)
 
-    def _bounds(self, rows: Sequence[Row], left: Sequence[int]) -> dict[int, float]:
-        """What the loss of a place hardly exceeds; infinite where the sample has no loss or no spread."""
-        return {i: estimate + SPREAD * error for i, (estimate, error) in self._estimates(rows, left).items()}
+    def _known(self, places: Sequence[Place], sizes: Collection[int]) -> list[Row]:
+        """What was measured on all data; the highest of it is looked at on samples of these sizes as well."""
+        known = [p for p in places if self.rows[p.name].sample is None and _finite(self.rows[p.name])]
+        if known:
+            highest = max(known, key=lambda p: self.rows[p.name].train or 0.0)
+            for size in sorted(sizes):
+                self._see(highest, size)
+        return [self.rows[place.name] for place in known]
 
-    def _estimates(self, rows: Sequence[Row], left: Sequence[int]) -> dict[int, tuple[float, float]]:
-        """The loss of places on all data, and its standard error, by the difference to the best known place."""
-        known = [row for row in rows if row.sample is None and row.parts and _finite(row)]
+    def _estimate(self, row: Row, known: Sequence[Row]) -> tuple[float, float]:
+        """A place's loss on all data, and its standard error, by the difference to the known place that is nearest.
+
+        Infinite where the sample has no loss or no spread.
+        """
+        size = row.sample or 0
+        parts = np.array(row.parts.get(str(size), ()))
+        if len(parts) < 2 or not np.isfinite(parts).all():  # one part has no spread
+            return math.inf, 0.0
         count = min(len(self.workspace.task.train), self.effort.sample or math.inf)
-        unseen = math.sqrt(max(0.0, 1 - LOOK / count))
-        found = {}
-        for i in left:
-            parts = np.array(rows[i].parts)
-            if len(parts) < 2 or not np.isfinite(parts).all():  # one part has no spread
-                found[i] = (math.inf, 0.0)
-                continue
-            differences = [parts - np.array(row.parts) for row in known] or [parts]
-            errors = [unseen * float(d.std(ddof=1)) / math.sqrt(len(d)) for d in differences]
-            best = int(np.argmin(errors))
-            base = known[best].train if known else 0.0
-            found[i] = (float(base or 0.0) + float(differences[best].mean()), errors[best])
-        return found
+        unseen = math.sqrt(max(0.0, 1 - size / count))
+        bases = [base for base in known if np.isfinite(base.parts.get(str(size), math.nan)).all()]
+        differences = [parts - np.array(base.parts[str(size)]) for base in bases] or [parts]
+        errors = [unseen * float(d.std(ddof=1)) / math.sqrt(len(d)) for d in differences]
+        best = int(np.argmin(errors))
+        base = bases[best].train if bases else 0.0
+        return float(base or 0.0) + float(differences[best].mean()), errors[best]
 
     def _estimated(self, places: Sequence[Place]) -> list[Row]:
         """The rows; where only the sample was seen, with the loss that follows, not above what was measured."""
-        rows = [self.rows[place.name] for place in places]
-        left = [i for i, row in enumerate(rows) if row.sample is not None]
-        highest, estimates = self._highest(rows), self._estimates(rows, left)
-        for i in left:
-            floor = min(0.0, min(rows[i].parts))
-            rows[i] = replace(rows[i], train=min(highest, max(floor, estimates[i][0])))
-        return [replace(row, u=p.u, segment=p.segment, parts=()) for p, row in zip(places, rows, strict=True)]
+        highest, known = self._highest(places), self._known(places, ())
+        rows = []
+        for place in places:
+            row = self.rows[place.name]
+            if row.sample is not None:
+                floor = min(0.0, *row.parts[str(row.sample)])
+                row = replace(row, train=min(highest, max(floor, self._estimate(row, known)[0])))
+            rows.append(replace(row, u=place.u, segment=place.segment, parts={}))
+        return rows
 
 
 def _finite(row: Row) -> bool:
-    return row.train is not None and all(math.isfinite(loss) for loss in (*row.parts, row.train))
+    return row.train is not None and math.isfinite(row.train)
 
 
 def choose_by_validation(workspace: Workspace, candidates: Sequence[Weights]) -> int:

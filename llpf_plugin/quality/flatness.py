@@ -9,7 +9,6 @@ from llpf_plugin.evaluation.point import reestimate
 from llpf_plugin.geometry.weights import Weights, assign
 from llpf_plugin.quality.metrics import Metric
 from llpf_plugin.tasks.batches import Batch, batch_size
-from llpf_plugin.tasks.sampling import EVAL_BATCH
 from llpf_plugin.workspace import Workspace
 
 
@@ -43,7 +42,7 @@ def relative_flatness(workspace: Workspace, weights: Weights, sample: int | None
     reestimate(workspace, sample)
     workspace.model.eval()
     total, count = 0.0, 0
-    for batch in workspace.examples(workspace.task.train, sample).batches(EVAL_BATCH):
+    for batch in workspace.examples(workspace.task.train, sample).batches(workspace.eval_batch):
         last = _last_linear(workspace, batch)
         if last is None:
             return Metric(None, "the model's output is not that of a linear layer")

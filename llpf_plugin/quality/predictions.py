@@ -11,7 +11,6 @@ from llpf_plugin.errors import MetricError
 from llpf_plugin.evaluation.point import reestimate
 from llpf_plugin.geometry.weights import Weights, assign
 from llpf_plugin.tasks.batches import Data, batch_size
-from llpf_plugin.tasks.sampling import EVAL_BATCH
 from llpf_plugin.workspace import Workspace
 
 
@@ -46,7 +45,7 @@ def predict(workspace: Workspace, weights: Weights, data: Data, sample: int | No
     workspace.model.eval()
     probabilities, targets = [], []
     examples = data if sample is None else workspace.examples(data, sample)  # all in their own order
-    for batch in examples.batches(EVAL_BATCH):
+    for batch in examples.batches(workspace.eval_batch):
         with listening(workspace) as heard:
             workspace.score(batch)
         wanted, given = _targets(batch), heard[-1] if heard else None

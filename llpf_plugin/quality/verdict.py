@@ -227,11 +227,11 @@ class Quality:
 
     @property
     def measured(self) -> dict[str, int | None]:
-        """How many places were measured, how many of them on all data, and on how many examples the others."""
+        """How many places were measured, how many of them on all data, and on how many examples the others at least."""
         return {
             "places": len(self.rows),
             "on_all_data": sum(row.sample is None for row in self.rows),
-            "sample": next((row.sample for row in self.rows if row.sample is not None), None),
+            "sample": min((row.sample for row in self.rows if row.sample is not None), default=None),
         }
 
     def summary(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Batches: nested tensors of one first dimension, what gives them, and how they are taken apart, joined and copied."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -38,7 +39,10 @@ class Examples(Protocol):
     """Examples to evaluate on, the same ones in the same order every time."""
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """All of them, in batches of ``size`` where the data leave a choice."""
+        """All of them, in batches of at most ``size`` where the data leave a choice, as equal as can be.
+
+        Statistics are averaged over batches, in which a small last one would count as much as any other.
+        """
 
     def __len__(self) -> int:
         """How many they are."""
@@ -104,8 +108,9 @@ class Held:
         """The batches as they were given, but for those of more than ``size`` examples, which are taken apart."""
         for batch in self._batches:
             count = batch_size(batch)
-            parts = range(0, count, size) if count > size and divisible(batch) else ()
-            for own in (take(batch, slice(i, i + size)) for i in parts) if parts else (batch,):
+            parts = math.ceil(count / size) if count > size and divisible(batch) else 1
+            for i in range(parts):
+                own = batch if parts == 1 else take(batch, slice(count * i // parts, count * (i + 1) // parts))
                 yield move_batch(own, self.device)
 
     def __len__(self) -> int:

@@ -114,9 +114,8 @@ class Cifar:
         self, width: int = 128, subset: Subset = None, augment: bool = True, data: Folder = None, side: Side = None
     ) -> Task:
         """CCT-2/3×2 (Hassani et al., 2021): 283,723 parameters for ten classes; ``width`` is that of the tokens."""
-        build = partial(
-            CCT, int(width), heads=2, depth=2, ratio=1, classes=self.classes, convolutions=2, side=int(side)
-        )
+        sizes: dict[str, Any] = {"heads": 2, "depth": 2, "ratio": 1, "convolutions": 2, "side": int(side or SIDE)}
+        build = partial(CCT, int(width), classes=self.classes, **sizes)
         return self._paper("cct2", build, table6.CCT7, subset, augment, data, side)
 
     def _of(self, network: Callable[[int, int], nn.Module], width: int) -> Callable[[], nn.Module]:
@@ -134,7 +133,8 @@ class Cifar:
         self, network: str, build: Callable[[], nn.Module], recipe: Recipe, defaults: Defaults,
         subset: Any, augment: Any, data: Any, side: Any = None,
     ) -> Task:  # fmt: skip
-        augmentation = crop_and_flip(int(side or SIDE) // 8) if flag(augment) else None
+        padding = int(side or SIDE) // 8
+        augmentation = crop_and_flip(padding) if flag(augment) else None
         parts = splits(self.name, data, subset, self.mean, self.std, augmentation, side)
         name = f"{self.name.lower()}/{network}"
         return Task(build(), name=name, defaults=defaults, recipe=recipe, build=build, **parts)

@@ -11,7 +11,7 @@ from torch import Tensor
 from llpf_plugin.tasks.batches import Batch, Data, Examples, Held, batch_size, divisible, join, shape, take
 
 EVAL_BATCH = 512
-"""Examples of one evaluation batch."""
+"""Examples of one evaluation batch at most."""
 
 
 def generator(device: torch.device | str, *key: int | str) -> torch.Generator:
@@ -79,8 +79,8 @@ class Rows:
         self.inputs, self.targets, self.index = inputs, targets, index.to(inputs.device)
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Copies, so that a model may write into them."""
-        for rows in self.index.split(size):
+        """Copies, so that a model may write into them; batches of equal sizes, to within one example."""
+        for rows in self.index.tensor_split(math.ceil(len(self) / size)):
             yield self.inputs[rows], self.targets[rows]
 
     def __len__(self) -> int:

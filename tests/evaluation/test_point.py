@@ -2,11 +2,12 @@ import pytest
 import torch
 from helpers import tiny
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from llpf_plugin import LoaderData, Task, TensorData
-from llpf_plugin.evaluation.point import EVAL_BATCH, borrowed, evaluate, norms_with_statistics, reestimate, score
+from llpf_plugin.evaluation.point import borrowed, evaluate, norms_with_statistics, reestimate, score
 from llpf_plugin.geometry.weights import clone, coordinates
-from llpf_plugin.workspace import Workspace
+from llpf_plugin.workspace import CPU_BATCH, Workspace
 
 
 def with_inputs(model: nn.Module, inputs: Tensor) -> Workspace:
@@ -30,11 +31,11 @@ def test_statistics_are_those_of_the_full_data() -> None:
 
 
 def test_statistics_over_several_batches_are_those_of_update_bn() -> None:
-    x = noise(2 * EVAL_BATCH + 100, 3)
+    x = noise(2 * CPU_BATCH + 100, 3)
     ours, theirs = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
     workspace = with_inputs(ours, x)
     reestimate(workspace)
-    seen = [inputs for inputs, _ in workspace.examples(workspace.task.train).batches(EVAL_BATCH)]
+    seen = [inputs for inputs, _ in workspace.examples(workspace.task.train).batches(CPU_BATCH)]
     torch.optim.swa_utils.update_bn(seen, theirs)
     assert torch.equal(torch.cat(seen).sort(0).values, x.sort(0).values)
     assert torch.allclose(ours.running_mean, theirs.running_mean) and torch.allclose(
@@ -43,26 +44,36 @@ def test_statistics_over_several_batches_are_those_of_update_bn() -> None:
     assert torch.allclose(ours.running_mean, x.mean(0), rtol=0.05)
 
 
-def test_a_last_batch_of_one_example_is_left_out() -> None:
-    model = nn.BatchNorm1d(3)
-    workspace = with_inputs(model, noise(EVAL_BATCH + 1, 3))
-    reestimate(workspace)
-    first = next(workspace.examples(workspace.task.train).batches(EVAL_BATCH))[0]
-    assert torch.allclose(model.running_mean, first.mean(0), rtol=1e-5)
+def test_a_batch_of_one_example_is_left_out() -> None:
+    x, model = noise(6, 3), nn.BatchNorm1d(3)
+    loader = [(x[:5], torch.zeros(5)), (x[5:], torch.zeros(1))]
+    reestimate(Workspace(Task(model, LoaderData(loader), objective=lambda m, batch: m(batch[0]).mean())))
+    assert torch.allclose(model.running_mean, x[:5].mean(0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("sample", [None, CPU_BATCH + 3])
+@pytest.mark.parametrize("loaded", [False, True])
+def test_no_batch_is_small_and_none_is_larger_than_asked(sample: int | None, loaded: bool) -> None:
+    """Statistics are averaged over batches: a last one of two examples would count as much as all others."""
+    held = TensorData(noise(2 * CPU_BATCH + 2, 3), torch.zeros(2 * CPU_BATCH + 2))
+    data = LoaderData(DataLoader(TensorDataset(held.inputs, held.targets), len(held))) if loaded else held
+    workspace = Workspace(Task(nn.BatchNorm1d(3), data, objective=lambda m, batch: m(batch[0]).mean()))
+    sizes = [len(inputs) for inputs, _ in workspace.examples(data, sample).batches(CPU_BATCH)]
+    assert max(sizes) <= CPU_BATCH and max(sizes) - min(sizes) <= 1 and sum(sizes) == (sample or len(held))
 
 
 def test_statistics_of_a_sample() -> None:
     model = nn.BatchNorm1d(3)
     workspace = with_inputs(model, noise(90, 3))
     reestimate(workspace, sample=40)
-    drawn = next(workspace.examples(workspace.task.train, 40).batches(EVAL_BATCH))[0]
+    drawn = next(workspace.examples(workspace.task.train, 40).batches(CPU_BATCH))[0]
     assert len(drawn) == 40 and torch.allclose(model.running_mean, drawn.mean(0), rtol=1e-5)
 
 
 @pytest.mark.parametrize("sample", [None, 40])
 def test_statistics_of_data_in_any_order_are_those_of_shuffled_data(sample: int | None) -> None:
     """Means of the batches differ by less than a standard error or so; of sorted batches they would by far more."""
-    x = torch.linspace(-1, 1, 4 * EVAL_BATCH)[:, None]
+    x = torch.linspace(-1, 1, 4 * CPU_BATCH)[:, None]
     model = nn.BatchNorm1d(1)
     reestimate(with_inputs(model, x), sample)
     assert float(model.running_var) == pytest.approx(float(x.var()), rel=0.2)
@@ -107,7 +118,7 @@ def test_instance_norm_with_statistics() -> None:
 
 
 def test_instance_norm_over_several_batches() -> None:
-    x = noise(2 * EVAL_BATCH, 3, 7)
+    x = noise(2 * CPU_BATCH, 3, 7)
     model = nn.InstanceNorm1d(3, track_running_stats=True)
     reestimate(with_inputs(model, x))
     assert torch.allclose(model.running_mean, x.mean((0, 2)), rtol=1e-3)
@@ -132,7 +143,7 @@ def test_score_is_the_mean_over_examples_in_eval_mode(conv: Task, conv_pair: tup
 
 
 def test_score_weighs_batches_by_their_examples() -> None:
-    x = noise(EVAL_BATCH + 10, 1)
+    x = noise(CPU_BATCH + 10, 1)
     got = score(with_inputs(nn.Identity(), x), TensorData(x, torch.zeros(len(x))))
     assert got.loss == pytest.approx(float(x.double().mean()), rel=1e-5) and got.accuracy is None
 

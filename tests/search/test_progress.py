@@ -122,7 +122,11 @@ def test_the_settings_of_a_coarse_search_are_what_the_tests_above_rest_on() -> N
 
 texts = st.text(max_size=4)
 identifiers = st.integers(0, 99)
-rows = st.builds(Row, train=st.none() | st.floats(0, 9), parts=st.lists(st.floats(0, 9), max_size=2).map(tuple))
+rows = st.builds(
+    Row,
+    train=st.none() | st.floats(0, 9),
+    parts=st.dictionaries(st.sampled_from(["256", "1024"]), st.lists(st.floats(0, 9), max_size=2).map(tuple)),
+)
 stretches = st.builds(
     Stretch, identifiers, identifiers, st.integers(0, 3), st.sampled_from(("", DOWN, JOIN)), st.booleans()
 )
