@@ -56,7 +56,7 @@ class LiveView(Callback):
         gap = self._gaps.setdefault((tick.stretch, tick.phase), tick.gap)
         name = tick.leg or f"phase {tick.phase}"
         if tick.stretch > 0:
-            name = f"repair {tick.stretch}, {tick.phase}"
+            name = f"repair {tick.stretch}"
         loss = tick.settled_loss if tick.kept else tick.first_loss
         words = (
             f"tick {tick.tick + 1}  loss {loss:.3g}{'' if tick.kept else ' (rejected)'}  "

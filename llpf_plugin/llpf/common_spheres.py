@@ -74,8 +74,8 @@ def route(method: LLPF, problem: Problem) -> Route:
         knot if any(variances[k] > LEAST * v for k, v in targets.items()) else None
         for knot, variances in ((2, here), (3, there))
     )
-    legs = [Stretch(i, own, 0, leg, True) for i, own, leg in ((0, start, DOWN), (1, end, UP)) if own is not None]
-    join = Stretch(start or 0, end or 1, 0, JOIN)
+    legs = [Stretch(i, own, leg, True) for i, own, leg in ((0, start, DOWN), (1, end, UP)) if own is not None]
+    join = Stretch(start or 0, end or 1, JOIN)
     chain = tuple(i for i in (0, start, end, 1) if i is not None)
     free = proposed(problem.workspace.task, groups) if method.exact_legs else {}
     return Route(chain, (*legs, join), tuple(groups), targets, free)

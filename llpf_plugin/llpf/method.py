@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from llpf_plugin.order.result import LayerOrder
 
 
-REPAIRS = 3
-"""Rounds of repairs of a walk with adaptive steps."""
+REPAIRS = 6
+"""Rounds of repairs of a walk with adaptive steps, each of twice as many gradient steps as the one before."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class LLPF(Method):
     """Low-loss path finding: walk from A to B layer by layer along the data flow, on the variance spheres.
 
     With ``schedule`` it is the paper's setting to the letter: the file says what moves, how far, and how it settles,
-    which tensors are corrected, and the batch size; nothing is walked again unless ``repairs`` says so. Without, step
-    sizes adapt to the loss.
+    which tensors are corrected, and the batch size; nothing is repaired unless ``repairs`` says so. Without, step sizes
+    adapt to the loss.
     """
 
     name: ClassVar[str] = "llpf"
@@ -39,10 +39,14 @@ class LLPF(Method):
     schedule: str | None = setting(None, "a fixed schedule instead of adaptive steps: a shipped name or a YAML file")
     share: float = setting(0.1, "share of the distance in the first move", within="(0, 1]")
     threshold: float | None = setting(
-        None, "mini-batch loss that ends settling [halfway to the goal]", within="(0, inf)"
+        None,
+        "mini-batch loss that ends settling [twice as far as the goal; without repairs, halfway]",
+        within="(0, inf)",
     )
     reject_above: float | None = setting(
-        None, "reject a move whose first mini-batch loss exceeds this [3 times as far as the goal]", within="(0, inf)"
+        None,
+        "reject a move whose first mini-batch loss exceeds this [10 times as far as the goal; without repairs, 3]",
+        within="(0, inf)",
     )
     min_steps: int = setting(2, "gradient steps of a settling, at least", within="[1, inf)")
     max_steps: int = setting(60, "gradient steps of a settling, at most", within="[1, inf)")
@@ -57,7 +61,7 @@ class LLPF(Method):
     angle_conformal: bool = setting(True, "towards the origin, scale each layer's learning rate with its variance")
     exact_legs: bool = setting(True, "scale layers that this costs nothing in one step")
     repairs: int | None = setting(
-        None, "rounds of walking segments above the goal again [3; with a schedule, none]", within="[0, inf)"
+        None, "rounds of training the stretches above the goal [6; with a schedule, none]", within="[0, inf)"
     )
     thin: float | None = setting(
         None, "loss increase allowed when dropping a knot [5 % of goal minus endpoint loss]", within="[0, inf)"

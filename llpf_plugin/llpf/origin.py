@@ -1,15 +1,17 @@
 """LLPF from a model towards the origin (M2O by itself): the plan of `Descent`."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from llpf_plugin.errors import LLPFError, ScheduleError
 from llpf_plugin.geometry import sphere
 from llpf_plugin.geometry.scale_groups import ScaleGroup, scale_groups
 from llpf_plugin.llpf.common_spheres import LEAST, SLACK, Route, confirmed, descent, proposed
 from llpf_plugin.llpf.method import Descent
-from llpf_plugin.llpf.plan import leg_phase, repair, schedule_of, settle_rule, slack_of, terms_of, walk
+from llpf_plugin.llpf.plan import leg_phase, repair_steps, schedule_of, settle_rule, slack_of, terms_of
+from llpf_plugin.llpf.repair import Repair
 from llpf_plugin.llpf.schedule import Phase, read_schedule
-from llpf_plugin.methods.base import Plan, Problem, Solver, Stretch, Terms
+from llpf_plugin.methods.base import Plan, Problem, Stretch, Terms
 from llpf_plugin.records import ORIGIN
 from llpf_plugin.tasks.task import Task
 
@@ -17,14 +19,11 @@ from llpf_plugin.tasks.task import Task
 def plan(method: Descent, problem: Problem) -> Plan:
     """One open stretch, whose end is the last knot that is reached."""
     found, phases = route(method, problem), phases_of(method, problem)
-    slices = {"all": phases[-1].active}
-
-    def solver(stretch: Stretch) -> Solver:
-        if stretch.open:
-            return descent(method.llpf, problem, found, problem.start, phases)
-        return walk(method.llpf, problem, slices, stretch)
-
-    return Plan(solver, found.chain, found.stretches, repair, method.llpf.rounds, slack_of(method.llpf, problem))
+    mend = partial(Repair, problem, method.llpf.correct)
+    return Plan(
+        lambda stretch: descent(method.llpf, problem, found, problem.start, phases), found.chain, found.stretches,
+        mend, method.llpf.rounds, slack_of(method.llpf, problem),
+    )  # fmt: skip
 
 
 def phases_of(method: Descent, problem: Problem) -> tuple[Phase, ...]:
@@ -49,7 +48,7 @@ def terms(method: Descent, task: Task) -> Terms:
             f"the schedule {method.llpf.schedule!r} states correct or moves, which are of walks between two models: "
             "take one that is for the walk towards the origin"
         )
-    return terms_of(method.llpf, schedule, schedule.most * (1 + method.llpf.rounds))
+    return terms_of(method.llpf, schedule, schedule.most + repair_steps(method.llpf))
 
 
 def route(method: Descent, problem: Problem) -> Route:
@@ -69,7 +68,7 @@ def route(method: Descent, problem: Problem) -> Route:
         targets = {k: v * (to or 0.0) for k, v in here.items()}
     free = proposed(problem.workspace.task, groups) if method.llpf.exact_legs and any(targets.values()) else {}
     free = _refuse_growth(problem, here, targets, free)
-    return Route((0, 1), (Stretch(0, 1, 0, ORIGIN, True),), groups, targets, free)
+    return Route((0, 1), (Stretch(0, 1, ORIGIN, True),), groups, targets, free)
 
 
 def _refuse_growth(

@@ -13,15 +13,16 @@ from llpf_plugin.geometry.weights import coordinates
 from llpf_plugin.llpf.common_spheres import descent, route
 from llpf_plugin.llpf.directions import ToModel
 from llpf_plugin.llpf.method import LLPF
+from llpf_plugin.llpf.repair import Repair
 from llpf_plugin.llpf.schedule import Phase, Schedule, read_schedule
 from llpf_plugin.llpf.settling import SettleRule
 from llpf_plugin.llpf.step_control import Backtracking
 from llpf_plugin.llpf.walk import Walk
-from llpf_plugin.methods.base import BUDGET, Plan, Problem, Solver, Stretch, Terms
+from llpf_plugin.methods.base import BUDGET, REPAIR, Plan, Problem, Solver, Stretch, Terms
 from llpf_plugin.order import LayerOrder, layer_order
 from llpf_plugin.order import Phase as Slice
 from llpf_plugin.order import phases as cut_phases
-from llpf_plugin.records import DOWN, ORIGIN, UP
+from llpf_plugin.records import UP
 from llpf_plugin.tasks.task import Task
 
 WINDOW = 10
@@ -29,6 +30,10 @@ WINDOW = 10
 
 THRESHOLD, REJECT = 0.5, 3.0
 """Where settling ends and where a move is rejected, in units of the room between the ends' loss and the goal."""
+
+LOOSE = (2.0, 10.0)
+"""The same of a walk whose path is repaired: a coarse walk and training what is high take fewer steps than a fine one
+(docs/repairs.md)."""
 
 GIVES_WAY = 0.25
 """With phases ``auto``: the part of the first share at which moving all layers at once gives way to FDF phases."""
@@ -55,13 +60,14 @@ def plan(method: LLPF, problem: Problem) -> Plan:
         if stretch.open:
             start = problem.end if stretch.leg == UP else problem.start
             return descent(method, problem, found, start, (leg_phase(method, problem, stretch.leg),))
-        return walk(method, problem, slices, stretch)
+        return walk(method, problem, slices)
 
-    return Plan(solver, found.chain, found.stretches, repair, method.rounds, slack_of(method, problem))
+    mend = partial(Repair, problem, method.correct)
+    return Plan(solver, found.chain, found.stretches, mend, method.rounds, slack_of(method, problem))
 
 
 def terms(method: LLPF, task: Task) -> Terms:
-    """What a schedule states: its steps at least, and at most, which every round of repairs may take once more.
+    """What a schedule states: its steps at least, and at most, repairs of one stretch included.
 
     Raises:
         LLPFError: a setting contradicts the schedule's file.
@@ -71,7 +77,12 @@ def terms(method: LLPF, task: Task) -> Terms:
     _corrected(method, task)
     schedule = schedule_of(method, task)
     legs = BUDGET if method.across == "always" else 0
-    return terms_of(method, schedule, legs + schedule.most * (1 + method.rounds))
+    return terms_of(method, schedule, legs + schedule.most + repair_steps(method))
+
+
+def repair_steps(method: LLPF) -> int:
+    """Gradient steps of all rounds of repair of one stretch."""
+    return REPAIR * (2**method.rounds - 1)
 
 
 def terms_of(method: LLPF, schedule: Schedule, budget: int) -> Terms:
@@ -104,63 +115,49 @@ def slack_of(method: LLPF, problem: Problem) -> float:
     return problem.goal.room / 20 if method.thin is None else method.thin
 
 
-def repair(stretch: Stretch) -> Stretch:
-    """How a stretch above the goal is walked again: legs between spheres always downwards."""
-    return replace(stretch, start=stretch.end, end=stretch.start) if stretch.leg == UP else stretch
+def walk(method: LLPF, problem: Problem, slices: Slices) -> Walk:
+    """The walk between two models."""
+    return Walk(problem.workspace, walk_phases(method, problem, slices), partial(ToModel, correct=method.correct))
 
 
-def walk(method: LLPF, problem: Problem, slices: Slices, stretch: Stretch) -> Walk:
-    """The walk of a stretch between two models; on no sphere where it repairs a leg between spheres."""
-    correct = "none" if stretch.leg in (DOWN, UP, ORIGIN) else method.correct
-    phases = walk_phases(method, problem, slices, stretch.strictness)
-    return Walk(problem.workspace, phases, partial(ToModel, correct=correct))
-
-
-def walk_phases(method: LLPF, problem: Problem, slices: Slices, strictness: int = 0) -> tuple[Phase, ...]:
+def walk_phases(method: LLPF, problem: Problem, slices: Slices) -> tuple[Phase, ...]:
     """The phases of a walk.
 
     Args:
         method: what was asked for.
         problem: whose task's defaults and losses fill what was not.
         slices: of the layer order; more than one are walked cumulatively, with all layers last.
-        strictness: 0 for the walk itself; each repair quarters the moves, and halves the threshold. What rejects a
-            move stays: at half of it, the noise of single batches would.
     """
-    rule = settle_rule(method, problem, strictness)
-    if method.schedule is not None and strictness == 0:
+    loose = method.rounds > 0 and method.schedule is None
+    rule = settle_rule(method, problem, LOOSE[0] if loose else THRESHOLD)
+    if method.schedule is not None:
         return read_schedule(method.schedule, problem.workspace.task, rule).phases
-    share, level = method.share / 4**strictness, reject_above(method, problem.goal)
-    least = min(Backtracking.min_share, share)
-    most = max(share, Backtracking.max_share / 4**strictness)
-    control = Backtracking(level, share, least, most)
+    level = reject_above(method, problem.goal, LOOSE[1] if loose else REJECT)
+    control = Backtracking(level, method.share, min(Backtracking.min_share, method.share))
+    control = replace(control, max_share=max(method.share, control.max_share))
     everything = frozenset().union(*slices.values())
-    if len(slices) == 1 or strictness > 0:
+    if len(slices) == 1:
         return (Phase("all", everything, control, rule),)
     phases, active = [], frozenset[str]()
     if method.phases == "auto":
-        phases.append(Phase("all", everything, replace(control, gives_way=GIVES_WAY * share), rule))
+        phases.append(Phase("all", everything, replace(control, gives_way=GIVES_WAY * method.share), rule))
     for name, own in slices.items():
         active |= own
         phases.append(Phase(name, active, control, rule))
     return tuple(phases)
 
 
-def settle_rule(method: LLPF, problem: Problem, strictness: int = 0) -> SettleRule:
-    """How settling ends: by default `THRESHOLD` times the room above the ends' mini-batch loss.
-
-    A repair quarters the learning rate as it quarters the moves, unless the user gave it: else steps undo moves.
-    """
+def settle_rule(method: LLPF, problem: Problem, part: float = THRESHOLD) -> SettleRule:
+    """How settling ends: by default at ``part`` of the room above the ends' mini-batch loss."""
     goal = problem.goal
-    threshold = method.threshold or goal.batch + THRESHOLD * goal.room
-    threshold = goal.batch + (threshold - goal.batch) / 2**strictness
-    lr = problem.lr if problem.given else problem.lr / 4**strictness
+    threshold = method.threshold or goal.batch + part * goal.room
     window = min(WINDOW, method.min_steps)
-    return SettleRule(threshold, method.min_steps, method.max_steps, window, lr, problem.momentum)
+    return SettleRule(threshold, method.min_steps, method.max_steps, window, problem.lr, problem.momentum)
 
 
-def reject_above(method: LLPF, goal: Goal) -> float:
-    """The mini-batch loss that rejects a move: by default `REJECT` times the room above the ends'."""
-    return method.reject_above or goal.batch + REJECT * goal.room
+def reject_above(method: LLPF, goal: Goal, part: float = REJECT) -> float:
+    """The mini-batch loss that rejects a move: by default ``part`` times the room above the ends'."""
+    return method.reject_above or goal.batch + part * goal.room
 
 
 def cut_slices(method: LLPF, task: Task) -> Slices:

@@ -17,7 +17,7 @@ from llpf_plugin.evaluation.point import borrowed
 from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, distance, lerp
 from llpf_plugin.methods.base import Plan, Problem, Step, TrainState
 from llpf_plugin.methods.baselines import AutoNEB
-from llpf_plugin.methods.trained import CURVE_LR, load_optimizer, optimizer_tensors, outcome_of, tick_of
+from llpf_plugin.methods.trained import load_optimizer, optimizer_tensors, outcome_of, tick_of
 from llpf_plugin.records import Outcome
 from llpf_plugin.workspace import Workspace
 
@@ -30,7 +30,8 @@ FIRST, LATER, HIGH = 3, 2, 0.1
 POINTS, SAMPLE = 4, 500
 """Sub-segments between two pivots, and training examples, on which insertions are decided."""
 
-MOMENTUM = 0.9
+NEB_LR, MOMENTUM = 2.0, 0.9
+"""The learning rate in units of the task's own is that of Bezier curves."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Band:
 
     def __init__(self, settings: AutoNEB, problem: Problem, steps: int) -> None:
         self.workspace, self.steps, self.weight_decay = problem.workspace, steps, settings.weight_decay
-        self.lr = CURVE_LR * problem.lr
+        self.lr = NEB_LR * problem.lr
 
     def init(self, start: Weights, end: Weights) -> NebState:
         """Place `FIRST` pivots evenly on the straight line; cycles too short for a step are skipped."""

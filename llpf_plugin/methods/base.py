@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from llpf_plugin.errors import LLPFError
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 BUDGET = 20_000
 """Gradient steps of a search where neither the user nor the method says how many."""
 
+REPAIR = 32
+"""Gradient steps of the first round of repair, for each stretch; further rounds take twice those of the one before."""
+
 
 @dataclass(frozen=True)
 class Stretch(Record):
@@ -35,16 +38,32 @@ class Stretch(Record):
 
     Attributes:
         start, end: identifiers of its knots.
-        strictness: 0 for the search itself, the number of the repair for a stretch that is walked again.
         leg: its leg, on a path across variance spheres.
         open: walk towards the origin; the end is the last knot that is reached.
+        losses: of a repair, where the path was found to lie above the goal: places, in segments from the start of the
+            stretch, with the training loss measured there.
+        steps: of a repair: gradient steps.
+        lr: of a repair: a factor on the learning rate.
     """
 
     start: int
     end: int
-    strictness: int = 0
     leg: str = ""
     open: bool = False
+    losses: tuple[tuple[float, float], ...] = ()
+    steps: int = 0
+    lr: float = 1.0
+
+    @property
+    def repairs(self) -> bool:
+        """Whether this is a piece of a path that was found and measured before."""
+        return bool(self.losses)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Stretch:
+        """Inverse of `to_json`."""
+        stretch = super().from_json(values)
+        return replace(stretch, losses=tuple((place, loss) for place, loss in stretch.losses))
 
 
 @dataclass(frozen=True)
@@ -111,7 +130,6 @@ class Problem:
         lr: the learning rate: the user's, the one that was found, or the task's.
         momentum: the user's, or the task's.
         spent: gradient steps before the search begins, such as those that found the learning rate.
-        given: whether the learning rate is the user's, so that nothing but a method's own rules lowers it.
     """
 
     workspace: Workspace
@@ -121,7 +139,6 @@ class Problem:
     lr: float
     momentum: float
     spent: int = 0
-    given: bool = True
 
     def steps(self, asked: int | None) -> int:
         """Gradient steps of a method that trains: those that were asked for, or all that are left of the budget."""
@@ -136,7 +153,8 @@ class Plan:
         solver: makes the solver of a stretch.
         chain: knots of the path before the first step; A is 0, B is 1, others are reserved.
         stretches: what is searched between them, in this order.
-        repair: how a stretch above the goal is walked again, None where it is not.
+        mend: makes the solver of a repair, from its stretch and the knots there, ends included; None where a path stays
+            as it was found.
         repairs: rounds of repair at most.
         slack: loss that dropping a knot may cost.
     """
@@ -144,7 +162,7 @@ class Plan:
     solver: Callable[[Stretch], Solver]
     chain: tuple[int, ...] = (0, 1)
     stretches: tuple[Stretch, ...] = (Stretch(0, 1),)
-    repair: Callable[[Stretch], Stretch | None] = lambda stretch: None
+    mend: Callable[[Stretch, Sequence[Weights]], Solver] | None = None
     repairs: int = 0
     slack: float = 0.0
 

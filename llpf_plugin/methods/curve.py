@@ -15,7 +15,7 @@ from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, le
 from llpf_plugin.methods.base import Plan, Problem, Step, TrainState
 from llpf_plugin.methods.baselines import Curve
 from llpf_plugin.methods.trained import (
-    CURVE_LR,
+    GOLDEN,
     allowed,
     cooled,
     load_optimizer,
@@ -25,9 +25,6 @@ from llpf_plugin.methods.trained import (
 )
 from llpf_plugin.tasks.data import generator
 
-GOLDEN = 0.6180339887498949
-"""The fractional part of the golden ratio: its multiples are spread evenly over [0, 1)."""
-
 
 def plan(method: Curve, problem: Problem) -> Plan:
     """One stretch, trained as a whole."""
@@ -36,6 +33,9 @@ def plan(method: Curve, problem: Problem) -> Plan:
 
 class CurveTraining:
     """SGD with momentum on the trained point, its learning rate cooled as `cooled` says.
+
+    The rate is the task's own over the part that the trained point has in the curve at most, so that a step there is that
+    part of one on a model: half of it on a Bezier curve.
 
     Args:
         curve: its shape and settings.
@@ -47,7 +47,8 @@ class CurveTraining:
 
     def __init__(self, curve: Curve, problem: Problem, steps: int) -> None:
         self.curve, self.workspace, self.steps = curve, problem.workspace, steps
-        self.lr, self.momentum = CURVE_LR * problem.lr, problem.momentum
+        most = max(curve.basis(i / 8)[1] for i in range(9))
+        self.lr, self.momentum = problem.lr / most, problem.momentum
 
     def init(self, start: Weights, end: Weights) -> TrainState:
         """Place the trained point in the middle of the straight line."""

@@ -14,12 +14,8 @@ from llpf_plugin.workspace import Workspace
 TICK = 10
 """Gradient steps between two entries of the record; a run can be stopped and resumed there."""
 
-
-CURVE_LR = 2.0
-"""Learning rate of curves in units of the task's own: an SGD step on a control point is 2t(1−t) times as long.
-
-At twice this rate LeNet5's curves collapse.
-"""
+GOLDEN = 0.6180339887498949
+"""The fractional part of the golden ratio: its multiples are spread evenly over [0, 1)."""
 
 
 def outcome_of(done: int, loss: float, steps: int) -> Outcome | None:

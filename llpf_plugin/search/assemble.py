@@ -1,21 +1,25 @@
 """How the knots of a search become part of the path: labelled, thinned, put in place; what is to be repaired."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import pairwise
 
 from llpf_plugin.evaluation.answers import mean
 from llpf_plugin.evaluation.point import borrowed, glance
 from llpf_plugin.geometry.knots import Knots
 from llpf_plugin.geometry.path import simplify
 from llpf_plugin.geometry.weights import Weights, lerp
-from llpf_plugin.methods.base import Plan, Solver, Stretch
+from llpf_plugin.methods.base import REPAIR, Plan, Solver, Stretch
 from llpf_plugin.records import Knot, LegCost, Outcome, Row, Tick, leg_of
 from llpf_plugin.search.progress import Fresh, Progress
 from llpf_plugin.workspace import Workspace
 
 ENDED = (Outcome.ARRIVED.name, Outcome.SHORT.name)
-"""Outcomes of a stretch that was walked to its end."""
+"""Outcomes of a walk that came to its end, so that what is high on its path is worth a repair."""
+
+WIDE = 0.5
+"""A stretch is repaired between knots that lie at most this part of the way from the ends' loss to the goal."""
 
 BLOCK = 32
 """Knots that are looked at together when redundant ones are dropped; shorter walks keep every knot. What is left of so
@@ -97,23 +101,25 @@ class PathAssembler:
         return p.next_knot - 1
 
     def join(self, stretch: Stretch, solver: Solver) -> None:
-        """Put the fresh knots in place of what lay between the ends of a stretch; a failed repair changes nothing."""
+        """Put the fresh knots in place of what lay between the ends of a stretch; a failed repair changes nothing.
+
+        What a repair replaces is kept until the path has been measured (see `keep_better`).
+        """
         p = self.progress
         outcome = p.ended or Outcome.BUDGET.name
-        if stretch.strictness == 0:
-            p.outcome, p.walked = outcome, self.workspace.steps
+        if not stretch.repairs:
+            p.outcome = outcome
             if stretch.leg:
                 steps = sum(tick.steps for tick in p.record if tick.leg == stretch.leg and tick.stretch == p.round)
                 p.legs[stretch.leg] = LegCost(outcome, steps)
         if stretch.open:
             self._reach(stretch)
-        replaced = list(p.fresh.knots)
-        if outcome in ENDED or stretch.strictness == 0:
+        if outcome == Outcome.TRAINED.name or not stretch.repairs:
             fresh = [*p.fresh.knots, *self._close(stretch, solver)]
             i, j = sorted((p.chain.index(stretch.start), p.chain.index(stretch.end)))
             replaced = p.chain[i + 1 : j]
             p.chain[i + 1 : j] = fresh if p.chain[i] == stretch.start else fresh[::-1]
-        self.discard(replaced)
+            self.discard([] if stretch.repairs else replaced)
         p.todo.pop(0)
         p.fresh, p.state, p.ended = Fresh(), None, None
 
@@ -123,7 +129,7 @@ class PathAssembler:
             return []
         label = replace(self._label(stretch, None), phase="closing")
         if solver.closes_with == "curve":
-            label = Knot("curve", "curve")
+            label = Knot("curve", "repair" if stretch.repairs else "curve", leg=stretch.leg)
         elif stretch.end == self.plan.stretches[-1].end:
             label = replace(label, kind="closing")
         return [self._add(weights, label) for weights in solver.closing()]
@@ -143,18 +149,62 @@ class PathAssembler:
         for knot in knots:
             del self.progress.labels[str(knot)]
 
+    def keep_better(self, rows: Sequence[Row]) -> bool:
+        """Of a path and what it was before the last round of repair, keep the lower one.
+
+        Repairs that were undone are followed by gentler ones.
+
+        Returns:
+            Whether the path is the one that was measured.
+        """
+        p, highest = self.progress, max((_loss(row) for row in rows), default=0.0)
+        better = not p.before or highest <= p.highest
+        self.discard(set(p.before if better else p.chain) - set(p.chain if better else p.before))
+        p.chain, p.highest = p.chain if better else p.before, highest if better else p.highest
+        p.undone += not better
+        p.before = []
+        return better
+
     def repairs(self, rows: Sequence[Row], goal: float) -> list[Stretch]:
-        """The stretches above the goal, from good knot to good knot; none once repairs or budget are used up."""
-        p = self.progress
-        if p.outcome not in ENDED or p.round >= self.plan.repairs or self.workspace.remaining == 0:
+        """The stretches above the goal, from low knot to low knot; none once repairs or budget are used up."""
+        p, remaining = self.progress, self.workspace.remaining
+        if p.outcome not in ENDED or p.round >= self.plan.repairs or remaining == 0 or self.plan.mend is None:
             return []
-        labels = [p.labels[str(i)] for i in p.chain]
-        above = [row for row in rows if not (row.train or 0.0) <= goal]
-        parts = {row.segment for row in above} | {row.segment + 1 for row in above if row.u == 1.0}  # a knot has two
-        high = [leg_of(*pair) if i in parts else None for i, pair in enumerate(pairwise(labels))]
-        stretches = []
-        for leg, run in groupby(range(len(high)), key=lambda i: high[i]):
-            first, *_, last = [*run] * 2
-            if leg is not None and labels[first].kind != "closing":  # the closing segment has no knots to move
-                stretches.append(self.plan.repair(Stretch(p.chain[first], p.chain[last + 1], p.round + 1, leg)))
-        return [stretch for stretch in stretches if stretch is not None]
+        ends, steps = self._high(rows, goal), REPAIR * 2**p.round
+        steps = steps if remaining is None else min(steps, remaining // max(1, len(ends)))
+        if not ends or steps == 0:
+            return []
+        p.round, p.before = p.round + 1, list(p.chain)
+        legs = [leg_of(*pair) for pair in pairwise(p.labels[str(i)] for i in p.chain)]
+        return [
+            Stretch(p.chain[i], p.chain[j], legs[i], False, _along(rows, i, j), steps, 0.5**p.undone) for i, j in ends
+        ]
+
+    def _high(self, rows: Sequence[Row], goal: float) -> list[tuple[int, int]]:
+        """Places in the chain between which a stretch with a loss above the goal lies, wide enough to be mended.
+
+        It begins and ends, within its leg, at knots that lie at most `WIDE` of the way from the ends' loss to the goal.
+        The last settled knot stays, for by it arrival is judged, and so does what follows the closing one.
+        """
+        p, last = self.progress, len(self.progress.chain) - 1
+        labels, ends = [p.labels[str(i)] for i in p.chain], p.ends
+        worse = max(ends.A.train or 0.0, ends.B.train or 0.0) if ends else 0.0
+        loss = {row.segment + 1: _loss(row) for row in rows if row.u == 1}
+        legs = [leg_of(*pair) for pair in pairwise(labels)]
+        closing = [label.kind == "closing" for label in labels]
+        stay = [i for i in range(1, last) if closing[i] or closing[i + 1] or legs[i - 1] != legs[i]]
+        low = [i for i in range(1, last) if loss[i] <= worse + WIDE * (goal - worse)]
+        high = [row.segment for row in rows if not _loss(row) <= goal]
+        between = pairwise(sorted({0, *stay, *low, last}))
+        return [(i, j) for i, j in between if not closing[i] and any(i <= segment < j for segment in high)]
+
+
+def _loss(row: Row) -> float:
+    """The training loss of a place; one that is not a number counts as infinite."""
+    return math.inf if row.train is None or math.isnan(row.train) else row.train
+
+
+def _along(rows: Sequence[Row], i: int, j: int) -> tuple[tuple[float, float], ...]:
+    """The losses that were measured between two knots, by place in segments from the first of them."""
+    places = [(row.segment + row.u - i, _loss(row)) for row in rows]
+    return tuple((place, loss) for place, loss in places if 0 <= place <= j - i)

@@ -31,9 +31,6 @@ from llpf_plugin.tasks.load import load_task
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute, Workspace
 
-REPAIR = 200
-"""Gradient steps that every repair may take, even where the search itself took fewer."""
-
 Snapshot = tuple[Mapping[str, Any], Mapping[str, Tensor]]
 """What `Search.snapshot` returns."""
 
@@ -94,10 +91,10 @@ class Search:
             while self.progress.todo:
                 self._search(self.progress.todo[0])
             rows = self._measure()
+            rows = rows if self.assembler.keep_better(rows) else self._measure()
             self.progress.todo = self.assembler.repairs(rows, self.goal.loss)
             if not self.progress.todo:
                 break
-            self.progress.round += 1
         path = self.path()
         with self.workspace.clock.on("measuring"):
             ends, sample, exact = self._known_ends(), self.options.sample, self.effort.exact
@@ -164,10 +161,7 @@ class Search:
         """Make the method's plan at the learning rate that there is."""
         p = self.progress
         rate = p.rate or Rate(self.options.lr or self.workspace.task.defaults.lr)
-        given = rate.source == "given"
-        self.plan = self.method.bind(
-            Problem(self.workspace, a, b, self.goal, rate.value, self.momentum, p.begun, given)
-        )
+        self.plan = self.method.bind(Problem(self.workspace, a, b, self.goal, rate.value, self.momentum, p.begun))
 
     def path(self) -> Path:
         """The path as it stands: the line from A to B before the first stretch is done."""
@@ -197,7 +191,7 @@ class Search:
     def _search(self, stretch: Stretch) -> None:
         """One stretch: steps until the solver's outcome, the budget's end, or a stop; then its knots join the path."""
         p, workspace = self.progress, self.workspace
-        solver = self.plan.solver(stretch)
+        solver = self._mender(stretch) if stretch.repairs else self.plan.solver(stretch)
         start, end = stretch.start, stretch.start if stretch.open else stretch.end
         start = start if p.fresh.start is None else p.fresh.start
         state = solver.init(self.knots.get(start), self.knots.get(end))
@@ -207,7 +201,7 @@ class Search:
         else:
             p.begun = workspace.steps
         self._resumed, self.solver, p.state = None, solver, asdict(state)
-        while p.ended is None and self._may_go_on(stretch):
+        while p.ended is None and self.workspace.remaining != 0:
             with self.workspace.clock.on("walking"):
                 step = solver.step(state)
             state, p.state = step.state, asdict(step.state)
@@ -215,11 +209,18 @@ class Search:
             if step.tick is not None:
                 self._note(step.tick, stretch, step.knot)
         self.solver = None
-        rate = slower(p.rate, p.ended, self.workspace) if stretch.strictness == 0 else None
+        rate = slower(p.rate, p.ended, self.workspace) if not stretch.repairs else None
         if rate is None:
             self.assembler.join(stretch, solver)
         else:
             self._begin_again(rate)
+
+    def _mender(self, stretch: Stretch) -> Solver:
+        """What repairs a stretch."""
+        assert self.plan.mend is not None
+        chain = self.progress.chain
+        own = chain[chain.index(stretch.start) : chain.index(stretch.end) + 1]
+        return self.plan.mend(stretch, Chain(self.knots, own))
 
     def _begin_again(self, rate: Rate) -> None:
         """Search on from the last knot of the stretch, at another rate."""
@@ -239,17 +240,12 @@ class Search:
         if self.stop:
             raise InterruptedRun("stopped after a tick; everything so far is kept")
 
-    def _may_go_on(self, stretch: Stretch) -> bool:
-        """Whether budget is left; a repair may take as many steps as the search itself, and at least `REPAIR`."""
-        if self.workspace.remaining == 0:
-            return False
-        return stretch.strictness == 0 or self.workspace.steps - self.progress.begun < max(REPAIR, self.progress.walked)
-
     def _measure(self) -> list[Row]:
         """Rows of the whole path, in order; what was measured before is not measured again."""
         p, options = self.progress, self.options
         found = places(p.chain, options.points)
-        p.rows = {place.name: p.rows[place.name] for place in found if place.name in p.rows}
+        known = {place.name for place in (*found, *(places(p.before, options.points) if p.before else ()))}
+        p.rows = {name: row for name, row in p.rows.items() if name in known}
         p.rows |= ends_of_path(self._known_ends())
         survey = Survey(self.workspace, Along(Chain(self.knots, p.chain)), p.rows, self.effort, self.goal.loss)
         with self.workspace.clock.on("measuring"):

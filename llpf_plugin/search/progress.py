@@ -42,10 +42,12 @@ class Progress:
         state: the solver's, None between stretches.
         ended: name of the outcome of the stretch under way, None while it continues.
         outcome: of the search itself, without repairs.
-        round: repairs begun.
+        round: rounds of repair begun.
+        before: the chain as it was before the round under way, empty before the first.
+        highest: the maximum training loss that it had.
+        undone: rounds of repair that made the path worse, and were undone.
         steps: gradient steps.
         begun: gradient steps before the solver under way.
-        walked: gradient steps of the search itself, without repairs.
         spent: seconds and forward passes so far by kind of work, earlier sessions included.
         ends: A and B, measured.
         rows: what was measured of the path so far, by name of place.
@@ -64,9 +66,11 @@ class Progress:
     ended: str | None = None
     outcome: str | None = None
     round: int = 0
+    before: list[int] = field(default_factory=list)
+    highest: float = 0.0
+    undone: int = 0
     steps: int = 0
     begun: int = 0
-    walked: int = 0
     spent: dict[str, Spent] = field(default_factory=dict)
     ends: Ends | None = None
     rows: dict[str, Row] = field(default_factory=dict)

@@ -216,7 +216,7 @@ def test_a_loss_that_turns_nan_keeps_the_partial_path(asked_conv: list[object], 
         "    def objective(model, batch):\n"
         "        calls[0] += model.training\n"
         "        loss, right = classification(model, batch)\n"
-        "        return (loss * float('nan') if calls[0] > 36 and model.training else loss), right\n"
+        "        return (loss * float('nan') if calls[0] > 31 and model.training else loss), right\n"
         "    return replace(tiny.conv(), objective=objective)\n"
     )
     asked_conv[asked_conv.index("--task") + 1] = f"{tmp_path / 'nan_task.py'}:task"

@@ -16,9 +16,9 @@ from llpf_plugin.geometry import MemoryKnots, clone
 from llpf_plugin.records import Tick
 from llpf_plugin.search import Callback, Search
 
-COARSE = LLPF(share=0.5, threshold=0.3, reject_above=3.0)
+COARSE = LLPF(share=0.2, threshold=0.3, reject_above=3.0)
 GOALS = {"mlp": 0.04, "conv": 0.005}
-"""With these the first walk is too coarse: two rounds of repairs, the second one long enough to be thinned."""
+"""With these the walk is too coarse, and repairs are needed."""
 
 
 def found(name: str, method: Method | str = "llpf", task: Task | None = None, **options: Any) -> Path:

@@ -48,10 +48,10 @@ def test_always_takes_smaller_differences_seriously_too() -> None:
 @pytest.mark.parametrize(
     ("larger_a", "larger_b", "stretches", "chain"),
     [
-        (2, 1, [Stretch(0, 2, 0, DOWN, True), Stretch(2, 1, 0, JOIN)], (0, 2, 1)),
-        (1, 2, [Stretch(1, 3, 0, UP, True), Stretch(0, 3, 0, JOIN)], (0, 3, 1)),
+        (2, 1, [Stretch(0, 2, DOWN, True), Stretch(2, 1, JOIN)], (0, 2, 1)),
+        (1, 2, [Stretch(1, 3, UP, True), Stretch(0, 3, JOIN)], (0, 3, 1)),
         (
-            2, 2, [Stretch(0, 2, 0, DOWN, True), Stretch(1, 3, 0, UP, True), Stretch(2, 3, 0, JOIN)],
+            2, 2, [Stretch(0, 2, DOWN, True), Stretch(1, 3, UP, True), Stretch(2, 3, JOIN)],
             (0, 2, 3, 1),
         ),
     ],

@@ -11,9 +11,10 @@ from torch import nn
 
 from llpf_plugin import LLPF, LLPFError, Task
 from llpf_plugin.geometry import Weights, sphere
-from llpf_plugin.llpf import Backtracking, Scheduled, ToModel, Walk
+from llpf_plugin.llpf import Backtracking, Scheduled, Walk
 from llpf_plugin.llpf.method import BETWEEN_MODELS, Descent
 from llpf_plugin.llpf.origin import phases_of, plan, route, terms
+from llpf_plugin.llpf.repair import Repair
 from llpf_plugin.methods import Problem, Stretch
 from llpf_plugin.records import ORIGIN
 
@@ -31,7 +32,7 @@ def scaled(weights: Weights, **factors: float) -> Weights:
 def test_the_spheres_are_a_part_of_those_at_the_start(to: float | None, part: float) -> None:
     bound = conv()
     found = route(Descent(LLPF(), to), bound)
-    assert found.chain == (0, 1) and found.stretches == (Stretch(0, 1, 0, ORIGIN, True),)
+    assert found.chain == (0, 1) and found.stretches == (Stretch(0, 1, ORIGIN, True),)
     assert set(found.targets) == {"conv1.weight", "conv2.weight", "fc.weight"} == {g.matrix for g in found.groups}
     for k, target in found.targets.items():
         assert target == pytest.approx(part * sphere.variance(bound.start[k]))
@@ -93,16 +94,13 @@ def test_phases_are_one_or_those_of_a_schedule_and_none_is_longer_than_asked(tmp
     assert ticks(None) == [9, 3] and ticks(5) == [5, 3] and ticks(2) == [2, 2]
 
 
-def test_the_walk_goes_down_and_a_repair_goes_between_its_knots() -> None:
+def test_the_walk_goes_down_and_what_is_high_is_trained() -> None:
     bound = conv()
     found = plan(Descent(LLPF(repairs=2), 0.5), bound)
-    assert found.repairs == 2 and found.slack == pytest.approx(0.01)
-    down, again = (found.solver(stretch) for stretch in (found.stretches[0], Stretch(4, 7, 1, ORIGIN)))
-    for solver in (down, again):
-        assert isinstance(solver, Walk)
-        solver.init(bound.start, bound.start)
-    assert down.keep_below == pytest.approx(0.4)  # type: ignore[attr-defined]
-    assert isinstance(again.direction, ToModel) and not again.direction.spheres  # type: ignore[attr-defined]
+    assert found.repairs == 2 and found.slack == pytest.approx(0.01) and found.mend is not None
+    down = found.solver(found.stretches[0])
+    assert isinstance(down, Walk) and down.keep_below == pytest.approx(0.4)
+    assert isinstance(found.mend(Stretch(4, 7, ORIGIN, losses=((0.0, 1.0),)), [bound.start, bound.start]), Repair)
 
 
 @pytest.mark.parametrize("to", [0.5, None])

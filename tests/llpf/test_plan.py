@@ -14,10 +14,11 @@ from llpf_plugin import LLPF, Task
 from llpf_plugin.errors import OrderError, ScheduleError
 from llpf_plugin.geometry.weights import coordinates
 from llpf_plugin.llpf import Backtracking, Scheduled, ToModel, Walk, cut_slices, read_order
-from llpf_plugin.llpf.plan import leg_phase, plan, reject_above, repair, settle_rule, slack_of, walk, walk_phases
+from llpf_plugin.llpf.plan import leg_phase, plan, reject_above, settle_rule, slack_of, walk, walk_phases
+from llpf_plugin.llpf.repair import Repair
 from llpf_plugin.methods import Problem, Stretch
 from llpf_plugin.order import layer_order
-from llpf_plugin.records import DOWN, JOIN, ORIGIN, UP
+from llpf_plugin.records import DOWN, JOIN
 
 CONV = [
     {"conv1.weight", "conv1.bias", "bn1.weight", "bn1.bias"},
@@ -33,25 +34,30 @@ def conv() -> Problem:
 # Settling and steps ---------------------------------------------------------------------------------------------------
 
 
-def test_settling_ends_halfway_to_the_goal_and_each_repair_halves_that() -> None:
-    rules = [settle_rule(LLPF(), conv(), strictness) for strictness in range(3)]
-    assert [r.threshold for r in rules] == pytest.approx([0.3, 0.25, 0.225])
-    assert {(r.min_steps, r.max_steps, r.lr, r.momentum) for r in rules} == {(2, 60, 0.05, 0.9)}
-    asked = settle_rule(LLPF(threshold=0.6, min_steps=3, max_steps=7), conv(), 1)
-    assert (asked.threshold, asked.min_steps, asked.max_steps) == (pytest.approx(0.4), 3, 7)
+def test_settling_ends_halfway_to_the_goal() -> None:
+    rule = settle_rule(LLPF(), conv())
+    assert rule.threshold == pytest.approx(0.3)
+    assert (rule.min_steps, rule.max_steps, rule.lr, rule.momentum) == (2, 60, 0.05, 0.9)
+    asked = settle_rule(LLPF(threshold=0.6, min_steps=3, max_steps=7), conv())
+    assert (asked.threshold, asked.min_steps, asked.max_steps) == (0.6, 3, 7)
+
+
+@pytest.mark.parametrize(
+    ("method", "threshold", "level"),
+    [
+        (LLPF(), 0.6, 2.2), (LLPF(repairs=1), 0.6, 2.2), (LLPF(repairs=0), 0.3, 0.8),
+        (LLPF(threshold=0.5, reject_above=0.7), 0.5, 0.7),
+    ],
+)  # fmt: skip
+def test_a_walk_whose_path_is_repaired_is_coarse(method: LLPF, threshold: float, level: float) -> None:
+    (phase,) = walk_phases(replace(method, phases="all"), conv(), {"all": frozenset(FC)})
+    assert isinstance(phase.control, Backtracking)
+    assert (phase.settle.threshold, phase.control.reject_above) == (pytest.approx(threshold), pytest.approx(level))
 
 
 def test_a_move_is_rejected_three_times_as_far_as_the_goal() -> None:
     assert reject_above(LLPF(), GOAL) == pytest.approx(0.8)
     assert reject_above(LLPF(reject_above=1.0), GOAL) == 1.0
-
-
-def test_repairs_move_and_settle_more_strictly_but_reject_no_earlier() -> None:
-    """Single batches are as noisy in a repair: a level that is halved each time would reject on noise alone."""
-    slices = {"all": frozenset(dict(conv().workspace.model.named_parameters()))}
-    controls = [walk_phases(LLPF(), conv(), slices, strictness)[-1].control for strictness in range(3)]
-    assert [control.share for control in controls] == pytest.approx([0.1, 0.025, 0.00625])
-    assert {control.reject_above for control in controls} == {reject_above(LLPF(), conv().goal)}
 
 
 def test_a_knot_may_be_dropped_for_a_twentieth_of_the_room() -> None:
@@ -60,17 +66,10 @@ def test_a_knot_may_be_dropped_for_a_twentieth_of_the_room() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "strictness", "control"),
-    [
-        (0.1, 0, (0.1, 0.002, 0.5)),
-        (0.1, 1, (0.025, 0.002, 0.125)),
-        (0.1, 3, (0.1 / 64, 0.1 / 64, 0.5 / 64)),
-        (1.0, 0, (1.0, 0.002, 1.0)),
-        (0.001, 0, (0.001, 0.001, 0.5)),
-    ],
+    ("share", "control"), [(0.1, (0.1, 0.002, 0.5)), (1.0, (1.0, 0.002, 1.0)), (0.001, (0.001, 0.001, 0.5))]
 )
-def test_each_repair_quarters_the_moves(share: float, strictness: int, control: tuple[float, ...]) -> None:
-    phases = walk_phases(LLPF(phases="all", share=share), conv(), {"all": frozenset(FC)}, strictness)
+def test_the_first_share_bounds_the_others(share: float, control: tuple[float, ...]) -> None:
+    phases = walk_phases(LLPF(phases="all", share=share), conv(), {"all": frozenset(FC)})
     (got,) = [p.control for p in phases]
     assert isinstance(got, Backtracking)
     assert (got.share, got.min_share, got.max_share) == pytest.approx(control)
@@ -123,20 +122,14 @@ def test_phases_auto_begin_with_all_layers_at_once_which_give_way() -> None:
     assert len(rest) == 3 and first.active == rest[-1].active and rest[0].control.gives_way == 0.0
 
 
-def test_repairs_move_all_layers_at_once() -> None:
-    slices = cut_slices(LLPF(phases="layer"), tiny.conv())
-    (phase,) = walk_phases(LLPF(phases="layer"), conv(), slices, strictness=1)
-    assert phase.active == frozenset().union(*slices.values()) and phase.control.gives_way == 0.0
-
-
-def test_a_schedule_is_for_the_walk_itself_and_repairs_adapt(tmp_path: Path) -> None:
+def test_a_schedule_is_walked_as_it_is(tmp_path: Path) -> None:
     place = tmp_path / "mine.yaml"
     place.write_text("phases: [{ticks: 3, step_a: 0.1}]")
-    method = LLPF(schedule=str(place))
+    method = LLPF(schedule=str(place), repairs=1)
     slices = cut_slices(method, tiny.conv())
     assert list(slices) == ["all"]
-    (walked,), (repaired,) = (walk_phases(method, conv(), slices, strictness) for strictness in (0, 1))
-    assert isinstance(walked.control, Scheduled) and isinstance(repaired.control, Backtracking)
+    (walked,) = walk_phases(method, conv(), slices)
+    assert isinstance(walked.control, Scheduled)
     assert walked.settle == replace(settle_rule(method, conv()), window=None)
 
 
@@ -217,22 +210,17 @@ def test_a_plan_binds_nothing_but_the_problem() -> None:
     assert isinstance(found.solver(Stretch(0, 1)), Walk)
 
 
-@pytest.mark.parametrize(
-    ("stretch", "again"),
-    [
-        (Stretch(7, 8, 1, UP), Stretch(8, 7, 1, UP)),  # between spheres always downwards
-        (Stretch(7, 8, 1, DOWN), Stretch(7, 8, 1, DOWN)),
-        (Stretch(7, 8, 1, JOIN), Stretch(7, 8, 1, JOIN)),
-        (Stretch(7, 8, 2), Stretch(7, 8, 2)),
-    ],
-)
-def test_how_a_stretch_is_repaired(stretch: Stretch, again: Stretch) -> None:
-    assert repair(stretch) == again
-
-
-@pytest.mark.parametrize(("leg", "held"), [("", True), (JOIN, True), (DOWN, False), (UP, False), (ORIGIN, False)])
-def test_repairs_between_spheres_hold_none(leg: str, held: bool) -> None:
+def test_what_is_high_is_trained() -> None:
     bound = conv()
-    solver = walk(LLPF(), bound, {"all": frozenset(bound.start)}, Stretch(0, 1, 1, leg))
-    solver.init(bound.start, bound.end)
-    assert isinstance(solver.direction, ToModel) and bool(solver.direction.spheres) is held
+    found = plan(LLPF(correct="all"), bound)
+    assert found.mend is not None
+    mender = found.mend(Stretch(4, 7, JOIN, losses=((0.0, 0.1), (1.0, 0.2)), steps=9), [bound.start, bound.end])
+    assert isinstance(mender, Repair) and mender.correct == "all" and mender.stretch.steps == 9
+
+
+def test_a_walk_is_on_the_spheres_that_were_asked_for() -> None:
+    bound = conv()
+    for correct, held in (("matrices", 3), ("none", 0)):
+        solver = walk(LLPF(correct=correct), bound, {"all": frozenset(bound.start)})  # type: ignore[arg-type]
+        solver.init(bound.start, bound.end)
+        assert isinstance(solver.direction, ToModel) and len(solver.direction.spheres) == held

@@ -107,7 +107,7 @@ def test_binding_is_a_function_named_in_text() -> None:
 def test_a_plan_is_one_stretch_from_a_to_b_that_is_not_repaired() -> None:
     plan = Plan(lambda stretch: None)  # type: ignore[arg-type, return-value]
     assert plan.chain == (0, 1) and plan.stretches == (Stretch(0, 1),) and plan.repairs == 0 and plan.slack == 0
-    assert plan.repair(Stretch(0, 1)) is None
+    assert plan.mend is None
 
 
 def test_every_outcome_has_a_sentence() -> None:

@@ -10,7 +10,6 @@ from llpf_plugin.geometry.sphere import variance
 from llpf_plugin.geometry.weights import Weights, clone
 from llpf_plugin.methods import Curve
 from llpf_plugin.methods.curve import CurveTraining
-from llpf_plugin.methods.trained import CURVE_LR
 
 
 def training(curve: Curve, name: str = "mlp", steps: int = 1, seed: int = 0) -> tuple[CurveTraining, Weights, Weights]:
@@ -93,7 +92,7 @@ def test_a_step_trains_the_point_at_twice_the_tasks_learning_rate_and_leaves_the
     solver, a, b = training(Bezier(), steps=1)
     before, ends = clone(solver.point), (clone(a), clone(b))
     step = solver.step(solver.init(a, b))
-    assert step.tick is not None and step.tick.lr == CURVE_LR * 0.1 and step.tick.steps == 1
+    assert step.tick is not None and step.tick.lr == 2 * 0.1 and step.tick.steps == 1
     assert not tiny.same(clone(solver.point), before)
     assert tiny.same(a, ends[0]) and tiny.same(b, ends[1])
     assert all(p.grad is None for p in solver.workspace.model.parameters())

@@ -316,7 +316,8 @@ def test_a_state_names_no_file_elsewhere(tmp_path: Path, name: Any) -> None:
         run.load()
 
 
-def test_a_finished_run_is_read_from_its_files_alone(tmp_path: Path) -> None:
+def test_a_finished_run_is_read_from_its_files_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llpf_plugin.search.assemble.BLOCK", 3)
     run = created(tmp_path / "run")
     path = search(run)
     assert run.finished and path.cost.dropped > 0

@@ -64,7 +64,8 @@ def test_knots_are_dropped_by_one_example_where_the_user_asks_for_one(tmp_path: 
     assert path.cost.dropped > 20
 
 
-def test_knots_that_are_gone_are_gone_from_the_store() -> None:
+def test_knots_that_are_gone_are_gone_from_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llpf_plugin.search.assemble.BLOCK", 3)
     store = MemoryKnots()
     path = coarse("mlp", knots=store)
     assert path.cost.dropped > 0 and sorted(store._knots) == sorted(path.knots.ids)  # type: ignore[attr-defined]

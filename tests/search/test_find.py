@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers import tiny
 from helpers.methods import WALKS
-from helpers.searches import coarse, found, nan_after, same_path, schedule
+from helpers.searches import COARSE, coarse, found, nan_after, same_path, schedule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import TensorDataset as Examples
@@ -18,6 +18,7 @@ from torch.utils.data import TensorDataset as Examples
 from llpf_plugin import LLPF, LLPFError, LoaderData, Path, Recipe, Task, TensorData, find_path, measure
 from llpf_plugin.errors import MismatchError, OrderError
 from llpf_plugin.geometry.weights import Weights, clone, coordinates, distance, relative_distance, select
+from llpf_plugin.llpf.repair import Repair
 from llpf_plugin.methods import Outcome, Terms
 from llpf_plugin.records import Tick
 from llpf_plugin.search import Callback, SearchOptions
@@ -166,7 +167,7 @@ def test_an_objective_without_answers_is_enough() -> None:
 
 @pytest.mark.parametrize("phases", ["layer", "block", "stage", "2", 2])
 def test_phases_follow_the_data_flow_and_end_with_all_layers(phases: str | int, every_knot: None) -> None:
-    path = found("conv", LLPF(phases=phases), max_loss=0.3)
+    path = found("conv", LLPF(phases=phases, repairs=0), max_loss=0.3)
     walked = list(dict.fromkeys(tick.phase for tick in path.record))
     assert len(walked) >= 2 and path.outcome is Outcome.ARRIVED
     head = [relative_distance(select(k, ["fc.weight"]), path.knots[-1]) for k in path.knots]
@@ -209,7 +210,7 @@ def test_unknown_phases_are_refused() -> None:
 
 
 def test_a_schedule_file_is_walked_to_the_letter(tmp_path: FilePath) -> None:
-    """Nothing is walked again, however high the path is."""
+    """Nothing is repaired, however high the path is."""
     path = found("mlp", LLPF(schedule=schedule(tmp_path, 10)), max_loss=0.03)
     assert path.quality.maximum > path.cost.goal and path.cost.repairs == 0
     assert path.cost.gradient_steps == 20 and len(path.record) == 10 and len(path.knots) == 13
@@ -230,14 +231,14 @@ def test_a_schedule_says_how_large_a_batch_is_and_which_tensors_are_corrected(tm
     assert told == {"batch": 7, "held": set(tiny.pair("mlp")[0])} and path.cost.gradient_steps == 8
 
 
-def test_without_a_budget_a_schedule_is_walked_to_its_end_and_repairs_have_as_much(tmp_path: FilePath) -> None:
+def test_without_a_budget_a_schedule_is_walked_to_its_end_and_repaired(tmp_path: FilePath) -> None:
     task = tiny.mlp()
     place = schedule(tmp_path, 4, steps=3)
     assert LLPF(schedule=place).terms(task).budget == LLPF(schedule=place).terms(task).least == 12
-    assert LLPF(schedule=place, repairs=2).terms(task).budget == 36
+    assert LLPF(schedule=place, repairs=2).terms(task).budget == 12 + 32 + 64
     assert LLPF().terms(task) == Terms() and SearchOptions().under(Terms()).budget == 20_000
     again = found("mlp", LLPF(schedule=place, repairs=1), max_loss=0.03)
-    assert again.cost.repairs == 1 and 12 < again.cost.gradient_steps <= 24
+    assert again.cost.repairs == 1 and again.cost.gradient_steps == 12 + 32
 
 
 def test_a_budget_that_a_schedule_cannot_end_in_is_refused(tmp_path: FilePath) -> None:
@@ -265,34 +266,47 @@ def test_correcting_other_tensors_than_the_schedule_states_is_refused(tmp_path: 
 
 
 @every_task
-def test_stretches_above_the_goal_are_walked_again(name: str) -> None:
+def test_stretches_above_the_goal_are_trained(name: str) -> None:
     rough, fine = coarse(name, 0), coarse(name)
     assert rough.quality.maximum > rough.cost.goal and not rough.quality.connected
-    assert fine.quality.maximum <= fine.cost.goal and fine.cost.repairs >= 1
+    assert fine.quality.maximum <= fine.cost.goal and fine.cost.repairs >= 1 and fine.quality.connected
     assert {tick.stretch for tick in fine.record} == set(range(fine.cost.repairs + 1))
     assert fine.record[: len(rough.record)] == rough.record
+    assert fine.labels[fine.last_settled].kind == "settled"
+    assert tiny.same(fine.knots[fine.last_settled], rough.knots[rough.last_settled])
 
 
-def test_a_repair_that_fails_leaves_the_path_as_it_was() -> None:
+def test_each_round_takes_twice_the_steps_of_the_one_before() -> None:
+    path = found("mlp", replace(COARSE, repairs=3), max_loss=0.027, lr=0.1)
+    rounds = [sum(tick.steps for tick in path.record if tick.stretch == i) for i in range(1, path.cost.repairs + 1)]
+    high = len({tick.gap for tick in path.record if tick.stretch == 1 and tick.tick == 0}) or 1
+    assert len(rounds) >= 2 and rounds[0] % (32 * high) == 0
+    assert all(steps % (32 * 2**i) == 0 for i, steps in enumerate(rounds))
+
+
+def test_the_rest_of_the_budget_is_the_last_repair() -> None:
     before = coarse("mlp", 0)
     after = coarse("mlp", budget=before.cost.gradient_steps + 3)
-    assert after.cost.gradient_steps == before.cost.gradient_steps + 3
-    assert after.cost.repairs == 1
+    assert after.cost.gradient_steps == before.cost.gradient_steps + 3 and after.cost.repairs == 1
+    assert after.quality.maximum <= before.quality.maximum and after.outcome is Outcome.ARRIVED
+
+
+@every_task
+def test_a_repair_that_makes_things_worse_is_undone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = coarse(name, 0)
+    monkeypatch.setattr(Repair, "closing", lambda self: [{k: t + 1 for k, t in self.at(0.5).items()}])
+    after = coarse(name)
+    assert after.cost.repairs == 3 and after.quality.rows == before.quality.rows
     assert all(tiny.same(x, y) for x, y in zip(before.knots, after.knots, strict=True))
     assert before.labels == after.labels and after.outcome is Outcome.ARRIVED
 
 
-def test_a_repair_takes_no_more_steps_than_the_walk_itself_or_a_given_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Up to the tick that goes beyond; what is cut short changes nothing, and the next round tries again."""
-
-    def steps(path: Path) -> list[int]:
-        rounds = [[tick.steps for tick in path.record if tick.stretch == i] for i in range(path.cost.repairs + 1)]
-        return [sum(one) for one in rounds]
-
-    assert steps(coarse("mlp"))[2] > 60  # two rounds are enough, where they may take 200
-    monkeypatch.setattr("llpf_plugin.search.find.REPAIR", 1)
-    walked, *repaired = steps(coarse("mlp"))
-    assert len(repaired) == 3 and all(walked <= taken < walked + 60 for taken in repaired)
+def test_a_repair_that_diverges_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = coarse("mlp", 0)
+    monkeypatch.setattr("llpf_plugin.llpf.repair.cooled", lambda lr, done: 1e30)
+    after = coarse("mlp")
+    assert after.cost.repairs == 3 and after.labels == before.labels
+    assert all(tiny.same(x, y) for x, y in zip(before.knots, after.knots, strict=True))
 
 
 def test_a_repair_that_comes_no_nearer_is_given_up() -> None:
@@ -333,7 +347,7 @@ def wall(task: Task, name: str) -> Task:
 
 
 def test_a_loss_that_turns_nan_ends_with_the_path_so_far(every_knot: None) -> None:
-    path = found("mlp", LLPF(phases="all"), nan_after(tiny.mlp(), 8 + 7), max_loss=0.04, lr=0.1)
+    path = found("mlp", LLPF(phases="all", repairs=0), nan_after(tiny.mlp(), 8 + 7), max_loss=0.04, lr=0.1)
     good = found("mlp", LLPF(repairs=0), max_loss=0.04, lr=0.1)
     assert path.outcome is Outcome.DIVERGED and not path.quality.connected
     settled = [knot for knot, label in zip(path.knots, path.labels, strict=True) if label.kind == "settled"]

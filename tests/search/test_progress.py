@@ -21,6 +21,12 @@ from llpf_plugin.search.progress import Fresh
 every_task = pytest.mark.parametrize("name", tiny.TASKS)
 
 
+@pytest.fixture(autouse=True)
+def few_in_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a short walk is thinned."""
+    monkeypatch.setattr("llpf_plugin.search.assemble.BLOCK", 3)
+
+
 @cache
 def repaired(name: str) -> tuple[Path, list[str]]:
     """The run that nothing interrupts, and what its callback heard."""
@@ -115,7 +121,7 @@ def test_a_search_that_had_ended_is_only_judged_again() -> None:
 
 
 def test_the_settings_of_a_coarse_search_are_what_the_tests_above_rest_on() -> None:
-    assert COARSE.rounds == 3 and set(GOALS) == set(tiny.TASKS)
+    assert COARSE.rounds == 6 and set(GOALS) == set(tiny.TASKS)
 
 
 # Progress -------------------------------------------------------------------------------------------------------------
@@ -127,14 +133,23 @@ rows = st.builds(
     train=st.none() | st.floats(0, 9),
     parts=st.dictionaries(st.sampled_from(["256", "1024"]), st.lists(st.floats(0, 9), max_size=2).map(tuple)),
 )
+losses = st.lists(st.tuples(st.floats(0, 3), st.floats(0, 9)), max_size=2).map(tuple)
 stretches = st.builds(
-    Stretch, identifiers, identifiers, st.integers(0, 3), st.sampled_from(("", DOWN, JOIN)), st.booleans()
+    Stretch,
+    identifiers,
+    identifiers,
+    st.sampled_from(("", DOWN, JOIN)),
+    st.booleans(),
+    losses,
+    identifiers,
+    st.floats(0, 1),
 )
 progresses = st.builds(
     Progress, st.lists(identifiers), st.lists(stretches, max_size=3),
     st.dictionaries(identifiers.map(str), st.builds(Knot, texts, leg=texts), max_size=3),
     st.builds(Fresh, st.lists(identifiers), identifiers), st.none() | st.dictionaries(texts, st.integers()),
-    st.none() | texts, st.none() | texts, identifiers, identifiers, identifiers, identifiers,
+    st.none() | texts, st.none() | texts, identifiers, st.lists(identifiers), st.floats(0, 9), identifiers,
+    identifiers, identifiers,
     st.dictionaries(texts, st.builds(Spent, st.floats(0, 1e6), identifiers), max_size=3),
     st.none() | st.builds(Ends, rows, rows, st.floats(0, 9), st.dictionaries(texts, rows, max_size=2)),
     st.dictionaries(texts, rows, max_size=3),

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from llpf_plugin import LLPF, Bezier, Linear, Method, Task, TensorData, walk_to_origin
 from llpf_plugin.evaluation.goal import Goal
 from llpf_plugin.geometry import Weights, clone, coordinates
-from llpf_plugin.llpf.plan import settle_rule
-from llpf_plugin.methods import Outcome, Problem
+from llpf_plugin.methods import Outcome
 from llpf_plugin.records import Rate
 from llpf_plugin.search import rate
 from llpf_plugin.search.rate import HIGH, LOOKS, LOW, QUOTIENTS, TRIAL, find_rate, slower
@@ -130,13 +129,6 @@ def test_what_needs_no_rate_looks_for_none() -> None:
     origin = walk_to_origin(tiny.pair("mlp")[0], tiny.mlp(), ticks=1, tolerance=0.3)
     assert line.cost.rate is None and line.cost.gradient_steps == 0
     assert origin.cost.rate is None and origin.record[0].lr == 0.1
-
-
-def test_only_a_rate_of_the_users_is_the_same_in_repairs() -> None:
-    workspace = wells()
-    for given, wanted in ((True, [0.4, 0.4, 0.4]), (False, [0.4, 0.1, 0.025])):
-        problem = Problem(workspace, at(-1, 0), at(1, 0), GOAL, 0.4, 0.9, given=given)
-        assert [settle_rule(LLPF(), problem, i).lr for i in range(3)] == pytest.approx(wanted)
 
 
 # Collapses ------------------------------------------------------------------------------------------------------------
