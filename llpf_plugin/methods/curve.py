@@ -34,8 +34,8 @@ def plan(method: Curve, problem: Problem) -> Plan:
 class CurveTraining:
     """SGD with momentum on the trained point, its learning rate cooled as `cooled` says.
 
-    The rate is the task's own over the part that the trained point has in the curve at most, so that a step there is that
-    part of one on a model: half of it on a Bezier curve.
+    The rate is the task's own over the part that the trained point has in the curve at most, so that a step there is
+    that part of one on a model: half of it on a Bezier curve.
 
     Args:
         curve: its shape and settings.
