@@ -204,7 +204,7 @@ def search(folder: RunFolder, *callbacks: Callback, **options: Any) -> LossPath:
     return find_path(a, b, tiny.mlp(), COARSE, knots=folder.knots, callbacks=[*callbacks, folder], **options)
 
 
-@pytest.mark.parametrize("ticks", [1, 5, 12])
+@pytest.mark.parametrize("ticks", [1, 4, 8])
 @pytest.mark.parametrize("end", [StopAfter, Killed])
 def test_a_run_that_was_cut_short_resumes_bit_by_bit(tmp_path: Path, end: type[Callback], ticks: int) -> None:
     whole = search(created(tmp_path / "whole"))
@@ -351,7 +351,7 @@ def test_only_the_last_state_is_kept_and_every_knot_it_names(tmp_path: Path) -> 
 
     looks = Looks()
     search(run, looks)
-    assert looks.seen > 10
+    assert looks.seen > 6
 
 
 def test_saving_takes_its_time(tmp_path: Path) -> None:
