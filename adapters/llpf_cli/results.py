@@ -39,10 +39,11 @@ def closing(
     console.print(_score_table(quality, picked))
     if beside := beside_ends(quality, picked):
         say(beside)
+    repairs = f"{cost.repairs} round{'' if cost.repairs == 1 else 's'} of repair"
     say(
         f"{cost.gradient_steps} gradient steps, {duration(cost.seconds or 0.0)} of search, "
         f"length ratio {path.length_ratio:.2f}, "
-        f"{len(path.knots)} knots stored, {cost.dropped} redundant knots removed, {cost.repairs} repairs"
+        f"{len(path.knots)} knots stored, {cost.dropped} redundant knots removed, {repairs}"
     )
     if cost.rate is not None:
         say(f"learning rate {cost.rate.words}; phases: {escape(', '.join(path.phases))}")
