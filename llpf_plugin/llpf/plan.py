@@ -18,7 +18,7 @@ from llpf_plugin.llpf.schedule import Phase, Schedule, read_schedule
 from llpf_plugin.llpf.settling import SettleRule
 from llpf_plugin.llpf.step_control import Backtracking
 from llpf_plugin.llpf.walk import Walk
-from llpf_plugin.methods.base import BUDGET, REPAIR, Plan, Problem, Solver, Stretch, Terms
+from llpf_plugin.methods.base import BUDGET, LONGER, REPAIR, Plan, Problem, Solver, Stretch, Terms
 from llpf_plugin.order import LayerOrder, layer_order
 from llpf_plugin.order import Phase as Slice
 from llpf_plugin.order import phases as cut_phases
@@ -82,7 +82,7 @@ def terms(method: LLPF, task: Task) -> Terms:
 
 def repair_steps(method: LLPF) -> int:
     """Gradient steps of all rounds of repair of one stretch."""
-    return REPAIR * (2**method.rounds - 1)
+    return sum(REPAIR * LONGER**i for i in range(method.rounds))
 
 
 def terms_of(method: LLPF, schedule: Schedule, budget: int) -> Terms:

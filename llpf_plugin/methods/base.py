@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 BUDGET = 20_000
 """Gradient steps of a search where neither the user nor the method says how many."""
 
-REPAIR = 32
-"""Gradient steps of the first round of repair, for each stretch; further rounds take twice those of the one before."""
+REPAIR, LONGER = 32, 3
+"""Gradient steps of the first round of repair, for each stretch; the factor on them from round to round."""
 
 
 @dataclass(frozen=True)

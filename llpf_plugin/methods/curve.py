@@ -47,6 +47,8 @@ class CurveTraining:
 
     def __init__(self, curve: Curve, problem: Problem, steps: int) -> None:
         self.curve, self.workspace, self.steps = curve, problem.workspace, steps
+        self.phase = curve.name
+        self.correct: sphere.Correct = "matrices" if curve.on_sphere else "none"
         most = max(curve.basis(i / 8)[1] for i in range(9))
         self.lr, self.momentum = problem.lr / most, problem.momentum
 
@@ -58,7 +60,7 @@ class CurveTraining:
             {k: w[k].to(p.device, p.dtype, copy=True) for k, p in own.items()} for w in (start, end)
         )
         self.point = {k: t.requires_grad_() for k, t in lerp(self.start, self.end, 0.5).items()}
-        held = [sphere.spheres(w, "matrices" if self.curve.on_sphere else "none") for w in (self.start, self.end)]
+        held = [sphere.spheres(w, self.correct) for w in (self.start, self.end)]
         self.spheres = {k: (v, held[1][k]) for k, v in held[0].items() if k in held[1]}
         self.optimizer = torch.optim.SGD(self.point.values(), self.lr, self.momentum)
         return TrainState()
@@ -73,7 +75,7 @@ class CurveTraining:
             self.workspace.backward(loss, self.point.values())
             self.optimizer.step()
         done = state.steps + len(losses)
-        tick = tick_of(self.curve.name, state.steps, self.steps, losses, cooled(self.lr, state.steps / self.steps))
+        tick = tick_of(self.phase, state.steps, self.steps, losses, cooled(self.lr, state.steps / self.steps))
         return Step(TrainState(done), False, tick, outcome_of(done, tick.settled_loss, self.steps))
 
     def at(self, t: float) -> Weights:

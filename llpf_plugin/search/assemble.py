@@ -10,7 +10,7 @@ from llpf_plugin.evaluation.point import borrowed, glance
 from llpf_plugin.geometry.knots import Knots
 from llpf_plugin.geometry.path import simplify
 from llpf_plugin.geometry.weights import Weights, lerp
-from llpf_plugin.methods.base import REPAIR, Plan, Solver, Stretch
+from llpf_plugin.methods.base import LONGER, REPAIR, Plan, Solver, Stretch
 from llpf_plugin.records import Knot, LegCost, Outcome, Row, Tick, leg_of
 from llpf_plugin.search.progress import Fresh, Progress
 from llpf_plugin.workspace import Workspace
@@ -152,7 +152,7 @@ class PathAssembler:
     def keep_better(self, rows: Sequence[Row]) -> bool:
         """Of a path and what it was before the last round of repair, keep the lower one.
 
-        Repairs that were undone are followed by gentler ones.
+        Repairs that were undone are followed by gentler ones, but for the first, which may have been too short.
 
         Returns:
             Whether the path is the one that was measured.
@@ -161,7 +161,7 @@ class PathAssembler:
         better = not p.before or highest <= p.highest
         self.discard(set(p.before if better else p.chain) - set(p.chain if better else p.before))
         p.chain, p.highest = p.chain if better else p.before, highest if better else p.highest
-        p.undone += not better
+        p.undone += not better and p.round > 1
         p.before = []
         return better
 
@@ -170,7 +170,7 @@ class PathAssembler:
         p, remaining = self.progress, self.workspace.remaining
         if p.outcome not in ENDED or p.round >= self.plan.repairs or remaining == 0 or self.plan.mend is None:
             return []
-        ends, steps = self._high(rows, goal), REPAIR * 2**p.round
+        ends, steps = self._high(rows, goal), REPAIR * LONGER**p.round
         steps = steps if remaining is None else min(steps, remaining // max(1, len(ends)))
         if not ends or steps == 0:
             return []

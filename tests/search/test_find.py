@@ -235,7 +235,7 @@ def test_without_a_budget_a_schedule_is_walked_to_its_end_and_repaired(tmp_path:
     task = tiny.mlp()
     place = schedule(tmp_path, 4, steps=3)
     assert LLPF(schedule=place).terms(task).budget == LLPF(schedule=place).terms(task).least == 12
-    assert LLPF(schedule=place, repairs=2).terms(task).budget == 12 + 32 + 64
+    assert LLPF(schedule=place, repairs=2).terms(task).budget == 12 + 32 + 96
     assert LLPF().terms(task) == Terms() and SearchOptions().under(Terms()).budget == 20_000
     again = found("mlp", LLPF(schedule=place, repairs=1), max_loss=0.03)
     assert again.cost.repairs == 1 and again.cost.gradient_steps == 12 + 32
@@ -276,12 +276,12 @@ def test_stretches_above_the_goal_are_trained(name: str) -> None:
     assert tiny.same(fine.knots[fine.last_settled], rough.knots[rough.last_settled])
 
 
-def test_each_round_takes_twice_the_steps_of_the_one_before() -> None:
+def test_each_round_takes_three_times_the_steps_of_the_one_before() -> None:
     path = found("mlp", replace(COARSE, repairs=3), max_loss=0.027, lr=0.1)
     rounds = [sum(tick.steps for tick in path.record if tick.stretch == i) for i in range(1, path.cost.repairs + 1)]
     high = len({tick.gap for tick in path.record if tick.stretch == 1 and tick.tick == 0}) or 1
     assert len(rounds) >= 2 and rounds[0] % (32 * high) == 0
-    assert all(steps % (32 * 2**i) == 0 for i, steps in enumerate(rounds))
+    assert all(steps % (32 * 3**i) == 0 for i, steps in enumerate(rounds))
 
 
 def test_the_rest_of_the_budget_is_the_last_repair() -> None:
@@ -303,7 +303,7 @@ def test_a_repair_that_makes_things_worse_is_undone(name: str, monkeypatch: pyte
 
 def test_a_repair_that_diverges_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     before = coarse("mlp", 0)
-    monkeypatch.setattr("llpf_plugin.llpf.repair.cooled", lambda lr, done: 1e30)
+    monkeypatch.setattr("llpf_plugin.methods.curve.cooled", lambda lr, done: 1e30)
     after = coarse("mlp")
     assert after.cost.repairs == 3 and after.labels == before.labels
     assert all(tiny.same(x, y) for x, y in zip(before.knots, after.knots, strict=True))
