@@ -132,7 +132,9 @@ class Path:
     @property
     def destination(self) -> int:
         """The index of the knot that the walk walked to: the end on A's spheres, or the end itself."""
-        return min(self.last_settled + 1, len(self.knots) - 1)
+        last = len(self.knots) - 1
+        after = range(min(self.last_settled + 1, last), len(self.labels))  # what lies before it may have been repaired
+        return next((i for i in after if self.labels[i].kind != "curve"), min(self.last_settled + 1, last))
 
     @property
     def closing_length(self) -> float:

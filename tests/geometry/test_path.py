@@ -116,6 +116,8 @@ def test_the_last_settled_knot_and_where_it_was_to_go() -> None:
     kinds = ["start", "settled", "settled", "closing", "end"]
     path = Path(knots, knots[0], knots[-1], [Knot(k) for k in kinds])
     assert (path.last_settled, path.destination) == (2, 3)
+    mended = Path(knots, knots[0], knots[-1], [Knot(k) for k in ("start", "settled", "curve", "closing", "end")])
+    assert (mended.last_settled, mended.destination) == (1, 3) and mended.closing_length == 3 * mended.length / 4
     line = Path([knots[0], knots[-1]], knots[0], knots[-1], [Knot("start"), Knot("end")])
     assert (line.last_settled, line.destination) == (1, 1)
     curve = Path(knots, knots[0], knots[-1], [Knot(k) for k in ("start", "curve", "curve", "curve", "end")])
