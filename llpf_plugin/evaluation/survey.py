@@ -179,8 +179,8 @@ class Survey:
         left = [place for place in places if self.rows[place.name].sample is not None]
         if not left:
             return None
-        highest, known = self._highest(places), self._known(places, {self.rows[p.name].sample or 0 for p in left})
-        estimates = {place: self._estimate(self.rows[place.name], known) for place in left}
+        highest, base = self._highest(places), self._base(places, {self.rows[p.name].sample or 0 for p in left})
+        estimates = {place: self._estimate(self.rows[place.name], base) for place in left}
         place = max(left, key=lambda p: estimates[p][0] + SPREAD * estimates[p][1])
         estimate, error = estimates[place]
         if highest == -math.inf:
@@ -196,42 +196,44 @@ class Survey:
         known = [row.train for row in rows if row.sample is None and row.train is not None]
         return max((math.inf if math.isnan(loss) else loss for loss in known), default=-math.inf)
 
-    def _known(self, places: Sequence[Place], sizes: Collection[int]) -> list[Row]:
-        """What was measured on all data; the highest of it is looked at on samples of these sizes as well."""
-        known = [p for p in places if self.rows[p.name].sample is None and _finite(self.rows[p.name])]
-        if known:
-            highest = max(known, key=lambda p: self.rows[p.name].train or 0.0)
-            for size in sorted(sizes):
-                self._see(highest, size)
-        return [self.rows[place.name] for place in known]
+    def _base(self, places: Sequence[Place], sizes: Collection[int]) -> Row | None:
+        """The highest place that was measured on all data, looked at on samples of these sizes as well.
 
-    def _estimate(self, row: Row, known: Sequence[Row]) -> tuple[float, float]:
-        """A place's loss on all data, and its standard error, by the difference to the known place that is nearest.
+        All others are compared with it, not with whatever is most like them, whose spread would be chosen for being
+        small.
+        """
+        known = [p for p in places if self.rows[p.name].sample is None and _finite(self.rows[p.name])]
+        if not known:
+            return None
+        highest = max(known, key=lambda p: self.rows[p.name].train or 0.0)
+        for size in sorted(sizes):
+            self._see(highest, size)
+        return self.rows[highest.name]
+
+    def _estimate(self, row: Row, base: Row | None) -> tuple[float, float]:
+        """A place's loss on all data, and its standard error, by the difference to a place that was measured on them.
 
         Infinite where the sample has no loss or no spread.
         """
         size = row.sample or 0
+        count = min(len(self.workspace.task.train), self.effort.sample or math.inf)
+        unseen, known = math.sqrt(max(0.0, 1 - size / count)), 0.0
         parts = np.array(row.parts.get(str(size), ()))
+        if base is not None and np.isfinite(base.parts[str(size)]).all():
+            parts, known = parts - np.array(base.parts[str(size)]), base.train or 0.0
         if len(parts) < 2 or not np.isfinite(parts).all():  # one part has no spread
             return math.inf, 0.0
-        count = min(len(self.workspace.task.train), self.effort.sample or math.inf)
-        unseen = math.sqrt(max(0.0, 1 - size / count))
-        bases = [base for base in known if np.isfinite(base.parts.get(str(size), math.nan)).all()]
-        differences = [parts - np.array(base.parts[str(size)]) for base in bases] or [parts]
-        errors = [unseen * float(d.std(ddof=1)) / math.sqrt(len(d)) for d in differences]
-        best = int(np.argmin(errors))
-        base = bases[best].train if bases else 0.0
-        return float(base or 0.0) + float(differences[best].mean()), errors[best]
+        return known + float(parts.mean()), unseen * float(parts.std(ddof=1)) / math.sqrt(len(parts))
 
     def _estimated(self, places: Sequence[Place]) -> list[Row]:
         """The rows; where only the sample was seen, with the loss that follows, not above what was measured."""
-        highest, known = self._highest(places), self._known(places, ())
-        rows = []
+        sizes = {row.sample for place in places if (row := self.rows[place.name]).sample is not None}
+        highest, base, rows = self._highest(places), self._base(places, sizes), []
         for place in places:
             row = self.rows[place.name]
             if row.sample is not None:
                 floor = min(0.0, *row.parts[str(row.sample)])
-                row = replace(row, train=min(highest, max(floor, self._estimate(row, known)[0])))
+                row = replace(row, train=min(highest, max(floor, self._estimate(row, base)[0])))
             rows.append(replace(row, u=place.u, segment=place.segment, parts={}))
         return rows
 

@@ -246,7 +246,7 @@ class Search:
         found = places(p.chain, options.points)
         known = {place.name for place in (*found, *(places(p.before, options.points) if p.before else ()))}
         p.rows = {name: row for name, row in p.rows.items() if name in known}
-        p.rows |= ends_of_path(self._known_ends())
+        p.rows = {**ends_of_path(self._known_ends()), **p.rows}
         survey = Survey(self.workspace, Along(Chain(self.knots, p.chain)), p.rows, self.effort, self.goal.loss)
         with self.workspace.clock.on("measuring"):
             return survey.run(found, self._measured)
