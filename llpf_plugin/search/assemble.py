@@ -184,7 +184,7 @@ class PathAssembler:
         """Places in the chain between which a stretch with a loss above the goal lies, wide enough to be mended.
 
         It begins and ends, within its leg, at knots that lie at most `WIDE` of the way from the ends' loss to the goal.
-        The last settled knot stays, for by it arrival is judged, and so does what follows the closing one.
+        The last settled knot stays, for by it arrival is judged, and so does what follows it.
         """
         p, last = self.progress, len(self.progress.chain) - 1
         labels, ends = [p.labels[str(i)] for i in p.chain], p.ends
@@ -192,11 +192,12 @@ class PathAssembler:
         loss = {row.segment + 1: _loss(row) for row in rows if row.u == 1}
         legs = [leg_of(*pair) for pair in pairwise(labels)]
         closing = [label.kind == "closing" for label in labels]
-        stay = [i for i in range(1, last) if closing[i] or closing[i + 1] or legs[i - 1] != legs[i]]
+        settled = max((i for i, label in enumerate(labels) if label.kind == "settled"), default=0)
+        stay = [i for i in range(1, last) if closing[i] or i == settled or legs[i - 1] != legs[i]]
         low = [i for i in range(1, last) if loss[i] <= worse + WIDE * (goal - worse)]
         high = [row.segment for row in rows if not _loss(row) <= goal]
         between = pairwise(sorted({0, *stay, *low, last}))
-        return [(i, j) for i, j in between if not closing[i] and any(i <= segment < j for segment in high)]
+        return [(i, j) for i, j in between if not (closing[i] or closing[j]) and any(i <= s < j for s in high)]
 
 
 def _loss(row: Row) -> float:

@@ -22,6 +22,7 @@ from llpf_plugin.llpf.repair import Repair
 from llpf_plugin.methods import Outcome, Terms
 from llpf_plugin.records import Tick
 from llpf_plugin.search import Callback, SearchOptions
+from llpf_plugin.search.assemble import PathAssembler
 from llpf_plugin.training import train
 
 every_task = pytest.mark.parametrize("name", tiny.TASKS)
@@ -274,6 +275,26 @@ def test_stretches_above_the_goal_are_trained(name: str) -> None:
     assert fine.record[: len(rough.record)] == rough.record
     assert fine.labels[fine.last_settled].kind == "settled"
     assert tiny.same(fine.knots[fine.last_settled], rough.knots[rough.last_settled])
+
+
+@every_task
+def test_however_often_a_path_is_repaired_its_last_settled_knot_stays(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the segment behind it is the highest."""
+    monkeypatch.setattr(PathAssembler, "keep_better", lambda self, rows: True)
+    heard: list[list[Any]] = []
+
+    class Hear(Callback):
+        def on_tick(self, search: Any, tick: Tick) -> None:
+            chain = search.progress.chain
+            heard.append([chain[-3:], [search.progress.labels[str(i)].kind for i in chain[-3:]]])
+
+    goal = 1.001 * max(row.train or 0.0 for row in coarse(name, 0).quality.ends.values())
+    path = found(name, replace(COARSE, repairs=3), max_loss=goal, lr=tiny.TASKS[name]().defaults.lr, callbacks=[Hear()])
+    rounds = [kinds for (chain, kinds), tick in zip(heard, path.record, strict=True) if tick.stretch > 0]
+    assert path.cost.repairs >= 2 and rounds and all(k == ["settled", "closing", "end"] for k in rounds)
+    assert path.labels[path.last_settled].kind == "settled" and path.quality.criteria[1].holds
 
 
 def test_each_round_takes_three_times_the_steps_of_the_one_before() -> None:
