@@ -15,7 +15,6 @@ from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, le
 from llpf_plugin.methods.base import Plan, Problem, Step, TrainState
 from llpf_plugin.methods.baselines import Curve
 from llpf_plugin.methods.trained import (
-    GOLDEN,
     allowed,
     cooled,
     load_optimizer,
@@ -24,6 +23,9 @@ from llpf_plugin.methods.trained import (
     tick_of,
 )
 from llpf_plugin.tasks.data import generator
+
+GOLDEN = 0.6180339887498949
+"""The fractional part of the golden ratio: its multiples are spread evenly over [0, 1)."""
 
 
 def plan(method: Curve, problem: Problem) -> Plan:

@@ -14,9 +14,6 @@ from llpf_plugin.workspace import Workspace
 TICK = 10
 """Gradient steps between two entries of the record; a run can be stopped and resumed there."""
 
-GOLDEN = 0.6180339887498949
-"""The fractional part of the golden ratio: its multiples are spread evenly over [0, 1)."""
-
 
 def outcome_of(done: int, loss: float, steps: int) -> Outcome | None:
     """How training stands after ``done`` steps of ``steps``, the last ones with this mean loss."""
