@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from llpf_plugin.evaluation.answers import mean
+from llpf_plugin.evaluation.goal import Goal
 from llpf_plugin.evaluation.point import borrowed, glance
 from llpf_plugin.geometry.knots import Knots
 from llpf_plugin.geometry.path import simplify
@@ -165,7 +166,7 @@ class PathAssembler:
         p.before = []
         return better
 
-    def repairs(self, rows: Sequence[Row], goal: float) -> list[Stretch]:
+    def repairs(self, rows: Sequence[Row], goal: Goal) -> list[Stretch]:
         """The stretches above the goal, from low knot to low knot; none once repairs or budget are used up."""
         p, remaining = self.progress, self.workspace.remaining
         if p.outcome not in ENDED or p.round >= self.plan.repairs or remaining == 0 or self.plan.mend is None:
@@ -174,28 +175,27 @@ class PathAssembler:
         steps = steps if remaining is None else min(steps, remaining // max(1, len(ends)))
         if not ends or steps == 0:
             return []
-        p.round, p.before = p.round + 1, list(p.chain)
-        legs = [leg_of(*pair) for pair in pairwise(p.labels[str(i)] for i in p.chain)]
-        return [
-            Stretch(p.chain[i], p.chain[j], legs[i], False, _along(rows, i, j), steps, 0.5**p.undone) for i, j in ends
-        ]
+        p.round, p.before, legs, lr = p.round + 1, list(p.chain), self._legs(), 0.5**p.undone
+        return [Stretch(p.chain[i], p.chain[j], legs[i], False, _along(rows, i, j), steps, lr) for i, j in ends]
 
-    def _high(self, rows: Sequence[Row], goal: float) -> list[tuple[int, int]]:
+    def _legs(self) -> list[str]:
+        """The leg of every segment of the path."""
+        return [leg_of(*pair) for pair in pairwise(self.progress.labels[str(i)] for i in self.progress.chain)]
+
+    def _high(self, rows: Sequence[Row], goal: Goal) -> list[tuple[int, int]]:
         """Places in the chain between which a stretch with a loss above the goal lies, wide enough to be mended.
 
         It begins and ends, within its leg, at knots that lie at most `WIDE` of the way from the ends' loss to the goal.
         The last settled knot stays, for by it arrival is judged, and so does what follows it.
         """
-        p, last = self.progress, len(self.progress.chain) - 1
-        labels, ends = [p.labels[str(i)] for i in p.chain], p.ends
-        worse = max(ends.A.train or 0.0, ends.B.train or 0.0) if ends else 0.0
+        p, last, legs = self.progress, len(self.progress.chain) - 1, self._legs()
+        kinds = [p.labels[str(i)].kind for i in p.chain]
         loss = {row.segment + 1: _loss(row) for row in rows if row.u == 1}
-        legs = [leg_of(*pair) for pair in pairwise(labels)]
-        closing = [label.kind == "closing" for label in labels]
-        settled = max((i for i, label in enumerate(labels) if label.kind == "settled"), default=0)
+        closing = [kind == "closing" for kind in kinds]
+        settled = max((i for i, kind in enumerate(kinds) if kind == "settled"), default=0)
         stay = [i for i in range(1, last) if closing[i] or i == settled or legs[i - 1] != legs[i]]
-        low = [i for i in range(1, last) if loss[i] <= worse + WIDE * (goal - worse)]
-        high = [row.segment for row in rows if not _loss(row) <= goal]
+        low = [i for i in range(1, last) if loss[i] <= goal.ends + WIDE * goal.room]
+        high = [row.segment for row in rows if not _loss(row) <= goal.loss]
         between = pairwise(sorted({0, *stay, *low, last}))
         return [(i, j) for i, j in between if not (closing[i] or closing[j]) and any(i <= s < j for s in high)]
 

@@ -92,7 +92,7 @@ class Search:
                 self._search(self.progress.todo[0])
             rows = self._measure()
             rows = rows if self.assembler.keep_better(rows) else self._measure()
-            self.progress.todo = self.assembler.repairs(rows, self.goal.loss)
+            self.progress.todo = self.assembler.repairs(rows, self.goal)
             if not self.progress.todo:
                 break
         path = self.path()
