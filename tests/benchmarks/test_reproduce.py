@@ -42,6 +42,19 @@ def test_three_ends_make_three_pairs_which_are_measured_once(run: Any, capsys: p
     assert lines[0]["continuity"]["excess"] and not lines[1]["continuity"]
 
 
+def test_ends_that_are_kept_beside_the_lines_are_not_trained_again(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import reproduction
+
+    first = run(*WORDS, folder="kept")[0]
+    monkeypatch.setattr(reproduction, "ENDS", tmp_path / "kept")
+    capsys.readouterr()
+    again = run(*WORDS, folder="elsewhere")[0]
+    assert "training" not in capsys.readouterr().out
+    assert (again["maximum"], again["steps"]) == (first["maximum"], first["steps"])
+
+
 def test_a_stop_within_a_pair_changes_no_number(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import reproduction
 
