@@ -1,56 +1,139 @@
-"""Permutation groups of a network as values: what may change places, and where it is seen."""
+"""Symmetry groups of a network as values: what may be done to which units, and where they are seen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
+import torch
 from torch import Tensor
+
+Kind = Literal["permutation", "scaling", "rotary", "orthogonal", "invertible"]
+"""What may be done to the units of a group: change places; besides that, be scaled by positive factors; pairs of them
+be multiplied by complex numbers, as rotary positions allow; be rotated; or be mixed by any invertible matrix."""
+
+Change = Tensor
+"""What is done to the units of a group, in each of its blocks: ``int64`` ``[blocks, units]`` is a permutation (the i-th
+unit is the ``change[i]``-th of before), real ``[blocks, units]`` are factors, complex ``[blocks, units / 2]`` multiply
+the first half of the units as real parts and the second half as imaginary ones, ``[blocks, units, units]`` mixes."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the units of a group are: ``tensor``'s axis ``axis``, seen as ``sizes``, whose ``factor``-th it is."""
+    """Where the units of a group are seen.
+
+    Attributes:
+        tensor: its name.
+        axis: of the tensor.
+        index: positions on the axis, ``[blocks, units, rest]``: what is done to a unit is done to all of the rest.
+        dual: whether it is contracted with the units, so that the inverse transpose is done to it.
+        gamma: the vector that is absorbed here first, if any: see `Absorption`.
+    """
 
     tensor: str
     axis: int
-    sizes: tuple[int, ...]
-    factor: int
-
-    def permute(self, tensor: Tensor, permutation: Tensor) -> Tensor:
-        """The tensor with its units in a different order: the i-th is the ``permutation[i]``-th of before."""
-        shape = tensor.shape
-        split = tensor.reshape(*shape[: self.axis], *self.sizes, *shape[self.axis + 1 :])
-        return split.index_select(self.axis + self.factor, permutation.to(tensor.device)).reshape(shape)
+    index: Tensor
+    dual: bool = False
 
     def rows(self, tensor: Tensor) -> Tensor:
-        """The tensor as ``[units, all the rest]``."""
-        shape = tensor.shape
-        split = tensor.reshape(*shape[: self.axis], *self.sizes, *shape[self.axis + 1 :])
-        return split.movedim(self.axis + self.factor, 0).reshape(self.sizes[self.factor], -1)
+        """The tensor as ``[blocks, units, all the rest]``."""
+        return tensor.movedim(self.axis, 0)[self.index.to(tensor.device)].flatten(2)
+
+    def apply(self, tensor: Tensor, change: Change) -> Tensor:
+        """The tensor with a change made to its units."""
+        index, moved = self.index.to(tensor.device), tensor.movedim(self.axis, 0)
+        rows = moved[index]
+        new = changed(rows.flatten(2), change.to(tensor.device), self.dual).reshape(rows.shape)
+        result = moved.clone()
+        result[index] = new
+        return result.movedim(0, self.axis).contiguous()
+
+
+def changed(rows: Tensor, change: Change, dual: bool = False) -> Tensor:
+    """Rows ``[blocks, units, rest]`` with a change made to the units, or its inverse transpose."""
+    if not change.is_floating_point() and not change.is_complex():
+        return torch.take_along_dim(rows, change.unsqueeze(-1), 1)
+    if change.is_complex():
+        real, imaginary = rows.double().chunk(2, 1)
+        turned = torch.complex(real, imaginary) * (1 / change.conj() if dual else change).unsqueeze(-1)
+        return torch.cat([turned.real, turned.imag], 1).to(rows.dtype)
+    if change.dim() == 2:
+        return (rows.double() * (1 / change if dual else change).unsqueeze(-1)).to(rows.dtype)
+    matrix = torch.linalg.inv(change).mT if dual else change
+    return (
+        matrix.to(torch.promote_types(rows.dtype, torch.float32))
+        @ rows.to(torch.promote_types(rows.dtype, torch.float32))
+    ).to(rows.dtype)
+
+
+@dataclass(frozen=True)
+class Absorption:
+    """A scale γ that stands between two axes: multiplied into what reads the one, the network computes the same.
+
+    Where γ is absorbed everywhere, units before and after it are the same ones; only so can they be rotated. Afterwards
+    any γ can be taken out again, so that B gets A's.
+
+    Attributes:
+        gamma: name of the vector, ``[units]``.
+        times: places that γ is multiplied into.
+        by: places that are divided by it.
+    """
+
+    gamma: str
+    times: tuple[Place, ...]
+    by: tuple[Place, ...]
+
+    def put(self, weights: dict[str, Tensor], gamma: Tensor, out: bool = False) -> None:
+        """Multiply γ in, or take it ``out`` again."""
+        for places, divide in ((self.times, out), (self.by, not out)):
+            for place in places:
+                if place.tensor in weights:
+                    factors = (1 / gamma.double() if divide else gamma.double())[None]
+                    weights[place.tensor] = replace(place, dual=False).apply(weights[place.tensor], factors)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Units that can be exchanged with one another, and every place where they are seen.
+    """Units that something may be done to while the network computes the same, and every place where they are seen.
 
     Attributes:
         name: the first place, as ``tensor[axis]``.
-        size: the number of units.
-        places: all of them; one permutation goes to each.
+        places: all of them; a change is made to each.
+        kind: the changes that are allowed.
+        ones: whether rotations may move the vector of ones (LayerNorm's mean).
+        absorptions: scales that have to be absorbed before the units are rotated.
+        whole: the same units as one block, where a change has to be the same in each; None if there is one block only.
     """
 
     name: str
-    size: int
     places: tuple[Place, ...]
+    kind: Kind = "permutation"
+    ones: bool = True
+    absorptions: tuple[Absorption, ...] = ()
+
+    @property
+    def blocks(self) -> int:
+        """How many sets of units there are, each of which is changed by itself."""
+        return self.places[0].index.shape[0]
+
+    @property
+    def size(self) -> int:
+        """The number of units of a block."""
+        return self.places[0].index.shape[1]
+
+    @property
+    def tensors(self) -> list[str]:
+        """Names of all tensors that it is seen in, without those that are absorbed."""
+        return list(dict.fromkeys(place.tensor for place in self.places))
 
 
 @dataclass(frozen=True)
 class Symmetry:
-    """The permutation symmetries of a network.
+    """The symmetries of a network.
 
     Attributes:
-        groups: each verified; permutations of several of them can be combined.
+        groups: each verified; changes of several of them can be combined.
         rejected: names of groups that changed the output when they were tried.
         left: parameters of two or more axes whose outputs (first axis) are in no group: they stay as they are.
     """
@@ -59,17 +142,47 @@ class Symmetry:
     rejected: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
 
-    def permute(self, weights: Mapping[str, Tensor], permutations: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights that compute the same, with their units in a different order.
+    def only(self, kind: Kind) -> Symmetry:
+        """The groups of one kind."""
+        return replace(self, groups=tuple(group for group in self.groups if group.kind == kind))
+
+    def absorbed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights that compute the same, with the scales of all groups multiplied into what reads them."""
+        result = dict(weights)
+        for absorption in self._absorptions():
+            gamma = result[absorption.gamma]
+            absorption.put(result, gamma)
+            result[absorption.gamma] = torch.ones_like(gamma)
+        return result
+
+    def restored(self, weights: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Absorbed weights with the scales of other ones, ``like``, taken out: they compute the same."""
+        result = dict(weights)
+        for absorption in self._absorptions():
+            gamma = like[absorption.gamma]
+            absorption.put(result, gamma, out=True)
+            result[absorption.gamma] = gamma.clone()
+        return result
+
+    def _absorptions(self) -> Sequence[Absorption]:
+        return [absorption for group in self.groups for absorption in group.absorptions]
+
+    def change(self, weights: Mapping[str, Tensor], changes: Mapping[str, Change]) -> dict[str, Tensor]:
+        """Absorbed weights, or those of a network without absorptions, that compute the same.
 
         Args:
             weights: parameters and buffers by name; not changed.
-            permutations: by group name, 1-d of its size; groups that are not named stay.
+            changes: by group name; groups that are not named stay.
         """
         result = dict(weights)
         for group in self.groups:
-            if group.name in permutations:
-                for place in group.places:
-                    if place.tensor in result:
-                        result[place.tensor] = place.permute(result[place.tensor], permutations[group.name])
+            if group.name in changes:
+                apply(result, group, changes[group.name])
         return result
+
+
+def apply(weights: dict[str, Tensor], group: Group, change: Change) -> None:
+    """Make a change to the units of one group, in place of its tensors."""
+    for place in group.places:
+        if place.tensor in weights:
+            weights[place.tensor] = place.apply(weights[place.tensor], change)

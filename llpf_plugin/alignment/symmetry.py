@@ -1,9 +1,10 @@
-"""Permutation symmetries of a network, from its trace: which units may change places while it computes the same.
+"""Symmetries of a network, from its trace: what may be done to its units while it computes the same.
 
-Git Re-Basin (Ainsworth et al., 2023) writes these down by hand for each architecture. Here labels of axes are passed
-through every recorded operation, and residual streams, BatchNorm statistics, attention heads and tied weights fall into
-place. Each group is then tried: its units are shuffled in a copy of the network with random weights, in float64. A
-group that changes the output is left alone.
+Git Re-Basin (Ainsworth et al., 2023) writes permutations down by hand for each architecture, Generalized LMC (Theus et
+al., 2025, arXiv 2506.22712) the rotations of a transformer's residual stream and the circuits of its heads. Here labels
+of axes are passed through every recorded operation, and all of these fall into place. Each group is then tried: a
+random change is made to its units in a copy of the network with random weights. A group that changes the output is
+tried as a smaller one, and left alone in the end.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from llpf_plugin.alignment.groups import Group, Symmetry
-from llpf_plugin.alignment.propagate import propagate
+from llpf_plugin.alignment.candidates import Candidates, weaker
+from llpf_plugin.alignment.groups import Change, Group, Symmetry
+from llpf_plugin.alignment.nearest import rotation
+from llpf_plugin.alignment.propagate import propagate, stored_tensors
 from llpf_plugin.errors import OrderError
 from llpf_plugin.order.derive import unwrap
 from llpf_plugin.order.trace.forward import record
 from llpf_plugin.order.trace.inputs import Inputs
-from llpf_plugin.order.trace.tensors import tensors_in
-
-EXACT = 1e-9
-"""Relative change of the output, in float64, that rounding in another order may make."""
+from llpf_plugin.order.trace.tensors import flat, tensors_in
 
 
 def symmetry(model: nn.Module, example_inputs: Any) -> Symmetry:
-    """Which units of a model can be permuted without changing what it computes.
+    """What may be done to the units of a model without changing what it computes.
 
     The model is run on the example inputs and left as it was. An operation that is not understood fixes the order of
     everything that it touches.
@@ -44,61 +45,124 @@ def symmetry(model: nn.Module, example_inputs: Any) -> Symmetry:
     model, inputs = unwrap(model), Inputs.of(example_inputs)
     try:
         graph = record(model, inputs, training=False, gradients=False).graph
-        trial = _randomised(model)
+        trial = _Trial(model, inputs)
     except Exception as error:
         raise OrderError(
             f"{type(model).__name__}: no trace for its symmetries: {type(error).__name__}: {error}"
         ) from error
-    groups = propagate(model, graph)
-    before = _outputs(trial, inputs)
-    # Together first, which is one run; one by one only where that fails.
-    good = (
-        groups if _holds(trial, inputs, before, groups) else [g for g in groups if _holds(trial, inputs, before, [g])]
-    )
+    candidates = Candidates(*propagate(model, graph)).groups()
+    good, rejected = _verified(candidates, trial)
     moved = {place.tensor for group in good for place in group.places if place.axis == 0}
     left = [name for name, p in model.named_parameters() if p.dim() >= 2 and name not in moved]
-    return Symmetry(tuple(good), tuple(group.name for group in groups if group not in good), tuple(left))
+    return Symmetry(tuple(good), tuple(group.name for group in rejected), tuple(left))
 
 
-def _randomised(model: nn.Module) -> nn.Module:
-    """A copy in float64 and evaluation mode in which every parameter and every statistic has a value of its own."""
-    trial = copy.deepcopy(model).double().eval()
-    rng = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for tensor in (*trial.parameters(), *trial.buffers()):
-            if tensor.is_floating_point():
+def _verified(candidates: Sequence[Group], trial: _Trial) -> tuple[list[Group], list[Group]]:
+    """Groups that hold, and those of which nothing does. Together first, which is one run; then half by half."""
+    if not candidates or trial.holds(candidates):
+        return list(candidates), []
+    if len(candidates) == 1:
+        good = next((one for one in weaker(candidates[0]) if trial.holds([one])), None)
+        return ([], list(candidates)) if good is None else ([good], [])
+    half = len(candidates) // 2
+    first, second = _verified(candidates[:half], trial), _verified(candidates[half:], trial)
+    return [*first[0], *second[0]], [*first[1], *second[1]]
+
+
+class _Trial:
+    """A copy of a model with random weights, on which changes are tried.
+
+    In float64 where the model runs so, else in its own type. What counts as the same output is half of the digits of
+    the least precise type that the model computes in.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Inputs) -> None:
+        try:
+            self._prepare(copy.deepcopy(model).double(), inputs, torch.float64)
+        except RuntimeError:  # it says itself in what it computes
+            self._prepare(copy.deepcopy(model), inputs, None)
+
+    def _prepare(self, model: nn.Module, inputs: Inputs, dtype: torch.dtype | None) -> None:
+        self.model = model.eval()
+        self.inputs = inputs.map(lambda t: t.to(dtype, copy=True) if dtype and t.is_floating_point() else t.clone())
+        self.tensors, rng = stored_tensors(self.model), torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for tensor in self.tensors.values():
                 noise = torch.rand(tensor.shape, generator=rng, dtype=torch.float64).to(tensor.device)
                 tensor.copy_(tensor + 0.1 * (noise + 0.1))  # positive: variances stay so
-    return trial
+        with _Precision() as precision:
+            self.before = self._outputs()
+        self.tolerance = precision.least**0.5
+
+    @torch.no_grad()
+    def _outputs(self) -> list[Tensor]:
+        own = self.inputs.map(torch.clone)
+        self.model.train()
+        self.model.eval()  # what was cached from the weights is dropped
+        return list(tensors_in(self.model(*own.args, **own.kwargs)))
+
+    @torch.no_grad()
+    def holds(self, groups: Sequence[Group]) -> bool:
+        """Whether the copy computes the same when random changes are made to the units of some groups."""
+        rng = torch.Generator().manual_seed(1)
+        tried = Symmetry(tuple(groups))
+        like = {
+            k: 1.5 * t + 0.1 * torch.rand(t.shape, generator=rng, dtype=torch.float64).to(t)
+            for k, t in self._gammas(tried)
+        }
+        weights = tried.absorbed(self.tensors)
+        for group in groups:
+            for change in random_changes(group, rng):
+                weights = Symmetry((group,)).change(weights, {group.name: change})
+        weights = tried.restored(weights, like)
+        kept = {name: tensor.clone() for name, tensor in self.tensors.items() if weights[name] is not tensor}
+        for name in kept:
+            self.tensors[name].copy_(weights[name])
+        try:
+            after = self._outputs()
+        finally:
+            for name, tensor in kept.items():
+                self.tensors[name].copy_(tensor)
+        return bool(self.before) and all(self._close(x, y) for x, y in zip(self.before, after, strict=True))
+
+    def _gammas(self, tried: Symmetry) -> list[tuple[str, Tensor]]:
+        names = [absorption.gamma for group in tried.groups for absorption in group.absorptions]
+        return [(name, self.tensors[name]) for name in names]
+
+    def _close(self, x: Tensor, y: Tensor) -> bool:
+        if not x.is_floating_point():
+            return bool(torch.equal(x, y))
+        return bool((x - y).abs().max() <= self.tolerance * (1 + x.abs().max())) if x.numel() else True
 
 
-@torch.no_grad()
-def _outputs(trial: nn.Module, inputs: Inputs) -> list[Tensor]:
-    own = inputs.map(lambda t: t.to(torch.float64, copy=True) if t.is_floating_point() else t.clone())
-    trial.train()
-    trial.eval()  # what was cached from the weights is dropped
-    return list(tensors_in(trial(*own.args, **own.kwargs)))
+class _Precision(TorchDispatchMode):
+    """Notes the least precise floating-point type that anything is computed in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.least = torch.finfo(torch.float64).eps
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in flat(result):
+            if tensor.is_floating_point():
+                self.least = max(self.least, torch.finfo(tensor.dtype).eps)
+        return result
 
 
-@torch.no_grad()
-def _holds(trial: nn.Module, inputs: Inputs, before: Sequence[Tensor], groups: Sequence[Group]) -> bool:
-    """Whether the copy computes the same as ``before`` when the units of some groups are shuffled."""
-    stored = trial.state_dict(keep_vars=True)
-    names = {id(p): name for name, p in trial.named_parameters()}
-    tensors = {names.get(id(t), name): t for name, t in stored.items()}
-    rng = torch.Generator().manual_seed(1)
-    kept = {place.tensor: tensors[place.tensor].clone() for group in groups for place in group.places}
-    for group in groups:
-        order = torch.randperm(group.size, generator=rng)
-        for place in group.places:
-            tensors[place.tensor].copy_(place.permute(tensors[place.tensor], order))
-    after = _outputs(trial, inputs)
-    for name, tensor in kept.items():
-        tensors[name].copy_(tensor)
-    return bool(before) and all(_close(x, y) for x, y in zip(before, after, strict=True))
+def random_changes(group: Group, rng: torch.Generator) -> list[Change]:
+    """Changes of the kind that a group allows, one after another."""
+    blocks, size = group.blocks, group.size
+    if group.kind == "rotary":
+        return [
+            torch.polar(_factors(blocks, size // 2, rng), 6 * torch.rand(blocks, size // 2, generator=rng).double())
+        ]
+    if group.kind in ("orthogonal", "invertible"):
+        turn = rotation(torch.randn(blocks, size, size, generator=rng, dtype=torch.float64), group.ones)
+        return [turn * _factors(blocks, size, rng).unsqueeze(1) if group.kind == "invertible" else turn]
+    orders = torch.stack([torch.randperm(size, generator=rng) for _ in range(blocks)])
+    return [orders] if group.kind == "permutation" else [orders, _factors(blocks, size, rng)]
 
 
-def _close(x: Tensor, y: Tensor) -> bool:
-    if not x.is_floating_point():
-        return bool(torch.equal(x, y))
-    return bool((x - y).abs().max() <= EXACT * (1 + x.abs().max())) if x.numel() else True
+def _factors(blocks: int, size: int, rng: torch.Generator) -> Tensor:
+    return torch.rand(blocks, size, generator=rng, dtype=torch.float64) + 0.5

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from helpers.symmetries import images, same_function
+from helpers.symmetries import images, places, same_function
 from torch import Tensor, nn
 
 from llpf_plugin.tasks.models import LeNet5
@@ -11,11 +11,11 @@ from llpf_plugin.tasks.models import LeNet5
 def test_flattened_channels_are_permuted_in_blocks() -> None:
     found = same_function(LeNet5(), images(1, 28))
     block = next(p for g in found.groups for p in g.places if p.tensor == "fc1.weight" and p.axis == 1)
-    assert block.sizes == (16, 5, 5) and block.factor == 0
+    assert block.index.shape == (1, 16, 25) and block.index[0, 1].tolist() == list(range(25, 50))
 
 
 class Concatenated(nn.Module):
-    """What one layer gives stands beside what it got: the order of both is fixed, that of the inner layer is not."""
+    """What one layer gives stands beside what it got, as in a DenseNet and at the skips of a U-Net."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,11 +23,16 @@ class Concatenated(nn.Module):
         self.head = nn.Linear(12, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.stem(x))
-        return self.head(torch.cat([x, self.outer(F.relu(self.inner(x)))], 1))
+        x = F.gelu(self.stem(x))
+        return self.head(torch.cat([x, F.gelu(self.outer(F.gelu(self.inner(x))))], 1))
 
 
-def test_what_is_concatenated_is_left_alone_and_named() -> None:
+def test_what_is_concatenated_is_permuted_part_by_part() -> None:
     found = same_function(Concatenated(), torch.randn(3, 4, dtype=torch.float64))
-    assert [g.name for g in found.groups] == ["inner.weight[0]"]
-    assert found.left == ("stem.weight", "outer.weight", "head.weight")
+    assert places(found) == {
+        "stem.weight[0]": {("stem.weight", 0), ("stem.bias", 0), ("inner.weight", 1), ("head.weight", 1)},
+        "inner.weight[0]": {("inner.weight", 0), ("inner.bias", 0), ("outer.weight", 1)},
+        "outer.weight[0]": {("outer.weight", 0), ("outer.bias", 0), ("head.weight", 1)},
+    }
+    parts = [p.index.flatten().tolist() for g in found.groups for p in g.places if p.tensor == "head.weight"]
+    assert parts == [list(range(6)), list(range(6, 12))] and found.left == ("head.weight",)

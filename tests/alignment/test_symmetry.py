@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.symmetries import images, places, same_function, shuffled
+from helpers.symmetries import images, places, same_function, transformed
 from torch import Tensor, nn
 
 from llpf_plugin.alignment import symmetry
@@ -34,10 +34,13 @@ def test_a_residual_stream_is_one_group_with_its_shortcut_and_its_statistics() -
 def test_heads_and_widths_of_attention_are_groups() -> None:
     layer = nn.TransformerEncoderLayer(12, 3, 10, dropout=0.0, batch_first=True)
     found = same_function(nn.Sequential(nn.Linear(5, 12), layer, nn.Linear(12, 2)), images(1, 5)[:, 0])
-    assert sorted((g.name, g.size) for g in found.groups) == [
-        ("0.weight[0]", 12), ("1.linear1.weight[0]", 10), ("1.self_attn.in_proj_weight[0/1]", 3),
-        ("1.self_attn.in_proj_weight[0/2]", 4),
-    ]  # fmt: skip
+    assert {(g.name, g.kind, g.blocks, g.size) for g in found.groups} == {
+        ("0.weight[0]", "permutation", 1, 12),  # after it a scale that the residual stream has too
+        ("1.self_attn.in_proj_weight[0/0]", "permutation", 1, 3),
+        ("1.self_attn.in_proj_weight[0/1]", "invertible", 3, 4),  # queries and keys
+        ("1.self_attn.in_proj_weight[0/1]+24", "invertible", 3, 4),  # values and outputs
+        ("1.linear1.weight[0]", "scaling", 1, 10),
+    }
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", pytest.param("vgg11", marks=pytest.mark.slow)])
@@ -82,7 +85,7 @@ def test_tied_weights_are_permuted_once(seed: int = 0) -> None:
     model = Tied().double().eval()
     inputs = torch.randint(0, 7, (2, 4), generator=torch.Generator().manual_seed(0))
     found, before = symmetry(model, inputs), model(inputs)
-    new: Any = shuffled(found, model)
+    new: Any = transformed(found, model.state_dict())
     new["head.weight"] = new["embed.weight"]
     model.load_state_dict(new)
     assert torch.allclose(model(inputs), before) and len(found.groups) == 1

@@ -78,16 +78,12 @@ def test_a_shuffled_copy_is_brought_back() -> None:
     assert after < 1e-6 < before
 
 
-@pytest.mark.xfail(
-    strict=True, raises=RuntimeError, reason="symmetries are confirmed in float64, which the cast undoes"
-)
 def test_a_model_that_casts_its_input_is_aligned() -> None:
     a, b = shuffled_pair(Casting())
     assert align(a, b, regression(Casting())).distance[1] < 1e-6
 
 
 @pytest.mark.parametrize("network", [Gather, IndexAdd, ScatterReduce])
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="rows that are picked or added up end the units' group")
 def test_units_stay_units_where_rows_are_gathered_or_scattered(network: type[TwoLayers]) -> None:
     a, b = shuffled_pair(network())
     assert align(a, b, regression(network())).distance[1] < 1e-6

@@ -1,15 +1,22 @@
-"""Shuffle all units that a symmetry names, and see that nothing changes."""
+"""Change all units that a symmetry names at random, and see that nothing changes."""
 
 import torch
 from torch import Tensor, nn
 
 from llpf_plugin.alignment import Symmetry, symmetry
+from llpf_plugin.alignment.symmetry import random_changes
+
+Weights = dict[str, Tensor]
 
 
-def shuffled(found: Symmetry, model: nn.Module, seed: int = 0) -> dict[str, Tensor]:
+def transformed(found: Symmetry, weights: Weights, seed: int = 0) -> Weights:
+    """Weights that compute the same, with random changes made to every group; tied names are not followed."""
     rng = torch.Generator().manual_seed(seed)
-    orders = {group.name: torch.randperm(group.size, generator=rng) for group in found.groups}
-    return found.permute(model.state_dict(), orders)
+    result = found.absorbed(weights)
+    for group in found.groups:
+        for change in random_changes(group, rng):
+            result = found.change(result, {group.name: change})
+    return found.restored(result, weights)
 
 
 def settled(model: nn.Module, inputs: Tensor) -> nn.Module:
@@ -21,15 +28,16 @@ def settled(model: nn.Module, inputs: Tensor) -> nn.Module:
 
 
 def same_function(model: nn.Module, inputs: Tensor) -> Symmetry:
-    """Shuffle every group at once: the output stays, the weights do not."""
+    """Change every group at once: the output stays, the weights do not."""
     model = settled(model, inputs)
     found = symmetry(model, inputs)
     before, old = model(inputs), {k: t.clone() for k, t in model.state_dict().items()}
-    new = shuffled(found, model)
+    new = transformed(found, old)
     model.load_state_dict(new)
     model.train().eval()
     assert torch.allclose(model(inputs), before, rtol=1e-9, atol=1e-9)
     moved = {place.tensor for group in found.groups for place in group.places}
+    moved |= {absorption.gamma for group in found.groups for absorption in group.absorptions}
     assert {k for k in new if not torch.equal(new[k], old[k])} <= moved
     assert any(not torch.equal(new[k], old[k]) for k in moved)
     return found

@@ -31,7 +31,8 @@ class _Cell:
     """What is known of one storage: who wrote it last, and the views taken since."""
 
     writer: fx.Node | None = None
-    views: dict[Geometry, fx.Node] = field(default_factory=dict)
+    number: int = 0  # which of the writer's results it is
+    views: dict[Geometry, tuple[fx.Node, int]] = field(default_factory=dict)
     parameters: list[tuple[str, Tensor]] = field(default_factory=list)
 
 
@@ -47,7 +48,7 @@ class Recorder(TorchDispatchMode):
 
     ``meta["calls"]`` of an operation holds the module calls around it, outermost first, as ``(name, number)``.
     ``meta["shapes"]`` holds the shapes of a node's results, ``meta["seen"]`` an operation's positional arguments with
-    the shapes that it met in place of tensors.
+    the shapes that it met in place of tensors, ``meta["picked"]`` with the numbers of the results that they are.
     The graph shows how data flows. It is not meant to be run again.
 
     A tensor on ``meta`` has no value. Where the model asks for one it gets 1, and ``guessed`` says that this happened.
@@ -86,6 +87,7 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         node_args = tuple(self._node(value) for value in args)
         node_kwargs = {name: self._node(value) for name, value in kwargs.items()}
+        picked = pytree.tree_map_only(Tensor, self._number, args)
         targets = written(func, args, kwargs)
         for tensor in targets:
             self._before_write(tensor)
@@ -99,12 +101,13 @@ class Recorder(TorchDispatchMode):
         node = self.graph.create_node("call_function", func, node_args, node_kwargs)
         node.meta["calls"] = self._calls
         node.meta["seen"] = pytree.tree_map_only(Tensor, lambda tensor: torch.Size(tensor.shape), args)
+        node.meta["picked"] = picked
         node.meta["shapes"] = [tuple(tensor.shape) for tensor in flat(result)]
         for tensor in targets:
             cell = self._cell(tensor)
-            cell.writer, cell.views = node, {}
-        for tensor in flat(result):
-            self._define(tensor, node)
+            cell.writer, cell.number, cell.views = node, 0, {}
+        for number, tensor in enumerate(flat(result)):
+            self._define(tensor, node, number)
         return result
 
     def finish(self, result: Any) -> None:
@@ -154,12 +157,12 @@ class Recorder(TorchDispatchMode):
         cell = self._cell(tensor)
         return cell.writer is None and not cell.parameters
 
-    def _define(self, tensor: Tensor, node: fx.Node) -> None:
+    def _define(self, tensor: Tensor, node: fx.Node, number: int) -> None:
         cell = self._cell(tensor)
         if self._is_new(tensor):
-            cell.writer = node
+            cell.writer, cell.number = node, number
         elif cell.writer is not node:
-            cell.views[geometry(tensor)] = node
+            cell.views[geometry(tensor)] = node, number
 
     def _node(self, value: Any) -> Any:
         """Replace the tensors of an argument by nodes; operations take nothing deeper than lists."""
@@ -172,7 +175,7 @@ class Recorder(TorchDispatchMode):
     def _read(self, tensor: Tensor) -> Any:
         cell = self._cell(tensor)
         if cell.views and (view := cell.views.get(geometry(tensor))) is not None:
-            return view
+            return view[0]
         if cell.writer is None and cell.parameters:
             tensors = dict(cell.parameters)
             nodes = [self._parameter(name, tensors[name]) for name in overlapping(cell.parameters, tensor)]
@@ -181,6 +184,12 @@ class Recorder(TorchDispatchMode):
             cell.writer = self._get_attr(f"_constant_{next(self._constants)}", tensor)
             cell.writer.meta["foreign"] = True
         return cell.writer
+
+    def _number(self, tensor: Tensor) -> int:
+        """Which of the results of the node that `_read` gives a tensor is."""
+        cell = self._cell(tensor)
+        view = cell.views.get(geometry(tensor)) if cell.views else None
+        return cell.number if view is None else view[1]
 
     def _parameter(self, name: str, parameter: Tensor) -> fx.Node:
         if name not in self._sources:

@@ -1,0 +1,196 @@
+"""From labels to groups: each label that something may be done to, with all its places; none of them is verified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from llpf_plugin.alignment.axes import Axes, Axis, Freedom, Labels
+from llpf_plugin.alignment.groups import Absorption, Group, Kind, Place
+from llpf_plugin.alignment.terms import terms
+
+
+@dataclass
+class _Seen:
+    """One term of a tensor's axis that has a label: its other labels are the context."""
+
+    tensor: str
+    axis: int
+    labels: Axis
+    grid: Tensor
+    at: int
+
+    @property
+    def dual(self) -> bool:
+        return self.labels[self.at] < 0
+
+    def around(self) -> list[int]:
+        """The slower labels of the term: what they number may each have units of its own."""
+        return [abs(label) for label in self.labels[: self.at]]
+
+    def place(self, blocks: Sequence[int]) -> Place:
+        """The units ``[blocks, units, rest]``, a block for each combination of the labels ``blocks``."""
+        own = [abs(label) for label in self.labels]
+        first = [own.index(label) for label in blocks]
+        order = [*first, self.at, *(i for i in range(len(own)) if i not in (*first, self.at))]
+        sizes = [self.grid.shape[i] for i in order]
+        count = torch.Size(sizes[: len(first)]).numel()
+        return Place(self.tensor, self.axis, self.grid.permute(order).reshape(count, sizes[len(first)], -1), self.dual)
+
+
+@dataclass
+class _Dependent:
+    """A label whose units are those of another one, scaled by γ: ``after`` it, or before it.
+
+    ``dual`` is whether it stands for the dual of what the activations are, ``opposite`` whether of what the other does.
+    """
+
+    label: int
+    gamma: str
+    after: bool
+    dual: bool
+    opposite: bool
+
+
+@dataclass
+class Candidates:
+    """The groups of a graph, the freest ones that its labels allow."""
+
+    labels: Labels
+    own: Mapping[str, Axes]
+    seen: dict[int, list[_Seen]] = field(default_factory=dict)
+    dependents: dict[int, list[_Dependent]] = field(default_factory=dict)
+
+    def groups(self) -> list[Group]:
+        """One group for every label that is not fixed, in the order of the tensors, and those of rotary positions."""
+        names = {axes[0][0]: name for name, axes in self.own.items() if len(axes) == 1 and axes[0]}
+        self._settle_diagonals(names)
+        self._look()
+        taken = {one.label for group in self.dependents.values() for one in group}
+        free = [label for label in self.seen if label not in taken and self.labels.freedom(label)]
+        return [*(self._group(label) for label in free), *self._rotary()]
+
+    def _look(self) -> None:
+        """Where every label is seen."""
+        self.labels.collapsed = True
+        while self.labels.collapsed:
+            self.labels.collapsed, self.seen = False, {}
+            for name, axes in self.own.items():
+                for i, axis in enumerate(axes):
+                    for labels, grid in terms(self.labels, axis):
+                        for at, label in enumerate(labels):
+                            self.seen.setdefault(abs(label), []).append(_Seen(name, i, labels, grid, at))
+
+    def _settle_diagonals(self, names: Mapping[int, str]) -> None:
+        """Keep the scales that can be absorbed; where one cannot, units before and after it change places together."""
+        going, settled = list(self.labels.diagonals), False
+        while not settled:
+            settled, kept = True, []
+            ends = [
+                abs(label) for x, y, _ in going for label in (self.labels.single(x), self.labels.single(y)) if label
+            ]
+            for x, y, vector in going:
+                one = self._dependent(x, y, ends, names.get(vector))
+                if one is None:
+                    settled = False
+                    for axis in (y, (vector,)):
+                        self.labels.unite(x, axis)
+                    self.labels.restrict(x, Freedom.PERMUTE)
+                else:
+                    kept.append((x, y, vector, one))
+            going = [edge[:3] for edge in kept]
+        for _, _, vector, (source, dependent) in kept:
+            self.labels.fix((vector,))  # absorbed, not moved
+            self.dependents.setdefault(source, []).append(dependent)
+
+    def _dependent(self, x: Axis, y: Axis, ends: list[int], gamma: str | None) -> tuple[int, _Dependent] | None:
+        """Which side of ``y = γ · x`` follows the other; None if both are bound, or either is not one set of units."""
+        before, after = self.labels.single(x), self.labels.single(y)
+        if before is None or after is None or gamma is None or abs(before) == abs(after):
+            return None
+        if not all(self.labels.freedom(label) & Freedom.ROTATE for label in (before, after)):
+            return None
+        for source, follows in ((before, after), (after, before)):
+            if self.labels.freedom(follows) == Freedom.ALL and ends.count(abs(follows)) == 1:
+                opposite = (source < 0) != (follows < 0)
+                return abs(source), _Dependent(abs(follows), gamma, follows == after, follows < 0, opposite)
+        return None
+
+    def _group(self, label: int) -> Group:
+        seen, dependents = self.seen[label], self.dependents.get(label, [])
+        blocks = [] if dependents else self._blocks(seen)
+        places, absorptions = [one.place(blocks) for one in seen], []
+        for one in dependents:
+            own = [each.place([]) for each in self.seen.get(one.label, [])]
+            places += [replace(place, dual=place.dual != one.opposite) for place in own]
+            sides = [[place for place in own if (place.dual != one.dual) == contracted] for contracted in (True, False)]
+            times, by = sides if one.after else reversed(sides)
+            absorptions.append(Absorption(one.gamma, tuple(times), tuple(by)))
+        first = next((place for place in places if place.axis == 0), places[0])
+        if first.dual:  # which of the two is the dual is a matter of words
+            places = [replace(place, dual=not place.dual) for place in places]
+        freedom = self.labels.freedom(label)
+        name, kind = _name(first, seen), kind_of(freedom, places)
+        return Group(name, tuple(places), kind, bool(freedom & Freedom.ONES), tuple(absorptions))
+
+    def _rotary(self) -> Iterator[Group]:
+        """Units that positions rotate in pairs, the i-th of one half with the i-th of the other, for every head."""
+        pairs: dict[int, list[tuple[Place, _Seen]]] = {}
+        for label, seen in self.seen.items():
+            for i, one in enumerate(seen[:-1] if not self.labels.freedom(label) else []):
+                two, around = seen[i + 1], one.around()
+                if around and (two.tensor, two.axis, two.labels) == (one.tensor, one.axis, one.labels):
+                    halves = [each.place(around[:1]).index for each in (one, two)]
+                    pairs.setdefault(around[0], []).append((Place(one.tensor, one.axis, torch.cat(halves, 1)), one))
+        for found in pairs.values():
+            first, seen_first = found[0]
+            layer = first.tensor.rpartition(".")[0]
+            places = tuple(replace(place, dual=place.tensor.rpartition(".")[0] != layer) for place, _ in found)
+            yield Group(_name(first, [seen_first]), places, "rotary")
+
+    def _blocks(self, seen: Sequence[_Seen]) -> list[int]:
+        """Labels that stand around a label wherever it is seen, as heads do around the width of a head."""
+        return [label for label in seen[0].around() if all(label in one.around() for one in seen)]
+
+
+def kind_of(freedom: Freedom, places: Sequence[Place]) -> Kind:
+    """The largest of the groups of changes that a label allows."""
+    both = len({place.dual for place in places}) == 2
+    if freedom & Freedom.ROTATE:
+        whole = freedom & Freedom.SCALE and freedom & Freedom.ONES and both
+        return "invertible" if whole else "orthogonal"
+    return "scaling" if freedom & Freedom.SCALE and both else "permutation"
+
+
+def weaker(group: Group) -> Iterator[Group]:
+    """A group, and what else it may be where that changes the output: fewer changes, then one for all blocks."""
+    yield group
+    if group.kind == "rotary":  # which of the places are contracted with the others
+        for duals in list(product((False, True), repeat=len(group.places) - 1))[: 1 << 5]:
+            places = (group.places[0], *(replace(p, dual=d) for p, d in zip(group.places[1:], duals, strict=True)))
+            yield replace(group, places=places)
+        return
+    if group.absorptions:
+        scales = tuple(Place(one.gamma, 0, torch.arange(group.size).reshape(1, -1, 1)) for one in group.absorptions)
+        group = replace(group, absorptions=(), places=group.places + scales)
+    if group.kind == "invertible":
+        yield replace(group, kind="orthogonal")
+        yield replace(group, kind="orthogonal", ones=False)
+    if group.kind != "permutation":
+        yield replace(group, kind="permutation")
+    if group.blocks > 1:
+        whole = tuple(
+            replace(place, index=place.index.permute(1, 0, 2).reshape(1, group.size, -1)) for place in group.places
+        )
+        yield replace(group, kind="permutation", places=whole)
+
+
+def _name(first: Place, seen: Sequence[_Seen]) -> str:
+    """The first tensor whose outputs the units are, the axis, and which factor of it and from where on, if a part."""
+    one = next((each for each in seen if (each.tensor, each.axis) == (first.tensor, first.axis)), seen[0])
+    inside, begin = f"/{one.at}" if len(one.labels) > 1 else "", int(one.grid.flatten()[0])
+    return f"{one.tensor}[{one.axis}{inside}]" + (f"+{begin}" if begin else "")

@@ -1,0 +1,68 @@
+"""Heads: units that hold units of their own, whose order matters only up to what may be done to those."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from llpf_plugin.alignment.groups import Group, Place
+
+Rows = Callable[[Sequence[Place], bool], list[tuple[Tensor, Tensor]]]
+
+
+def dependents(group: Group, groups: Sequence[Group]) -> list[Group]:
+    """The groups whose blocks are the units of a group, as the widths of heads are to the heads."""
+    if group.kind != "permutation" or group.blocks != 1:
+        return []
+    return [one for one in groups if one is not group and one.blocks == group.size > 1 and _inside(one, group)]
+
+
+def _inside(inner: Group, outer: Group) -> bool:
+    """Whether every block of a group is within a unit of the other, wherever it is seen."""
+    for place in inner.places:
+        around = [p for p in outer.places if (p.tensor, p.axis) == (place.tensor, place.axis)]
+        if not any(
+            all(
+                set(block.flatten().tolist()) <= set(unit.flatten().tolist())
+                for block, unit in zip(place.index, p.index[0], strict=True)
+            )
+            for p in around
+        ):
+            return False
+    return True
+
+
+def head_similarity(rows: Rows, inner: Group) -> Tensor:
+    """How similar A's i-th head is to B's j-th, ``[heads, heads]``, whatever was done to what is inside of them.
+
+    The cosine of their circuits ``Pᵀ N``, where P are the rows of the inner units and N those of their duals: for
+    queries and keys, and for values and outputs, that is all that the function sees (Elhage et al., 2021).
+    """
+    (p, n), (pp, nn), (aa, bb) = _products(rows, inner), _own(rows, inner, 1), _own(rows, inner, 0)
+    circuits = (p * n).sum((-2, -1))
+    lengths = [(x * y).sum((-2, -1)).clamp_min(1e-300).sqrt() for x, y in ((aa, bb), (pp, nn))]
+    return circuits / (lengths[0].unsqueeze(-1) * lengths[1].unsqueeze(-2))
+
+
+def _products(rows: Rows, inner: Group) -> tuple[Tensor, Tensor]:
+    """``A_i B_jᵀ`` of units and of duals, ``[heads, heads, units, units]``."""
+    found = []
+    for dual in (False, True):
+        total = torch.zeros(inner.blocks, inner.blocks, inner.size, inner.size, dtype=torch.float64)
+        for a, b in rows(inner.places, dual):
+            total += torch.einsum("iur,jvr->ijuv", a, b).double().cpu()
+        found.append(total)
+    return found[0], found[1]
+
+
+def _own(rows: Rows, inner: Group, which: int) -> tuple[Tensor, Tensor]:
+    """``A_i A_iᵀ`` of units and of duals, or B's."""
+    found = []
+    for dual in (False, True):
+        total = torch.zeros(inner.blocks, inner.size, inner.size, dtype=torch.float64)
+        for pair in rows(inner.places, dual):
+            total += (pair[which] @ pair[which].mT).double().cpu()
+        found.append(total)
+    return found[0], found[1]

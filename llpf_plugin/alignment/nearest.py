@@ -1,0 +1,159 @@
+"""The change of some units that brings them nearest to others, for each kind of group.
+
+Everything is found from products of rows, ``[blocks, units, units]``: ``p`` are the units' own rows, which a change M
+multiplies, and ``n`` those of their duals, which its inverse transpose multiplies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+STEPS, FACTORS = 30, 65
+"""Iterations of L-BFGS for invertible matrices, and factors in [1/8, 8] that scales are first looked for at."""
+
+
+@dataclass(frozen=True)
+class Products:
+    """Products of rows of A with B, and of B with itself; of units (``p``) and of duals (``n``).
+
+    Attributes:
+        p: ``Σ A Bᵀ`` over all places that are no duals.
+        n: the same over duals.
+        pp: ``Σ B Bᵀ`` over places that are no duals.
+        nn: the same over duals.
+    """
+
+    p: Tensor
+    n: Tensor
+    pp: Tensor
+    nn: Tensor
+
+
+def permutation(similar: Tensor) -> Tensor:
+    """Permutations that maximise ``Σ similar[i, π(i)]``, ``[blocks, units]``."""
+    found = [linear_sum_assignment(block.cpu().numpy(), maximize=True)[1] for block in similar]
+    return torch.stack([torch.as_tensor(one) for one in found])
+
+
+def scale(products: Products) -> Tensor:
+    """Positive factors s that minimise ``‖a − s b‖² + ‖a' − b'/s‖²`` for every unit, ``[blocks, units]``."""
+    p, n, pp, nn = (one.diagonal(dim1=-2, dim2=-1) for one in (products.p, products.n, products.pp, products.nn))
+    return _factor(lambda s: s**2 * pp + nn / s**2 - 2 * (s * p + n / s), p)
+
+
+def complex_factor(products: Products) -> Tensor:
+    """Complex numbers z that minimise ``‖a − z b‖² + ‖a' − b'/z̄‖²`` for pairs of units, ``[blocks, units / 2]``."""
+    p, n, pp, nn = (_complex_diagonal(one) for one in (products.p, products.n, products.pp, products.nn))
+    pp, nn = pp.real, nn.real
+    s = _factor(lambda s: s**2 * pp + nn / s**2 - 2 * (s * p + n / s).abs(), pp)
+    turn = s * p + n / s
+    return s * torch.where(turn == 0, torch.ones_like(turn), turn / turn.abs().clamp_min(1e-300))
+
+
+def _complex_diagonal(product: Tensor) -> Tensor:
+    """``Σ a b̄`` of complex rows whose real parts are the first half of the units, from products of real ones."""
+    half = product.shape[-1] // 2
+    real = product[:, :half, :half] + product[:, half:, half:]
+    imaginary = product[:, half:, :half] - product[:, :half, half:]
+    return torch.complex(
+        real.diagonal(dim1=-2, dim2=-1).contiguous(), imaginary.diagonal(dim1=-2, dim2=-1).contiguous()
+    )
+
+
+def _factor(loss: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
+    """The factor of the least loss, for every element: the best of a grid, then golden sections around it."""
+    grid = (
+        torch.linspace(-1, 1, FACTORS, dtype=torch.float64, device=like.device) * torch.log(torch.tensor(8.0)).double()
+    )
+    losses = torch.stack([loss(torch.exp(g).expand(like.shape)) for g in grid])
+    best, width = grid[losses.argmin(0)], (grid[1] - grid[0]).item()
+    low, high = best - width, best + width
+    for _ in range(60):
+        left, right = high - 0.6180339887498949 * (high - low), low + 0.6180339887498949 * (high - low)
+        better = loss(torch.exp(left)) < loss(torch.exp(right))
+        low, high = torch.where(better, low, left), torch.where(better, right, high)
+    return torch.exp((low + high) / 2)
+
+
+def rotation(similar: Tensor, ones: bool = True) -> Tensor:
+    """The orthogonal matrices Q that maximise ``⟨Q, similar⟩``: orthogonal Procrustes (Schönemann, 1966).
+
+    Args:
+        similar: ``[…, n, n]``.
+        ones: False to leave the vector of ones where it is.
+    """
+    u, _, v = torch.linalg.svd(similar if ones else fixing_ones(similar))
+    return u @ v
+
+
+def fixing_ones(similar: Tensor) -> Tensor:
+    """Similarities whose nearest orthogonal matrix leaves the vector of ones where it is."""
+    size = similar.shape[-1]
+    mean = torch.full((size, size), 1 / size, dtype=similar.dtype, device=similar.device)
+    centred = similar - mean @ similar - similar @ mean + mean @ similar @ mean
+    return centred + mean * centred.abs().max().clamp_min(1e-12) * size
+
+
+def invertible(products: Products) -> Tensor:
+    """Matrices M that minimise ``‖A − M B‖² + ‖A' − M⁻ᵀ B'‖²``, ``[blocks, units, units]``.
+
+    From the best of four starts per block (the identity, the nearest rotation, and what brings the one or the other
+    side nearest by itself), L-BFGS.
+    """
+    starts = torch.stack(_starts(products))
+    losses = torch.stack([_mixing_loss(m, products) for m in starts])
+    losses = torch.where(losses.isfinite(), losses, torch.inf)
+    start = starts[losses.argmin(0), torch.arange(starts.shape[1])]
+    found = _descend(start, products)
+    better = _mixing_loss(found, products) < _mixing_loss(start, products)
+    return torch.where(better[:, None, None], found, start)
+
+
+def _starts(products: Products) -> list[Tensor]:
+    unit = torch.eye(products.p.shape[-1], dtype=products.p.dtype, device=products.p.device).expand_as(products.p)
+    own = products.p @ _inverse(products.pp)
+    of_dual = products.n @ _inverse(products.nn)
+    return [unit, rotation(products.p + products.n), _regular(own), _inverse(_regular(of_dual)).mT]
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    return torch.linalg.pinv(matrix, rtol=1e-12)
+
+
+def _regular(matrix: Tensor) -> Tensor:
+    """The matrix with no singular value below a millionth of the largest one."""
+    u, s, v = torch.linalg.svd(matrix)
+    return u @ torch.diag_embed(s.clamp_min(1e-6 * s.amax(-1, keepdim=True)).clamp_min(1e-12)) @ v
+
+
+def _mixing_loss(m: Tensor, products: Products) -> Tensor:
+    """What `invertible` minimises, less what does not depend on M, for every block."""
+    inverse = torch.linalg.inv_ex(m)[0].mT
+    own = (m * (m @ products.pp - 2 * products.p)).sum((-2, -1))
+    return own + (inverse * (inverse @ products.nn - 2 * products.n)).sum((-2, -1))
+
+
+def _descend(start: Tensor, products: Products) -> Tensor:
+    size = (products.pp.diagonal(dim1=-2, dim2=-1).sum(-1) + products.nn.diagonal(dim1=-2, dim2=-1).sum(-1)).clamp_min(
+        1e-30
+    )
+    more = torch.zeros_like(start, requires_grad=True)
+    unit = torch.eye(start.shape[-1], dtype=start.dtype, device=start.device)
+    optimizer = torch.optim.LBFGS(
+        [more], max_iter=STEPS, line_search_fn="strong_wolfe", tolerance_grad=1e-12, tolerance_change=1e-14
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = (_mixing_loss((unit + more) @ start, products) / size).sum()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    return ((unit + more) @ start).detach()
