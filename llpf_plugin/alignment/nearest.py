@@ -149,9 +149,8 @@ def _descend(start: Tensor, products: Products) -> Tensor:
     )
 
     def closure() -> Tensor:
-        optimizer.zero_grad()
         loss = (_mixing_loss((unit + more) @ start, products) / size).sum()
-        loss.backward()
+        (more.grad,) = torch.autograd.grad(loss, more)
         return loss
 
     with torch.enable_grad():
