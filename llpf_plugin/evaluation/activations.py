@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.evaluation.correctable import axes_of, correctable
-from llpf_plugin.evaluation.point import STATISTICS, borrowed, reestimate
+from llpf_plugin.evaluation.point import STATISTICS, reestimate
 from llpf_plugin.geometry.weights import Weights, assign, clone
+from llpf_plugin.preflight.probe import probing
 from llpf_plugin.workspace import Workspace
 
 
@@ -79,7 +80,7 @@ def repair_activations(
     """
     if not 0 <= t <= 1:
         raise LLPFError(f"t = {t:g}: it must be in [0, 1]")
-    with borrowed(workspace):
+    with probing(workspace):  # eagerly: a compiled model may run past hooks
         assign(workspace.model, merged)
         layers, left = correctable(workspace, merged)
         at_a, at_b = (spread_of(workspace, end, layers, sample) for end in (a, b))

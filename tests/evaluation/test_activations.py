@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from llpf_plugin import LLPFError, Task, TensorData
-from llpf_plugin.evaluation import repair_activations, spread_of
+from llpf_plugin.evaluation import repair_activations, score, spread_of
 from llpf_plugin.evaluation.correctable import NORMALIZED, OUTPUT
 from llpf_plugin.geometry.weights import Weights, clone, coordinates, lerp
 from llpf_plugin.workspace import Workspace
@@ -221,3 +221,13 @@ def test_repaired_points_make_a_path_without_jumps() -> None:
     points = [repair_activations(workspace, a, b, lerp(a, b, t), t).weights for t in torch.linspace(0, 1, 41).tolist()]
     steps = [sum(float((p[k] - q[k]).square().sum()) for k in p) ** 0.5 for p, q in pairwise(points)]
     assert max(steps) < 5 * sum(steps) / len(steps)
+
+
+def test_a_compiled_model_is_heard_as_well() -> None:
+    """A compiled model that has run before passes by hooks that come later, and would leave every layer as it is."""
+    (a, b), compiled = tiny.pair("mlp"), Workspace(tiny.mlp())
+    compiled.model.compile(backend="eager")
+    score(compiled, compiled.task.train)
+    merged = lerp(a, b, 0.5)
+    found, plain = (repair_activations(w, a, b, merged, 0.5) for w in (compiled, Workspace(tiny.mlp())))
+    assert found.corrected == ("0",) and tiny.same(found.weights, plain.weights)
