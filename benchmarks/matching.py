@@ -1,6 +1,7 @@
 """What weight matching makes of the straight line between two wide networks on MNIST (Git Re-Basin: no barrier).
 
-The barrier is that of the training loss, without and with alignment; the distance is that after alignment over before.
+The barrier is that of the training loss, without and with alignment; a calibrated one has the softmax temperature that
+is best at each point. The distance is that after alignment over before.
 
     LLPF_DATA=FOLDER python benchmarks/matching.py --widths 64 512
 """
@@ -15,7 +16,8 @@ from provenance import add_table, publish, stamp
 from shared import table
 
 from llpf_plugin import Compute, Defaults, Recipe, Task, align, load_task
-from llpf_plugin.evaluation import losses_on_line
+from llpf_plugin.geometry import Weights, lerp
+from llpf_plugin.quality import Calibrated, calibrated_losses
 from llpf_plugin.tasks.models import MLP
 from llpf_plugin.training import train
 from llpf_plugin.workspace import Workspace
@@ -33,9 +35,15 @@ def mnist_mlp(width: int, subset: int | None) -> Task:
     return replace(task, recipe=Recipe(epochs=5, lr=0.1), defaults=Defaults(128))
 
 
-def barrier(losses: Sequence[float]) -> float:
+def barrier(losses: Sequence[float]) -> str:
     """The line's maximum over the mean of its ends (Ainsworth et al.)."""
-    return max(losses) - (losses[0] + losses[-1]) / 2
+    return f"{max(losses) - (losses[0] + losses[-1]) / 2:.4f}"
+
+
+def line(workspace: Workspace, a: Weights, b: Weights, sample: int | None) -> list[Calibrated]:
+    """Cross-entropies at the places of a line, both ends included."""
+    points = (lerp(a, b, i / POINTS) for i in range(POINTS + 1))
+    return calibrated_losses(workspace, points, workspace.task.train, sample)
 
 
 def row(width: int, epochs: float, subset: int | None, sample: int | None, seeds: Sequence[int]) -> tuple[str, ...]:
@@ -45,9 +53,10 @@ def row(width: int, epochs: float, subset: int | None, sample: int | None, seeds
     matching = align(a, b, task)
     seconds = time.perf_counter() - began
     workspace = Workspace(task, COMPUTE)
-    lines = [losses_on_line(workspace, a, end, POINTS, sample) for end in (b, matching.weights)]
+    lines = [line(workspace, a, end, sample) for end in (b, matching.weights)]
+    barriers = [barrier(losses) for own in lines for losses in ([p.plain for p in own], [p.loss for p in own])]
     return (
-        str(width), f"{max(lines[0][0], lines[0][-1]):.4f}", f"{barrier(lines[0]):.4f}", f"{barrier(lines[1]):.4f}",
+        str(width), f"{max(lines[0][0].plain, lines[0][-1].plain):.4f}", *barriers,
         f"{matching.distance[1] / matching.distance[0]:.2f}", str(matching.sweeps), f"{seconds:.1f}",
     )  # fmt: skip
 
@@ -61,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs=2, default=(0, 1))
     add_table(parser)
     asked = parser.parse_args(arguments)
-    head = ("width", "worse end", "barrier", "barrier, aligned", "distance", "sweeps", "seconds")
+    head = (
+        "width", "worse end", "barrier", "calibrated", "barrier, aligned", "calibrated", "distance", "sweeps", "seconds"
+    )  # fmt: skip
     rows = [row(width, asked.epochs, asked.subset, asked.sample, asked.seeds) for width in asked.widths]
     publish(table(head, rows), asked.table, arguments, [stamp()])
 

@@ -68,6 +68,7 @@ class Outcome(enum.Enum):
     EDGE = "the walk towards the origin ended at the last knot whose loss could be held, short of its target"
     DIVERGED = "the loss stopped being a number, even with the smallest moves"
     STRAIGHT = "the straight line; nothing was trained"
+    REPAIRED = "the straight line with the activations between its ends corrected; nothing was trained"
     TRAINED = "the path was trained for all of its gradient steps"
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MEASURE, OUTPUT = Group("Measuring", sort_key=1), Group("Output", sort_key=3)
 RUNS = Parameter(name="RUN …", help="Folders of finished runs of one task; a folder of runs stands for them all.")
 TRUST = option("Build the task that a folder names though it is not built in: this runs its code.", negative="")
-EXTRAS = ("plane", "saddle", "layers", "diversity", "sharpness", "flatness")
+EXTRAS = ("plane", "saddle", "calibration", "layers", "diversity", "sharpness", "flatness")
 FORMATS = ("png", "svg", "pdf")
 
 

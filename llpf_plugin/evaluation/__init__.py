@@ -1,5 +1,6 @@
-"""The loss of one point and along a path, running statistics re-estimated at every point; the goal of a search."""
+"""The loss of one point and along a path, with re-estimated running statistics; the goal of a search; REPAIR."""
 
+from llpf_plugin.evaluation.activations import Repaired, Spread, repair_activations, spread_of
 from llpf_plugin.evaluation.along_path import LINE_SAMPLE, losses_on_line, measure_segment
 from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.evaluation.ends import batch_loss, measure_ends
@@ -10,7 +11,9 @@ __all__ = [
     "LINE_SAMPLE",
     "Ends",
     "Goal",
+    "Repaired",
     "Score",
+    "Spread",
     "batch_loss",
     "borrowed",
     "evaluate",
@@ -20,6 +23,8 @@ __all__ = [
     "measure_point",
     "measure_segment",
     "reestimate",
+    "repair_activations",
     "score",
+    "spread_of",
     "train_loss",
 ]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from llpf_plugin.evaluation.goal import Goal
     from llpf_plugin.geometry.weights import Weights
+    from llpf_plugin.preflight.checks import Finding
     from llpf_plugin.tasks.task import Task
     from llpf_plugin.workspace import Workspace
 
@@ -194,12 +195,14 @@ class Method:
         binds_with: ``module:function`` of ``(method, problem)``, for methods whose settings are to be listed without
             importing torch; other methods override `bind`.
         terms_with: ``module:function`` of ``(method, task)``, likewise for `terms`.
+        finds_with: ``module:function`` of ``(method, workspace)``, likewise for `findings`.
     """
 
     name: ClassVar[str] = ""
     source: ClassVar[str] = ""
     binds_with: ClassVar[str] = ""
     terms_with: ClassVar[str] = ""
+    finds_with: ClassVar[str] = ""
 
     def bind(self, problem: Problem) -> Plan:
         """What there is to search between A and B, and how; nothing is changed yet.
@@ -223,6 +226,15 @@ class Method:
         """
         terms: Terms = _named(self.terms_with)(self, task) if self.terms_with else Terms()
         return terms
+
+    def findings(self, workspace: Workspace) -> Sequence[Finding]:
+        """What the method leaves aside in a model, for a user to know before the search; the model is left as it was.
+
+        Args:
+            workspace: the model and its data.
+        """
+        found: Sequence[Finding] = _named(self.finds_with)(self, workspace) if self.finds_with else ()
+        return found
 
     @property
     def seeks_rate(self) -> bool:

@@ -13,11 +13,17 @@ from llpf_plugin.methods.base import Method, setting
 
 @dataclass(frozen=True)
 class Linear(Method):
-    """The straight segment from A to B; nothing is trained."""
+    """The straight segment from A to B; nothing is trained.
+
+    With ``repair``, the path leads through points of the segment whose activations were corrected (REPAIR); only the
+    model between the ends changes, and only where no BatchNorm follows a layer.
+    """
 
     name: ClassVar[str] = "linear"
-    source: ClassVar[str] = "Frankle et al., 2020, arXiv 1912.05671"
+    source: ClassVar[str] = "Frankle et al., 2020, arXiv 1912.05671; REPAIR: Jordan et al., 2023, arXiv 2211.08403"
     binds_with: ClassVar[str] = "llpf_plugin.methods.segment:plan"
+    finds_with: ClassVar[str] = "llpf_plugin.methods.segment:findings"
+    repair: bool = setting(False, "correct every unit's mean and deviation between the ends (REPAIR)")
 
     @property
     def seeks_rate(self) -> bool:

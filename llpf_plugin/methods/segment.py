@@ -1,20 +1,41 @@
-"""The straight line: what averaging two networks walks on."""
+"""The straight line: what averaging two networks walks on; and the path of its points after REPAIR."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
 
-from llpf_plugin.geometry.weights import Weights, assign, clone
+from llpf_plugin.evaluation.activations import repair_activations
+from llpf_plugin.evaluation.correctable import NORMALIZED, OUTPUT, correctable
+from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, lerp
 from llpf_plugin.methods.base import Plan, Problem, Step, TrainState
 from llpf_plugin.methods.baselines import Linear
+from llpf_plugin.preflight.checks import Finding, finding
+from llpf_plugin.preflight.probe import probing
 from llpf_plugin.records import Outcome
 from llpf_plugin.workspace import Workspace
 
+PIECES = 10
+"""Segments of a line whose points are corrected; the correction changes smoothly between them."""
+
 
 def plan(method: Linear, problem: Problem) -> Plan:
-    """One stretch with nothing to do."""
-    return Plan(lambda stretch: Segment(problem.workspace))
+    """One stretch with nothing to search."""
+    solver = RepairedSegment if method.repair else Segment
+    return Plan(lambda stretch: solver(problem.workspace))
+
+
+def findings(method: Linear, workspace: Workspace) -> Sequence[Finding]:
+    """What REPAIR leaves alone, but for the output and what BatchNorm follows; and that it may have nothing to do."""
+    if not method.repair:
+        return ()
+    with probing(workspace):
+        layers, left = correctable(workspace, coordinates(workspace.model))
+    if not layers:
+        remedy = "Every layer gives the output, or is followed by BatchNorm, or cannot be corrected: leave repair out."
+        return [Finding("warning", "REPAIR corrects no layer of this network", f"{len(left)} are left alone", remedy)]
+    where = [f"{layer} ({why})" for layer, why in left.items() if why not in (OUTPUT, NORMALIZED)]
+    return finding("warning", "REPAIR leaves layers alone", where, "They are averaged as without it.")
 
 
 class Segment:
@@ -49,3 +70,23 @@ class Segment:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Nothing."""
+
+
+class RepairedSegment(Segment):
+    """A solver that is done at once, with points of the line whose activations are corrected.
+
+    The points change continuously from A to B, which REPAIR leaves as they are.
+    """
+
+    def step(self, state: Any) -> Step:
+        """Nothing, and no gradient step."""
+        return Step(state, outcome=Outcome.REPAIRED)
+
+    def closing(self) -> list[Weights]:
+        """Corrected points, evenly spaced on the line."""
+        return [self._at(i / PIECES) for i in range(1, PIECES)]
+
+    def _at(self, t: float) -> Weights:
+        with self.workspace.clock.on("measuring"):
+            found = repair_activations(self.workspace, self.start, self.end, lerp(self.start, self.end, t), t)
+        return clone(found.weights, "cpu")

@@ -1,10 +1,11 @@
 """The quality of a path: the dense evaluation with its verdict, and every metric of the field under its own name.
 
 What follows from the dense evaluation is always there (`Quality.metrics`). What costs further evaluations is asked for:
-`saddle`, `layer_barriers`, `diversity`, `sharpness`, `relative_flatness`, `loss_plane`.
+`saddle`, `calibrated_barrier`, `layer_barriers`, `diversity`, `sharpness`, `relative_flatness`, `loss_plane`.
 """
 
 from llpf_plugin.quality.beside import beside_ends
+from llpf_plugin.quality.calibration import Calibrated, calibrate, calibrated_barrier, calibrated_losses
 from llpf_plugin.quality.diversity import Diversity, diversity
 from llpf_plugin.quality.flatness import relative_flatness
 from llpf_plugin.quality.layers import LayerTrace, trace_layers
@@ -24,6 +25,7 @@ __all__ = [
     "INNER",
     "METRIC_SPLITS",
     "TEST_SLACK",
+    "Calibrated",
     "Criterion",
     "Definition",
     "Diversity",
@@ -37,6 +39,9 @@ __all__ = [
     "Quality",
     "Sharpness",
     "beside_ends",
+    "calibrate",
+    "calibrated_barrier",
+    "calibrated_losses",
     "check_pick",
     "diversity",
     "judge",

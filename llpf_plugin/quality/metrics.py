@@ -47,6 +47,11 @@ DEFINITIONS: Mapping[str, Definition] = {
     "error_barrier": Definition(
         "error barrier", "max E(t) − ½(E(0) + E(1)); under 2 % counts as connected", "Frankle et al., 2020", "share"
     ),
+    "barrier_calibrated": Definition(
+        "barrier, calibrated",
+        "the barrier to the mean, every L with its best softmax temperature",
+        "Ito et al., 2025",
+    ),
     "saddle": Definition("saddle", "the highest loss of the knots and of 9 places per segment", "Draxler et al., 2018"),
     "integral": Definition("integral", "Σ ½(Lᵢ + Lᵢ₊₁)·Δℓᵢ / Σ Δℓᵢ", "Garipov et al., 2018"),
     "length": Definition("length", "Σ Δℓᵢ over all segments", "Garipov et al., 2018", "weights"),

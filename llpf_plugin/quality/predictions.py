@@ -1,4 +1,4 @@
-"""Predictions of a point: class probabilities and targets, whatever the objective does with them."""
+"""Predictions of a point: class scores or probabilities, and targets, whatever the objective does with them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,9 +25,17 @@ def listening(workspace: Workspace) -> Iterator[list[Any]]:
         handle.remove()
 
 
-@torch.no_grad()
 def predict(workspace: Workspace, weights: Weights, data: Data, sample: int | None = None) -> tuple[Tensor, Tensor]:
-    """Class probabilities ``[n, classes]`` and integer targets ``[n]`` of a point, on the CPU.
+    """Class probabilities ``[n, classes]`` and integer targets ``[n]`` of a point; else as `class_scores`."""
+    scores, targets = class_scores(workspace, weights, data, sample)
+    return scores.softmax(1), targets
+
+
+@torch.no_grad()
+def class_scores(
+    workspace: Workspace, weights: Weights, data: Data, sample: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Logits ``[n, classes]`` (float64) and integer targets ``[n]`` of a point, on the CPU.
 
     The running statistics are re-estimated; the model runs in eval mode.
 
@@ -43,7 +51,7 @@ def predict(workspace: Workspace, weights: Weights, data: Data, sample: int | No
     assign(workspace.model, weights)
     reestimate(workspace, sample)
     workspace.model.eval()
-    probabilities, targets = [], []
+    scores, targets = [], []
     examples = data if sample is None else workspace.examples(data, sample)  # all in their own order
     for batch in examples.batches(workspace.eval_batch):
         with listening(workspace) as heard:
@@ -52,9 +60,9 @@ def predict(workspace: Workspace, weights: Weights, data: Data, sample: int | No
         if not (isinstance(given, Tensor) and given.dim() == 2 and given.is_floating_point() and given.shape[1] > 1):
             shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
             raise MetricError(f"the model gives no scores of shape [n, classes] but {shape}")
-        probabilities.append(given.double().softmax(1).cpu())
+        scores.append(given.double().cpu())
         targets.append(wanted.cpu())
-    return torch.cat(probabilities), torch.cat(targets)
+    return torch.cat(scores), torch.cat(targets)
 
 
 def _targets(batch: Any) -> Tensor:

@@ -12,6 +12,7 @@ from llpf_plugin.preflight import fits, layer_statistics, raise_errors
 from llpf_plugin.quality import (
     OriginQuality,
     Quality,
+    calibrated_barrier,
     diversity,
     layer_barriers,
     loss_plane,
@@ -27,7 +28,7 @@ from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute
 
 SAMPLE = 1000
-"""Training examples at most that the extras are measured on, but for the saddle and the diversity."""
+"""Training examples at most that the extras are measured on, but for saddle, calibration and diversity."""
 
 Tell = Callable[[str, int, int], None]
 """Called with what is being measured, how much of it is done, and all of it."""
@@ -131,6 +132,10 @@ def _add_saddle(found: Measured, layers: Mapping[str, Sequence[str]], tell: Tell
     found.saddle = saddle(found.quality)
 
 
+def _add_calibration(found: Measured, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
+    found.calibration = calibrated_barrier(found.quality)
+
+
 def _add_layers(found: Measured, layers: Mapping[str, Sequence[str]], tell: Tell) -> None:
     path = found.quality.path
     a, b = path.knots[0], select(path.end, path.knots[0])
@@ -166,8 +171,8 @@ def _add_flatness(found: Measured, layers: Mapping[str, Sequence[str]], tell: Te
 
 
 _EXTRA: Mapping[str, Callable[[Measured, Mapping[str, Sequence[str]], Tell], None]] = {
-    "plane": _add_plane, "saddle": _add_saddle, "layers": _add_layers, "diversity": _add_diversity,
-    "sharpness": _add_sharpness, "flatness": _add_flatness,
+    "plane": _add_plane, "saddle": _add_saddle, "calibration": _add_calibration, "layers": _add_layers,
+    "diversity": _add_diversity, "sharpness": _add_sharpness, "flatness": _add_flatness,
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from llpf_plugin.quality import (
 )
 from llpf_plugin.runs.stored import StoredRun
 
-EXTRAS = ("plane", "saddle", "layers", "diversity", "sharpness", "flatness")
+EXTRAS = ("plane", "saddle", "calibration", "layers", "diversity", "sharpness", "flatness")
 """What costs further evaluations and is measured where it is asked for."""
 
 
@@ -32,7 +32,8 @@ class Measured:
         trace: layers along the path, in the order of the data flow.
         tensors: variance, mean and angle of A's and B's tensors.
         notes: what does not fit together, and what could not be had.
-        saddle, layers, diversity, sharpness, flatness, plane: the extras; empty or None where they were not asked for.
+        saddle, calibration, layers, diversity, sharpness, flatness, plane: the extras; empty or None where they were
+            not asked for.
     """
 
     run: StoredRun
@@ -43,6 +44,7 @@ class Measured:
     tensors: Sequence[LayerStatistics]
     notes: list[str]
     saddle: Mapping[str, Metric] = field(default_factory=dict)
+    calibration: Mapping[str, Metric] = field(default_factory=dict)
     layers: Sequence[LayerBarrier] = ()
     diversity: Mapping[str, Diversity] = field(default_factory=dict)
     sharpness: Mapping[str, Sharpness] = field(default_factory=dict)
@@ -50,9 +52,9 @@ class Measured:
     plane: LossPlane | None = None
 
     def metrics(self, split: str) -> dict[str, Metric]:
-        """Every metric with one number, the saddle among them if it was asked for."""
-        extra = {"saddle": self.saddle[split]} if split in self.saddle else {}
-        return {**self.quality.metrics(split), **extra}
+        """Every metric with one number, saddle and calibrated barrier among them if they were asked for."""
+        extras = {"barrier_calibrated": self.calibration, "saddle": self.saddle}
+        return {**self.quality.metrics(split), **{k: own[split] for k, own in extras.items() if split in own}}
 
     @property
     def steps(self) -> float | None:

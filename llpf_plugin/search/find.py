@@ -126,6 +126,7 @@ class Search:
         if self._other is self.end:
             ends["B"], names = self.end, preflight.trained(self.workspace.model, self.names)
             found += preflight.independent(self.start, self._as_trained, names)
+        found += self.method.findings(self.workspace)
         return [*found, *preflight.training_mode(self.workspace, ends), *preflight.say_unreached(self.unreached)]
 
     def warn(self) -> None:

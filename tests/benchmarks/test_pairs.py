@@ -110,4 +110,20 @@ def test_weight_matching_is_measured(capsys: pytest.CaptureFixture[str], monkeyp
     monkeypatch.setattr(matching, "mnist_mlp", lambda width, subset: tiny.mlp())
     matching.main(["--widths", "16", "--epochs", "10"])
     cells = capsys.readouterr().out.splitlines()[-1].split("|")
-    assert float(cells[4]) <= float(cells[3]) and float(cells[5]) < 1
+    plain, calibrated, aligned, both = map(float, cells[3:7])
+    assert aligned <= plain and both <= calibrated and calibrated < plain and float(cells[7]) < 1
+
+
+def test_what_repair_makes_of_an_average_is_tabled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import averages
+
+    monkeypatch.setattr(averages, "NETWORKS", {"tiny/mlp": tiny.mlp, "tiny/conv": tiny.conv})
+    averages.main(["--pairs", "2", "--cache", str(tmp_path), "--table", str(tmp_path / "table.md")])
+    assert (tmp_path / "table.md").read_text() in capsys.readouterr().out
+    cells = [line.split("|")[1:-1] for line in (tmp_path / "table.md").read_text().splitlines() if "tiny/" in line]
+    held = {name.strip(): values for name, *values in cells}
+    assert len(held) == 10 and float(held["tiny/mlp: aligned, REPAIR"][0]) < float(held["tiny/mlp: aligned"][0])
+    assert held["tiny/conv: aligned, REPAIR"] == held["tiny/conv: aligned"]  # BatchNorm is re-estimated anyway
+    assert all(float(values[1]) <= float(values[0]) for values in held.values())

@@ -126,6 +126,31 @@ def test_alignment_before_averaging(asked_conv: list[object], tmp_path: Path) ->
     assert checkpoint.read(tmp_path / "aligned" / "merged.pt").weights.keys() == tiny.pair("conv")[0].keys()
 
 
+def test_repair_between_aligned_ends(mlps: list[Path], tmp_path: Path) -> None:
+    """The corrected path starts at A and ends at the aligned B, and the merged model on it is the better one."""
+    words = [*mlps[:2], "--task", f"{tiny.__file__}:mlp", "--device", "cpu", "--no-report", "--method", "linear"]
+    words += ["--align", "always", "--pick", "mid"]
+    plain = merge(*words, "-o", tmp_path / "plain")
+    repaired = merge(*words, "-m", "repair=true", "-o", tmp_path / "repaired")
+    assert "activations between its ends corrected" in repaired.out and repaired.err == "", repaired.text
+    assert "REPAIR" not in plain.text + repaired.text  # nothing but the output is left alone
+    runs = [open_run(tmp_path / name) for name in ("plain", "repaired")]
+    assert [len(run.path.knots) for run in runs] == [2, 11] and runs[1].path.outcome.name == "REPAIRED"
+    assert all(tiny.same(runs[0].path.at(t), runs[1].path.at(t)) for t in (0, 1))
+    losses = [read(tmp_path / name)["merged"]["scores"]["train"]["loss"] for name in ("plain", "repaired")]
+    assert losses[1] < losses[0]
+    assert merge(*words, "-m", "repair=true", "-o", tmp_path / "twice").code == repaired.code
+    assert bits(tmp_path / "repaired") == bits(tmp_path / "twice")
+
+
+def test_repair_says_what_it_leaves_alone(convs: list[Path], asked_conv: list[object], tmp_path: Path) -> None:
+    result = merge(*asked_conv, "--method", "linear", "-m", "repair=true", "-o", tmp_path / "run")
+    assert "warning: REPAIR corrects no layer of this network: 3 are left alone" in result.out, result.text
+    assert "REPAIR corrects no layer" in read(tmp_path / "run", "run")["info"]["findings"][0]
+    wrong = merge(*asked_conv, "--method", "linear", "-m", "repair=perhaps", "-o", tmp_path / "wrong")
+    assert wrong.code == 2 and wrong.err.strip().endswith("linear: repair = 'perhaps': it must be bool"), wrong.text
+
+
 def test_a_merge_goes_via_shared_spheres_where_the_ends_lie_on_different_ones(tmp_path: Path) -> None:
     places = [save(tmp_path / f"{n}.pt", w) for n, w in zip("ab", tiny.apart("conv"), strict=True)]
     words = [*places, "--task", f"{tiny.__file__}:conv", "--tolerance", 0.2, "--device", "cpu", "--no-report"]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from llpf_plugin import Method
+from llpf_plugin import Linear, Method
 from llpf_plugin.geometry import Weights, assign, clone, coordinates, lerp
 from llpf_plugin.llpf import LLPF
 from llpf_plugin.methods import Outcome, Plan, Problem, Step, Stretch, known, make_method, setting
@@ -116,6 +116,7 @@ WALKS = {
 METHODS: dict[str, Method] = {
     **{name: small(name) for name in known()},
     **WALKS,
+    "linear, repaired": Linear(repair=True),
     "a user's": Ladder(),
     **{f"the example's {name}": small(spec) for name, spec in examples().items()},
 }

@@ -61,7 +61,7 @@ def test_what_is_undefined_says_why() -> None:
 
 def test_every_metric_is_defined_in_words() -> None:
     quality = measure(corner(), plane(), points=1)
-    assert {*quality.metrics(), "saddle"} == set(DEFINITIONS)
+    assert {*quality.metrics(), "saddle", "barrier_calibrated"} == set(DEFINITIONS)
 
 
 losses = st.lists(st.floats(0, 1e3), min_size=2, max_size=12)
@@ -112,5 +112,5 @@ def test_not_a_number_is_highest() -> None:
 
 
 def test_definitions_name_their_source_and_unit() -> None:
-    assert {*LOSSES, *GEOMETRY, "error_barrier", "saddle"} == set(DEFINITIONS)
+    assert {*LOSSES, *GEOMETRY, "error_barrier", "saddle", "barrier_calibrated"} == set(DEFINITIONS)
     assert all(d.source and d.words and d.unit in ("loss", "share", "weights", "ratio") for d in DEFINITIONS.values())
