@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -42,12 +43,31 @@ class Place:
 
     def apply(self, tensor: Tensor, change: Change) -> Tensor:
         """The tensor with a change made to its units."""
-        index, moved = self.index.to(tensor.device), tensor.movedim(self.axis, 0)
+        return self.mapped(tensor, lambda rows: changed(rows, change.to(tensor.device), self.dual))
+
+    def mapped(self, tensor: Tensor, new: Callable[[Tensor], Tensor]) -> Tensor:
+        """The tensor with something of the same shape in place of its `rows`; gradients pass.
+
+        Args:
+            tensor: whose axis it is.
+            new: of ``[blocks, units, all the rest]``.
+        """
+        moved = tensor.movedim(self.axis, 0)
+        if self._in_order and self.index.numel() == len(
+            moved
+        ):  # a view is enough, which is several times faster than picking rows
+            rows = moved.reshape(*self.index.shape, *moved.shape[1:])
+            return new(rows.flatten(2)).reshape(moved.shape).movedim(0, self.axis).contiguous()
+        index, result = self.index.to(tensor.device), moved.clone()
         rows = moved[index]
-        new = changed(rows.flatten(2), change.to(tensor.device), self.dual).reshape(rows.shape)
-        result = moved.clone()
-        result[index] = new
+        result[index] = new(rows.flatten(2)).reshape(rows.shape)
         return result.movedim(0, self.axis).contiguous()
+
+    @cached_property
+    def _in_order(self) -> bool:
+        """Whether the positions are the first ones of the axis, in its order."""
+        flat = self.index.flatten()
+        return bool((flat == torch.arange(len(flat), device=flat.device)).all())
 
 
 def changed(rows: Tensor, change: Change, dual: bool = False) -> Tensor:

@@ -162,7 +162,7 @@ def _wrong_ends(path: LossPath, asked: Asked) -> list[str]:
     """Notes on ends that are not the checkpoints whose fingerprints the run has; an aligned B, or none, has none."""
     found = []
     for side, end, want in (("a", path.start, asked.a), ("b", path.end, asked.b)):
-        if side == "b" and (asked.align != "never" or want == "origin"):
+        if side == "b" and (asked.align != "never" or want == "origin" or path.equivalent):
             continue
         if want not in _fingerprints(end, path.ties):
             found.append(
