@@ -26,7 +26,7 @@ from llpf_plugin import LLPFError, Method, Path, Quality, Task, find_path, measu
 from llpf_plugin.errors import InterruptedRun
 from llpf_plugin.evaluation import goal_of, measure_ends
 from llpf_plugin.geometry import Weights, clone, coordinates, select
-from llpf_plugin.methods import Outcome, Problem, Solver, known, make_method, method_class
+from llpf_plugin.methods import MovesEnd, Outcome, Problem, Solver, known, make_method, method_class
 from llpf_plugin.records import Tick
 from llpf_plugin.search import Callback, Searching
 from llpf_plugin.workspace import Workspace
@@ -160,7 +160,8 @@ class Run:
 
     @property
     def path(self) -> list[Weights]:
-        return [self.a, *self.knots, *self.solver.closing(), self.b]
+        end = self.solver.equivalent() if isinstance(self.solver, MovesEnd) else self.b
+        return [self.a, *self.knots, *self.solver.closing(), end]
 
 
 @cache
