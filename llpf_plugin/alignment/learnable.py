@@ -24,6 +24,10 @@ AHEAD, TEMPERATURE, ROUNDS = 1.0, 0.3, 20
 """By how much the score of a unit's own place is ahead at first; what Sinkhorn's iteration divides scores by, and its
 rounds."""
 
+WIDTH = 32
+"""Units of a block whose generator has the numbers as its elements. A step of Adam moves every number as far as the
+others, and so a matrix of n units by √n as much: of more units they count for less."""
+
 Numbers = Mapping[str, Tensor]
 """What is learned, as `numbers_of` names it."""
 
@@ -110,7 +114,8 @@ def _change(group: Group, numbers: Tensor) -> Change:
         return numbers.exp()
     if group.kind == "rotary":
         return torch.polar(numbers[0].exp(), numbers[1])
-    return torch.linalg.matrix_exp(_skew(group, numbers) if group.kind == "orthogonal" else numbers)
+    generator = numbers * (WIDTH / group.size) ** 0.5
+    return torch.linalg.matrix_exp(_skew(group, generator) if group.kind == "orthogonal" else generator)
 
 
 def _skew(group: Group, numbers: Tensor) -> Tensor:
