@@ -9,9 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Kind = Literal["permutation", "scaling", "rotary", "orthogonal", "invertible"]
-"""What may be done to the units of a group: change places; besides that, be scaled by positive factors; pairs of them
-be multiplied by complex numbers, as rotary positions allow; be rotated; or be mixed by any invertible matrix."""
+Kind = Literal["permutation", "scaling", "factors", "rotary", "orthogonal", "invertible"]
+"""What may be done to the units of a group: change places; besides that, be scaled by positive factors; only be scaled,
+by any numbers but 0; in pairs be multiplied by complex numbers, as rotary positions allow; be rotated; or be mixed by
+any invertible matrix."""
 
 Change = Tensor
 """What is done to the units of a group, in each of its blocks: ``int64`` ``[blocks, units]`` is a permutation (the i-th

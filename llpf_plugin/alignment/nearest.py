@@ -46,6 +46,13 @@ def scale(products: Products) -> Tensor:
     return _factor(lambda s: s**2 * pp + nn / s**2 - 2 * (s * p + n / s), p)
 
 
+def factor(products: Products) -> Tensor:
+    """Numbers s of either sign that minimise ``‖a − s b‖² + ‖a' − b'/s‖²`` for every unit, ``[blocks, units]``."""
+    p, n, pp, nn = (one.diagonal(dim1=-2, dim2=-1) for one in (products.p, products.n, products.pp, products.nn))
+    s = _factor(lambda s: s**2 * pp + nn / s**2 - 2 * (s * p + n / s).abs(), p)
+    return torch.where(s * p + n / s < 0, -s, s)
+
+
 def complex_factor(products: Products) -> Tensor:
     """Complex numbers z that minimise ``‖a − z b‖² + ‖a' − b'/z̄‖²`` for pairs of units, ``[blocks, units / 2]``."""
     p, n, pp, nn = (_complex_diagonal(one) for one in (products.p, products.n, products.pp, products.nn))

@@ -32,8 +32,9 @@ def apart(a: tuple[torch.Tensor, torch.Tensor], b: tuple[torch.Tensor, torch.Ten
 
 
 FINDERS = {
-    "scaling": nearest.scale, "rotary": nearest.complex_factor, "invertible": nearest.invertible,
-    "orthogonal": lambda p: nearest.rotation(p.p + p.n), "permutation": lambda p: nearest.permutation(p.p + p.n),
+    "scaling": nearest.scale, "factors": nearest.factor, "rotary": nearest.complex_factor,
+    "invertible": nearest.invertible, "orthogonal": lambda p: nearest.rotation(p.p + p.n),
+    "permutation": lambda p: nearest.permutation(p.p + p.n),
 }  # fmt: skip
 
 
@@ -42,6 +43,9 @@ def random_change(kind: str, rng: torch.Generator) -> Change:
         return torch.stack([torch.randperm(4, generator=rng) for _ in range(2)])
     if kind == "scaling":
         return torch.rand(2, 4, generator=rng, dtype=torch.float64) + 0.5
+    if kind == "factors":
+        signs = torch.randint(2, (2, 4), generator=rng) * 2 - 1
+        return (torch.rand(2, 4, generator=rng, dtype=torch.float64) + 0.5) * signs
     if kind == "rotary":
         return torch.polar(torch.rand(2, 2, generator=rng).double() + 0.5, 6 * torch.rand(2, 2, generator=rng).double())
     matrix = torch.randn(2, 4, 4, generator=rng, dtype=torch.float64)
