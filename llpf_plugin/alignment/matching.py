@@ -6,10 +6,11 @@ are wide; before any method it shortens the way.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor
+from torch import Tensor, nn
 
 from llpf_plugin.alignment.groups import Group, Symmetry
 from llpf_plugin.alignment.symmetry import symmetry
@@ -107,11 +108,27 @@ def align(a: Weights, b: Weights, task: Task, seed: int = 0) -> Matching:
     Raises:
         OrderError: the model cannot be traced.
     """
-    groups = symmetry(task.model, task.example_inputs())
-    own = list(coordinates(task.model))
+    return align_models(a, b, task.model, task.example_inputs(), seed)
+
+
+def align_models(a: Weights, b: Weights, model: nn.Module, example_inputs: Any, seed: int = 0) -> Matching:
+    """`align` without a task: data play no part in it.
+
+    Args:
+        a: complete state dict of A.
+        b: complete state dict of B; not changed.
+        model: traced for its symmetries, and left as it was.
+        example_inputs: what it is called with, as of `layer_order`.
+        seed: of the order in which groups are visited.
+
+    Raises:
+        OrderError: the model cannot be traced.
+    """
+    groups = symmetry(model, example_inputs)
+    own = list(coordinates(model))
     before, target = select(b, own), select(a, own)
     permutations, sweeps = _sweeps(target, before, groups, seed)
     weights = groups.permute(b, permutations)
-    weights.update({name: weights[first] for name, first in ties(task.model).items() if name in weights})
+    weights.update({name: weights[first] for name, first in ties(model).items() if name in weights})
     lengths = distance(target, before), distance(target, select(weights, own))
     return Matching(weights, permutations, groups, lengths, sweeps)
