@@ -37,7 +37,7 @@ def align(
         raise UsageError("-o is needed: the file that B aligned to A is written to, or a folder for several models")
     from rich.console import Console
 
-    from llpf_plugin import checkpoint
+    from llpf_plugin.checkpoint import write
     from llpf_plugin.merging import Source, align_to
 
     network, example = network_of(task, model, inputs)
@@ -47,7 +47,7 @@ def align(
     aligned = [align_to(first, other, network, example) for other in others]
     for one, place in zip(aligned, places, strict=True):
         assert one.source.like is not None
-        _show(console, one, first.name, checkpoint.write(place, one.matching.weights, one.source.like))
+        _show(console, one, first.name, write(place, one.matching.weights, one.source.like))
     return 0
 
 

@@ -44,7 +44,7 @@ def average(
     network, example = network_of(task, model, inputs)
     from rich.console import Console
 
-    from llpf_plugin import checkpoint
+    from llpf_plugin.checkpoint import write
     from llpf_plugin.files import plain, write_json
     from llpf_plugin.merging import Source, mean_on_spheres
     from llpf_plugin.runs import RunFolder
@@ -54,7 +54,7 @@ def average(
     weights, notes = _aligned(console, sources, network, example, align)
     mean, like = mean_on_spheres(weights, shares, network), sources[0].like
     assert like is not None
-    place = checkpoint.write(out / "merged", mean, like)
+    place = write(out / "merged", mean, like)
     notes += [UNCHECKED, *_statistics(network)]
     write_json(out / "merged.json", plain({"command": command_line(), "shares": shares, "notes": notes}))
     return _say(console, len(models), notes, place)
