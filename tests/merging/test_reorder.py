@@ -45,8 +45,10 @@ def test_it_is_kept_where_it_lowers_the_line_and_the_path_ends_there() -> None:
     assert found.line == max(opened(a, b, align="never").line())
 
 
-def test_it_is_counted_as_measuring() -> None:
-    spent = opened(*tiny.pair("mlp")).search.workspace.clock.spent()
+def test_it_is_counted_as_measuring_and_the_line_that_is_left_is_not_measured_again() -> None:
+    pair = opened(*tiny.pair("mlp"))
+    pair.line()
+    spent = pair.search.workspace.clock.spent()
     assert spent["measuring"].forward_passes == 2 * 11 * 96 and spent["other"].forward_passes == 0
 
 
