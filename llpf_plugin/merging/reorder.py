@@ -13,10 +13,10 @@ import torch
 
 from llpf_plugin.alignment.matching import Matching, align
 from llpf_plugin.checkpoint import fingerprint
-from llpf_plugin.errors import OrderError, RunError
+from llpf_plugin.errors import MismatchError, OrderError, RunError
 from llpf_plugin.evaluation.along_path import LINE_SAMPLE, losses_on_line
 from llpf_plugin.evaluation.outputs import difference_of_outputs
-from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.geometry.weights import Weights, coordinates
 from llpf_plugin.llpf.method import LLPF
 from llpf_plugin.methods.base import Method
 from llpf_plugin.runs.alignment import SAME_FUNCTION, Alignment, recorded
@@ -31,6 +31,11 @@ Align = Literal["auto", "never", "always"]
 SCHEDULED = "a schedule of the paper is walked between models as they were trained (--align always re-orders them)"
 IN_ORDER = "they are in A's order already"
 """Why B stays as it is."""
+
+SAME_MODEL = (
+    "A and B are the same model, its units in another order: there is nothing to connect; name two networks that were "
+    "trained independently, or leave B as it is (--align never)"
+)
 
 CHANGED = (
     "was begun by a version that re-orders B in another way: llpf report can show it, but to continue, start again in "
@@ -101,6 +106,7 @@ def propose(
         None where B is left alone because that was asked for.
 
     Raises:
+        MismatchError: B is A, its units in another order.
         OrderError: the model cannot be traced, and ``always`` was asked for.
         RunError: the run was begun with another re-ordered B.
     """
@@ -122,6 +128,8 @@ def propose(
         raise RunError(f"{begun.folder} {CHANGED}")
     if all(torch.equal(t, end[name]) for name, t in matching.weights.items()):
         return Proposal(why=IN_ORDER)
+    if known is None and all(torch.equal(matching.weights[name], start[name]) for name in coordinates(task.model)):
+        raise MismatchError(SAME_MODEL)
     return Proposal(matching, "", known, wish == "always")
 
 

@@ -115,11 +115,12 @@ def test_another_point_may_be_picked(pick: str | float, t: float) -> None:
 
 def test_models_may_be_aligned_first() -> None:
     """B's hidden units in another order: the straight line is high, unless they are brought back."""
-    a = models(1)[0]
+    a, near = models(1)[0], {k: t + 1e-4 for k, t in models(1)[0].items()}
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
-    b = {**a, "0.weight": a["0.weight"][order], "0.bias": a["0.bias"][order], "2.weight": a["2.weight"][:, order]}
+    moved = {"0.weight": near["0.weight"][order], "0.bias": near["0.bias"][order]}
+    b = {**near, **moved, "2.weight": near["2.weight"][:, order]}
     high, low = (merge([a, b], tiny.mlp(), "linear", align=align, tolerance=0.1) for align in ("never", "always"))
-    assert low.pairs[0].quality.maximum == pytest.approx(scores(a, tiny.mlp())["train"].loss, rel=1e-4)
+    assert low.pairs[0].quality.maximum == pytest.approx(scores(a, tiny.mlp())["train"].loss, rel=1e-2)
     assert high.pairs[0].quality.maximum > 5 * low.pairs[0].quality.maximum
     assert tiny.same(dict(merge([a, b], tiny.mlp(), "linear", tolerance=0.1).weights), dict(low.weights))
     assert high.pairs[0].alignment is None

@@ -14,7 +14,7 @@ from torch import nn
 from llpf_plugin import LLPF, Linear, Task, TensorData, align, merge
 from llpf_plugin.alignment import Matching
 from llpf_plugin.checkpoint import fingerprint
-from llpf_plugin.errors import OrderError, RunError
+from llpf_plugin.errors import MismatchError, OrderError, RunError
 from llpf_plugin.geometry import Weights, clone
 from llpf_plugin.merging import Pair, Request, Source, open_pair, reorder
 from llpf_plugin.runs import open_run
@@ -78,6 +78,16 @@ def test_what_is_in_order_already_is_not_measured() -> None:
     pair = opened(a, {k: t + 0.01 * t.std() for k, t in a.items()})
     assert pair.alignment is not None and "in A's order already" in pair.alignment.sentence
     assert pair.search.workspace.clock.spent()["measuring"].forward_passes == 0
+
+
+def test_a_model_and_itself_in_another_order_are_not_connected() -> None:
+    a = tiny.pair("mlp")[0]
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
+    b = {**a, "0.weight": a["0.weight"][order], "0.bias": a["0.bias"][order], "2.weight": a["2.weight"][:, order]}
+    for align_them in ("auto", "always"):
+        with pytest.raises(MismatchError, match="the same model, its units in another order"):
+            opened(a, b, align=align_them)
+    assert opened(a, b, align="never").alignment is None
 
 
 class Untraced(nn.Module):
