@@ -62,12 +62,14 @@ class Proposal:
         why: there is none.
         known: what an earlier session of the same run decided.
         forced: whether it is kept in any case.
+        difference: of the outputs of B and the re-ordered B, as `difference_of_outputs` has it.
     """
 
     matching: Matching | None = None
     why: str = ""
     known: Alignment | None = None
     forced: bool = False
+    difference: float = 0.0
 
     def decide(
         self, workspace: Workspace, start: Weights, end: Weights, sample: int | None
@@ -82,11 +84,9 @@ class Proposal:
         b = self.matching.weights
         lines = [line_between(workspace, start, one, sample) for one in (end, b)]
         line, aligned = (max(math.inf if math.isnan(loss) else loss for loss in losses) for losses in lines)
-        with workspace.clock.on("measuring"):
-            gap = difference_of_outputs(workspace.model, workspace.task.example_inputs(), end, b)
-        if self.forced or (aligned < line and gap <= SAME_FUNCTION):
-            return Alignment(True, line, aligned, gap, end=fingerprint(b)), lines[1]
-        return Alignment(False, line, aligned, gap), lines[0]
+        if self.forced or (aligned < line and self.difference <= SAME_FUNCTION):
+            return Alignment(True, line, aligned, self.difference, end=fingerprint(b)), lines[1]
+        return Alignment(False, line, aligned, self.difference), lines[0]
 
 
 def propose(
@@ -97,7 +97,7 @@ def propose(
     Args:
         start: complete state dict of A.
         end: of B.
-        task: whose model is traced, on the CPU, since that is done in float64.
+        task: whose model is traced and run on the CPU, which has float64, and no float32 that is less than that.
         method: by which a path will be searched.
         wish: what was asked for.
         begun: the run's folder, where it is resumed.
@@ -107,7 +107,7 @@ def propose(
 
     Raises:
         MismatchError: B is A, its units in another order.
-        OrderError: the model cannot be traced, and ``always`` was asked for.
+        OrderError: the model cannot be traced, and ``always`` was asked for, or the run was begun with a re-ordered B.
         RunError: the run was begun with another re-ordered B.
     """
     if resolved(wish, method) == "never":
@@ -117,10 +117,11 @@ def propose(
         known = recorded(read_info(begun.folder)) or Alignment(kept=True)
     if known is not None and not known.kept:
         return Proposal(known=known)
+    task = task.to("cpu")
     try:
-        matching = align(start, end, task.to("cpu"))
+        matching = align(start, end, task)
     except OrderError as error:
-        if wish == "always":
+        if wish == "always" or (known is not None and known.end is not None):
             raise
         return Proposal(why=f"no symmetry can be derived: {error}")
     if known is not None and known.end not in (None, fingerprint(matching.weights)):
@@ -130,7 +131,8 @@ def propose(
         return Proposal(why=IN_ORDER)
     if known is None and all(torch.equal(matching.weights[name], start[name]) for name in coordinates(task.model)):
         raise MismatchError(SAME_MODEL)
-    return Proposal(matching, "", known, wish == "always")
+    gap = difference_of_outputs(task.model, task.example_inputs(), end, matching.weights)
+    return Proposal(matching, "", known, wish == "always", gap)
 
 
 def line_between(workspace: Workspace, start: Weights, end: Weights, sample: int | None) -> list[float]:
