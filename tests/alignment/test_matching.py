@@ -4,7 +4,7 @@ import torch
 from helpers import tiny
 
 from llpf_plugin import Task
-from llpf_plugin.alignment import align, match, symmetry
+from llpf_plugin.alignment import align, align_models, match, symmetry
 from llpf_plugin.evaluation.point import evaluate
 from llpf_plugin.geometry.weights import clone, coordinates, distance, select
 from llpf_plugin.workspace import Workspace
@@ -47,3 +47,9 @@ def test_same_seed_same_permutations(conv: Task) -> None:
     a, b = tiny.pair("conv")
     one, other = align(a, b, conv), align(a, b, conv)
     assert tiny.same(one.weights, other.weights) and one.sweeps == other.sweeps
+
+
+def test_no_task_is_needed() -> None:
+    task, (a, b) = tiny.conv(), tiny.pair("conv")
+    one, other = align(a, b, task), align_models(a, b, task.model, torch.zeros(2, 1, 5, 5))
+    assert tiny.same(one.weights, other.weights) and one.distance == other.distance
