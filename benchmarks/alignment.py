@@ -49,7 +49,7 @@ NETWORKS: Mapping[str, Callable[[], Task]] = {
     "mnist/mlp, 64": partial(mnist_mlp, 64, None),
     "mnist/mlp, 256": partial(mnist_mlp, 256, None),
     "digits/resnet": partial(recipe, "digits/resnet", {}),
-    "cifar10/resnet8": partial(recipe, "cifar10/resnet8", {"subset": 2000}),
+    "cifar10/resnet8": partial(recipe, "cifar10/resnet8", {"subset": 2000}, epochs=20),
     "digits/transformer": partial(recipe, "digits/transformer", {}),
     "cifar10/cct2": partial(
         recipe, "cifar10/cct2", {"width": 64, "side": 16, "subset": 2000, "augment": False}, epochs=60
