@@ -102,14 +102,14 @@ def ends(name: str, task: Task, pair: int, cache: Path) -> tuple[Weights, Weight
     return a, b
 
 
-def measure(name: str, task: Task, pair: int, way: str, a: Weights, b: Weights, sample: int) -> Line:
+def measure(name: str, task: Task, pair: int, way: str, a: Weights, b: Weights) -> Line:
     """Align one pair in one way, and go along the line."""
     sweeps, seconds, aligned = None, None, b
     if way != PLAIN:
         began = time.perf_counter()
         matching = WAYS[way](a, b, task)
         seconds, sweeps, aligned = time.perf_counter() - began, matching.sweeps, matching.weights
-    losses = losses_on_line(Workspace(task, COMPUTE), a, aligned, POINTS, sample)
+    losses = losses_on_line(Workspace(task, COMPUTE), a, aligned, POINTS, SAMPLE)
     own = list(coordinates(task.model))
     length = distance(select(a, own), select(aligned, own))
     return Line(name, pair, way, losses, length, sweeps, seconds, stamp())
@@ -126,7 +126,7 @@ def run(asked: argparse.Namespace) -> None:
             task = NETWORKS[name]()
             a, b = ends(name, task, pair, asked.cache)
             for way in missing:
-                line = measure(name, task, pair, way, a, b, asked.sample)
+                line = measure(name, task, pair, way, a, b)
                 append(asked.lines, line)
                 print(f"{name}, pair {pair}, {way}: barrier {line.barrier:.4g}", flush=True)
 
@@ -146,7 +146,7 @@ def report(lines: Sequence[Line]) -> str:
     """Three tables with a column for every way: barriers, distances, seconds."""
     return "\n\n".join(
         [
-            "Barrier, in brackets over that of the plain line",
+            f"Barrier of the training loss on {SAMPLE:,} examples, in brackets over that of the plain line",
             by_way(lines, lambda own, plain: f"{own.barrier:.4f} ({own.barrier / plain.barrier:.2f})", ends_loss),
             "Distance between A and the aligned B, in brackets over that before",
             by_way(lines, lambda own, plain: f"{own.distance:.2f} ({own.distance / plain.distance:.2f})"),
@@ -188,7 +188,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("what", choices=("run", "table"))
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--pairs", type=int, default=1)
-    parser.add_argument("--sample", type=int, default=SAMPLE, help="training examples of a line [%(default)s]")
     parser.add_argument("--lines", type=Path, default=LINES, help="the file of the lines")
     add_cache(parser)
     add_table(parser)
