@@ -24,7 +24,7 @@ from provenance import add_table, publish, stamp
 from shared import add_cache, table, trained
 
 from llpf_plugin import Compute, Task, align, load_task
-from llpf_plugin.alignment import Matching
+from llpf_plugin.alignment import Matching, match, permutations_only, symmetry
 from llpf_plugin.evaluation import losses_on_line
 from llpf_plugin.geometry import Weights, coordinates, distance, select
 from llpf_plugin.workspace import Workspace
@@ -61,7 +61,14 @@ NETWORKS: Mapping[str, Callable[[], Task]] = {
 """Tasks by name; ends are trained by the task's recipe."""
 
 PLAIN = "plain"
-WAYS: Mapping[str, Callable[[Weights, Weights, Task], Matching]] = {"permutations": align}
+
+
+def permuted(a: Weights, b: Weights, task: Task) -> Matching:
+    """As Git Re-Basin: units change places and nothing else is done to them."""
+    return match(a, b, task.model, permutations_only(symmetry(task.model, task.example_inputs())))
+
+
+WAYS: Mapping[str, Callable[[Weights, Weights, Task], Matching]] = {"permutations": permuted, "all symmetries": align}
 """How B is brought nearer to A, by name; ``plain`` is B as it is."""
 
 

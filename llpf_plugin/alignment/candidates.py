@@ -154,6 +154,11 @@ def weaker(group: Group) -> Iterator[Group]:
         yield replace(group, kind="permutation", places=whole)
 
 
+def permuting(group: Group) -> Group | None:
+    """The group with permutations only, None if its units have one place each."""
+    return next((one for one in weaker(group) if one.kind == "permutation"), None)
+
+
 def _name(first: Place, seen: Sequence[_Seen]) -> str:
     """The first tensor whose outputs the units are, the axis, and which factor of it and from where on, if a part."""
     one = next((each for each in seen if (each.tensor, each.axis) == (first.tensor, first.axis)), seen[0])

@@ -143,10 +143,6 @@ class Symmetry:
     rejected: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
 
-    def only(self, kind: Kind) -> Symmetry:
-        """The groups of one kind."""
-        return replace(self, groups=tuple(group for group in self.groups if group.kind == kind))
-
     def absorbed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights that compute the same, with the scales of all groups multiplied into what reads them."""
         result = dict(weights)

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from llpf_plugin.alignment.candidates import weaker
+from llpf_plugin.alignment.candidates import permuting
 from llpf_plugin.alignment.groups import Group, Symmetry
 from llpf_plugin.alignment.sweeps import Sweeps
 from llpf_plugin.alignment.symmetry import symmetry
@@ -91,5 +91,10 @@ def _absorbable(group: Group, a: Weights, b: Weights) -> Group:
     for absorption in group.absorptions:
         for gamma in (weights[absorption.gamma].abs() for weights in (a, b)):
             if not gamma.min() > SMALL * gamma.max():
-                return next(one for one in weaker(group) if one.kind == "permutation")
+                return permuting(group) or group
     return group
+
+
+def permutations_only(found: Symmetry) -> Symmetry:
+    """The symmetries of Git Re-Basin: units change places and nothing else is done to them."""
+    return replace(found, groups=tuple(one for group in found.groups if (one := permuting(group)) is not None))
