@@ -32,6 +32,7 @@ from llpf_plugin import Defaults, TensorData
 from llpf_plugin.evaluation import evaluate
 from llpf_plugin.files import write_json
 from llpf_plugin.geometry import Weights
+from llpf_plugin.merging import Align
 from llpf_plugin.workspace import Workspace
 
 
@@ -41,16 +42,17 @@ def oneshot(options: argparse.Namespace) -> dict[str, Any]:
     held = json.loads(place.read_text()) if place.is_file() else {"runs": {}}
     for seed, alpha in itertools.product(options.seeds, options.alphas):
         setting = Setting(options.task, options.subset, options.clients, alpha, 1, True, 1, seed, options.start_epochs)
-        key = f"{setting.task}|{f'Dirichlet {alpha:g}' if alpha else 'IID'}|{seed}"
+        aligned = "" if options.align == "never" else f", --align {options.align}"
+        key = f"{setting.task}{aligned}|{f'Dirichlet {alpha:g}' if alpha else 'IID'}|{seed}"
         if key not in held["runs"] and time.monotonic() < end:
-            found = one_shot(Federation(setting), options.server, options.budget)
+            found = one_shot(Federation(setting), options.server, options.budget, options.align)
             print(key, found, flush=True)
             held = {"measured": sessions(held), "runs": {**held["runs"], key: found}}
             write_json(place, held)
     return held
 
 
-def one_shot(federation: Federation, server: int, budget: int) -> dict[str, float]:
+def one_shot(federation: Federation, server: int, budget: int, align: Align = "never") -> dict[str, float]:
     """Test accuracies of the merges, and of what they are compared with."""
     held = federation.task.validation
     assert isinstance(held, TensorData)
@@ -73,7 +75,7 @@ def one_shot(federation: Federation, server: int, budget: int) -> dict[str, floa
     alone = [accuracy(m) for m in models]
     scores = sum(_probabilities(federation, m) for m in models)
     best = max(range(len(models)), key=lambda i: alone[i])
-    joined = join_models(models, task, budget)
+    joined = join_models(models, task, budget, align=align)
     return {
         "ensemble": float((scores.argmax(-1) == federation.test.targets).double().mean()),  # type: ignore[union-attr]
         "best client": alone[best],
@@ -117,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--alphas", type=float, nargs="+", default=[0.0, 0.3, 0.1], help="of Dirichlet, 0 for IID")
     parser.add_argument("--start-epochs", type=float, default=100, help="that the clients' models are trained for")
     parser.add_argument("--server", type=int, default=100, help="examples of the server's own")
+    parser.add_argument("--align", choices=("auto", "never", "always"), default="never", help="as in llpf merge")
     parser.add_argument("--budget", type=int, default=1000, help="gradient steps on them")
     parser.add_argument("--minutes", type=float, default=1e9, help="start no run after this many")
     add_table(parser)

@@ -35,9 +35,9 @@ def mnist_mlp(width: int, subset: int | None) -> Task:
     return replace(task, recipe=Recipe(epochs=5, lr=0.1), defaults=Defaults(128))
 
 
-def barrier(losses: Sequence[float]) -> str:
+def barrier(losses: Sequence[float]) -> float:
     """The line's maximum over the mean of its ends (Ainsworth et al.)."""
-    return f"{max(losses) - (losses[0] + losses[-1]) / 2:.4f}"
+    return max(losses) - (losses[0] + losses[-1]) / 2
 
 
 def line(workspace: Workspace, a: Weights, b: Weights, sample: int | None) -> list[Calibrated]:
@@ -54,7 +54,7 @@ def row(width: int, epochs: float, subset: int | None, sample: int | None, seeds
     seconds = time.perf_counter() - began
     workspace = Workspace(task, COMPUTE)
     lines = [line(workspace, a, end, sample) for end in (b, matching.weights)]
-    barriers = [barrier(losses) for own in lines for losses in ([p.plain for p in own], [p.loss for p in own])]
+    barriers = [f"{barrier(losses):.4f}" for own in lines for losses in ([p.plain for p in own], [p.loss for p in own])]
     return (
         str(width), f"{max(lines[0][0].plain, lines[0][-1].plain):.4f}", *barriers,
         f"{matching.distance[1] / matching.distance[0]:.2f}", str(matching.sweeps), f"{seconds:.1f}",

@@ -46,7 +46,7 @@ def tokens(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     return F.cross_entropy(logits, targets), (logits.argmax(-1) == targets).sum()
 
 
-def next_byte(model: nn.Module, batch: Batch) -> Tensor:
+def next_token(model: nn.Module, batch: Batch) -> Tensor:
     """Mean cross-entropy of a Hugging Face language model, targets shifted already."""
     inputs, targets = batch
     return F.cross_entropy(model(inputs).logits.flatten(0, 1), targets.flatten())
@@ -125,7 +125,7 @@ def gpt2() -> Task:
     parts = data[order].split([1200, 200, len(data) - 1400])
     names = ("train", "validation", "test")
     splits = {name: TensorData(part[:, :-1], part[:, 1:]) for name, part in zip(names, parts, strict=True)}
-    return Task(GPT2LMHeadModel(config), objective=next_byte, name="gpt2", defaults=Defaults(64), **splits)
+    return Task(GPT2LMHeadModel(config), objective=next_token, name="gpt2", defaults=Defaults(64), **splits)
 
 
 def regression(scale: float = 1.0) -> Task:

@@ -31,7 +31,7 @@ def compare(
     task: TaskOptions = TaskOptions(),
     methods: Annotated[str | None, METHODS] = None,
     method: MethodArguments = MethodArguments(),
-    align: Annotated[Align, ALIGN] = "never",
+    align: Annotated[Align, ALIGN] = "auto",
     pick: Annotated[str, PICK] = "best",
     measure: MeasureOptions = MeasureOptions(),
     output: OutputOptions = OutputOptions(),
@@ -49,6 +49,7 @@ def compare(
     from llpf_cli.watch import TerminalWatch, write_page
     from llpf_plugin import load_task, merge
     from llpf_plugin.files import plain, write_json
+    from llpf_plugin.merging import walks_schedule
     from llpf_plugin.quality import check_pick
     from llpf_plugin.runs import check_folders
 
@@ -58,9 +59,12 @@ def compare(
     check_folders(out, list(folders.values()), output.resume)
     said = config_text(
         "compare", models=models, task=task, methods=methods, method=method, goal=goal, measure=measure,
-        align=None if align == "never" else align, pick=None if pick == "best" else pick,
+        align=None if align == "auto" else align, pick=None if pick == "best" else pick,
         output=replace(output, out=out), compute=compute,
     )  # fmt: skip
+    if align == "auto" and any(walks_schedule(one) for one in made.values()):
+        align = "never"
+        console.print("nothing is aligned, since one of the methods walks a schedule of the paper", highlight=False)
     found: dict[str, Any] = {}
     line: Sequence[float] = ()
     with resumable(out):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from llpf_cli.config import command_line, config_text, resumable
+from llpf_cli.inputs import SPECIFICATIONS, InputOptions
 from llpf_cli.options import (
     OUTPUT,
     PATH,
@@ -27,8 +28,9 @@ RUN = Path("run")
 """The folder of a run that names none."""
 
 MODELS = Parameter(name="A B …", help="Checkpoints: .pt, .safetensors, or folders of shards.")
-ALIGN = option("First permute B's neurons to match A's: auto, never, always [never].", group=PATH)
+ALIGN = option("Permute B's neurons to match A's: auto (if that lowers the line), never, always [auto].", group=PATH)
 PICK = option("Merged model: best (validation, t in [0.1, 0.9]), mid, end, or t [best].", group=PATH)
+MODEL = option(f"In place of a task, with --method linear: {SPECIFICATIONS}.", group=PATH)
 DRY_RUN = option("Only check, show layer order and phases, and estimate the cost.", group=OUTPUT, negative="")
 Align = Literal["auto", "never", "always"]
 
@@ -37,8 +39,10 @@ def merge(
     *models: Annotated[str, MODELS],
     goal: GoalOptions = GoalOptions(),
     task: TaskOptions = TaskOptions(),
+    model: Annotated[str | None, MODEL] = None,
+    inputs: Annotated[InputOptions, Parameter(name="*", group=PATH)] = InputOptions(),
     method: MethodOptions = MethodOptions(),
-    align: Annotated[Align, ALIGN] = "never",
+    align: Annotated[Align, ALIGN] = "auto",
     pick: Annotated[str, PICK] = "best",
     measure: MeasureOptions = MeasureOptions(),
     output: OutputOptions = OutputOptions(),
@@ -53,6 +57,14 @@ def merge(
     """
     if len(models) < 2:
         raise UsageError("two checkpoints or more are needed: llpf merge A B --task …")
+    if model is None and inputs.given:
+        raise UsageError("--input and --inputs go with --model; a task has inputs of its own")
+    if model is not None:
+        from llpf_cli.average import average
+
+        needless = [goal, measure, compute, replace(output, out=None, report=True)]
+        flags = {"--dry-run": dry_run, "--resume": output.resume}
+        return average(models, task, model, inputs, method, align, pick, output.out or RUN, needless, flags)
     began = time.monotonic()
     (task_name, task_args), made = task.named(), method.made()
     from rich.console import Console
@@ -72,7 +84,7 @@ def merge(
         preview.dry_run(console, models, loaded, made, **options)
         return 0
     said = config_text(
-        "merge", models=models, task=task, method=method, goal=goal, align=None if align == "never" else align,
+        "merge", models=models, task=task, method=method, goal=goal, align=None if align == "auto" else align,
         pick=None if pick == "best" else pick, measure=measure, output=replace(output, out=out), compute=compute,
     )  # fmt: skip
     with resumable(out):

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
+from llpf_cli.inputs import INPUTS, SPECIFICATIONS, InputOptions, unknown_inputs
 from llpf_cli.options import option, pairs
 from llpf_plugin.errors import OrderError, RunError, UsageError
-from llpf_plugin.tasks import find
 
-INPUTS, SHOWN = Group("Inputs", sort_key=1), Group("Output", sort_key=2)
+SHOWN = Group("Output", sort_key=2)
 
 Format = Literal["table", "tree", "json", "mermaid", "dot"]
 Level = Literal["phase", "layer"]
@@ -19,9 +19,7 @@ Level = Literal["phase", "layer"]
 KINDS: dict[str, Format] = {".json": "json", ".mmd": "mermaid", ".dot": "dot", ".txt": "table"}
 """What a file of each suffix holds; ``.svg`` is the picture."""
 
-MODEL = Parameter(
-    name="MODEL", help="module:function, file.py:function, torchvision:NAME, timm:NAME, hf:CONFIG, a task, x.json."
-)
+MODEL = Parameter(name="MODEL", help=f"{SPECIFICATIONS}, x.json.")
 ARGUMENTS = Parameter(name="key=value …", help="For the function or the task; also as -t key=value.")
 TASK_ARGS = option(
     "The same, as other commands have it.", "-t", "--task-arg", group=INPUTS, negative="", consume_multiple=False
@@ -33,21 +31,7 @@ def order(
     /,
     *arguments: Annotated[str, ARGUMENTS],
     task_args: Annotated[list[str], TASK_ARGS] = [],  # noqa: B006 - read only
-    input: Annotated[
-        list[str],
-        option(
-            "Shape: 1x3x224x224, 1x8:int64, name=1x8:int64; repeat for more.",
-            "-i",
-            "--input",
-            group=INPUTS,
-            negative="",
-            consume_multiple=False,
-        ),
-    ] = [],  # noqa: B006 - read only
-    dtype: Annotated[str, option("Type of inputs that name none [float32].", group=INPUTS)] = "float32",
-    inputs: Annotated[
-        str | None, option("module:function or file.py:function that makes the inputs.", group=INPUTS)
-    ] = None,
+    inputs: InputOptions = InputOptions(),
     no_inputs: Annotated[
         bool, option("Read the code without running it (not verified).", group=INPUTS, negative="")
     ] = False,
@@ -79,7 +63,7 @@ def order(
     """Show in what order data reaches the layers of a model: layers, parallel branches, phases."""
     for path in output:
         _check_output(path)
-    if sum((bool(input), inputs is not None, no_inputs)) > 1:
+    if inputs.given + no_inputs > 1:
         raise UsageError("give one of --input, --inputs and --no-inputs")
     given = pairs([*arguments, *task_args])
     from llpf_plugin.order import LayerOrder, layer_order
@@ -88,10 +72,12 @@ def order(
     if model.endswith(".json"):
         found = LayerOrder.from_json(_read(Path(model)))
     else:
+        network, example = inputs.load(model, given, device)
+        if example is None and not no_inputs:
+            raise unknown_inputs(model, ", or read the code without running it with --no-inputs")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what libraries say while they build a model
-            network, example = _model(model, given, device, input, dtype, inputs, no_inputs)
-            found = layer_order(network, example, order=order)
+            warnings.simplefilter("ignore")  # what libraries say while a model runs
+            found = layer_order(network, None if no_inputs else example, order=order)
     cut = cut_phases(found, phases)
     for path in output:
         _write(path, found, cut, level)
@@ -99,34 +85,6 @@ def order(
     if not output:
         _show(found, cut, format, level, depth)
     return 0
-
-
-def _model(
-    spec: str,
-    arguments: dict[str, Any],
-    device: str | None,
-    shapes: list[str],
-    dtype: str,
-    factory: str | None,
-    no_inputs: bool,
-) -> tuple[Any, Any]:
-    """The model and its example inputs: those given by the user, else those known for the model."""
-    from llpf_cli.models import load_model, parse_inputs
-    from llpf_plugin.tasks import build
-
-    network, known = load_model(spec, arguments, device)
-    if no_inputs:
-        return network, None
-    if factory is not None:
-        return network, build(factory, find(factory), {})
-    if shapes:
-        return network, parse_inputs(shapes, dtype)
-    if known is None:
-        raise OrderError(
-            f"no inputs are known for {spec}: give --input 1x3x224x224, --inputs file.py:function, return (model, "
-            "inputs) from the function, or read the code without running it with --no-inputs"
-        )
-    return network, known
 
 
 def _show(order: Any, phases: Any, kind: Format, level: Level | None, depth: int | None) -> None:

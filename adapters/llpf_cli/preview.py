@@ -92,8 +92,7 @@ def dry_run(
     sources = [Source.of(model, number) for number, model in enumerate(models, start=1)]
     request = Request(task, method, SearchOptions(**search), compute, align=align)
     pair = open_pair("1-2", sources[:2], request)
-    if pair.matching is not None:
-        alignment(console, pair.matching)
+    alignment(console, pair)
     line = pair.line()
     preflight(console, pair, line, everything=True)
     estimate(console, pair)
@@ -114,19 +113,28 @@ def descent(console: Console, pair: Pair) -> None:
         show_finding(console, finding)
 
 
-def alignment(console: Console, matching: Matching) -> None:
-    """What weight matching did, and what it left alone."""
+def alignment(console: Console, pair: Pair) -> None:
+    """What became of aligning B to A."""
+    if pair.matching is not None:
+        show_matching(console, pair.matching)
+    if pair.alignment is not None:
+        console.print(pair.alignment.sentence, highlight=False, markup=False)
+
+
+def show_matching(console: Console, matching: Matching, name: str = "B", to: str = "A") -> None:
+    """What weight matching did, and what it left alone, with the reason."""
     found = matching.symmetry
     before, after = matching.distance
-    neurons = sum(group.size for group in found.groups)
+    neurons, groups = sum(group.size for group in found.groups), len(found.groups)
+    groups_of = f"{groups} group{'' if groups == 1 else 's'}"
     console.print(
-        f"B aligned to A: {neurons:,} neurons in {len(found.groups)} groups, distance {before:.4g} → {after:.4g}",
-        highlight=False,
-    )
-    alone = [*found.rejected, *found.left]
-    if alone:
-        names = ", ".join(alone[:4]) + (f" and {len(alone) - 4} more" if len(alone) > 4 else "")
-        console.print(f"left alone: {names}", highlight=False, markup=False)
+        f"{name} aligned to {to}: {neurons:,} neurons in {groups_of}, distance {before:.4g} → {after:.4g}",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
+    for names, why in ((found.rejected, "tried, and the output changed"), (found.left, "outputs in no group")):
+        if names:
+            some = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+            console.print(f"left alone: {some} ({why})", highlight=False, markup=False)
 
 
 def _layer_table(rows: Sequence[LayerStatistics]) -> Table:

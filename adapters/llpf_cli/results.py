@@ -13,16 +13,16 @@ from llpf_plugin.checkpoint import Checkpoint
 from llpf_plugin.merging import Finished
 from llpf_plugin.quality import LegSummary, OriginQuality, Picked, Quality, beside_ends, leg_summaries
 from llpf_plugin.report import duration
-from llpf_plugin.runs import Join
+from llpf_plugin.runs import Alignment, Join
 
 SPLITS = ("train", "validation", "test")
 
 
 def closing(
     console: Console, quality: Quality, picked: Picked, merged: Path | None, picture: Path | None,
-    like: Checkpoint | None,
+    like: Checkpoint | None, alignment: Alignment | None = None,
 ) -> None:  # fmt: skip
-    """The verdict, the scores of ends and merged model, the cost, and where everything lies."""
+    """The verdict, what aligning did, the scores of ends and merged model, the cost, and where everything lies."""
 
     def say(text: str) -> None:
         console.print(text, highlight=False)
@@ -34,6 +34,8 @@ def closing(
         say(f" {mark} {criterion.name}: {criterion.sentence}")
     if path.outcome is not None:
         say(f"   {path.outcome.value}")
+    if alignment is not None:
+        say(f"   {escape(alignment.sentence)}")
     if len(legs := leg_summaries(path, quality.rows)) > 1:
         console.print(_leg_table(legs))
     console.print(_score_table(quality, picked))

@@ -14,6 +14,10 @@ pair by pair.""",
 
 Every method is a run of its own, in a folder of its own, so that a comparison that was stopped continues with --resume.
 Unless --budget is given, every method gets the gradient steps that LLPF took.""",
+    "align": """Permute the neurons of one network to match those of another; what it computes stays the same.
+
+Weight matching (Git Re-Basin) looks at weights only: no data are needed. The result is B in B's own format. With more
+models, all are aligned to A.""",
     "origin": """Walk from a trained network towards the origin along low training loss (paper, Algorithm 2).
 
 Layers with a variance sphere shrink, normalizations stay, and every layer's learning rate falls with its variance.""",
@@ -34,6 +38,7 @@ Nothing is downloaded. It prints the command that connects the two, then runs it
 SYNOPSIS = {
     "merge": "A B [C …] --task TASK [OPTIONS]",
     "compare": "A B --task TASK [OPTIONS]",
+    "align": "A B [C …] (--model MODEL | --task TASK) -o OUT [OPTIONS]",
     "origin": "A --task TASK [OPTIONS]",
     "order": "MODEL [key=value …] [OPTIONS]",
     "report": "RUN … [OPTIONS]",
@@ -48,10 +53,17 @@ EXAMPLES = {
 - `llpf merge a.pt b.pt c.pt d.pt --task digits/resnet -o tree`
 - `llpf merge a.pt b.pt --task digits/resnet --method sphere-curve -m steps=200`
 - `llpf merge a.pt b.pt --task cifar10/resnet18 -m schedule=resnet18-cifar10-fdf`
+- `llpf merge a.pt b.pt --model timm:resnet18 --method linear` averages without data.
 """,
     "compare": """
 - `llpf compare a.pt b.pt --task digits/resnet -o compared`
 - `llpf compare a.pt b.pt --task digits/resnet --methods llpf,sphere-curve,mine.py:Method`
+""",
+    "align": """
+- `llpf align a.pt b.pt --model timm:resnet18 -o b-aligned.pt`
+- `llpf align a.pt b.pt --model mymodel.py:build -t width=64 --input 1x3x32x32 -o b-aligned.pt`
+- `llpf align folder-a folder-b --model hf:folder-a -o folder-b-aligned`
+- `llpf align a.pt b.pt c.pt --task digits/resnet -o aligned`
 """,
     "origin": """
 - `llpf origin a.pt --task digits/resnet --to 0.25` stops at a quarter of every layer's variance.

@@ -40,7 +40,7 @@ def _names(command: str, key: str, value: Any) -> list[str]:
         return [str(model) for model in value] if command in ("order", "methods") else []
     if key == "methods":
         return [name.strip() for name in str(value).split(",")]
-    return [str(value)] if key in ("task", "method", "inputs") and value is not None else []
+    return [str(value)] if key in ("task", "model", "method", "inputs") and value is not None else []
 
 
 def _is_foreign(key: str, name: str) -> bool:

@@ -60,8 +60,7 @@ class TerminalWatch(Watch):
 
     def on_open(self, pair: Pair) -> None:
         """Show alignment, spheres, angles, and what averaging would do."""
-        if pair.matching is not None:
-            preview.alignment(self.console, pair.matching)
+        preview.alignment(self.console, pair)
         if not self.brief:
             self.line = pair.line()
             preview.preflight(self.console, pair, self.line)
@@ -91,7 +90,7 @@ class TerminalWatch(Watch):
         assert pair.run is not None and merged is not None
         picture = picture_of(quality, pair.run.folder, picked, self.console)
         if not self.brief:
-            results.closing(self.console, quality, picked, merged, picture, pair.ends[0].like)
+            results.closing(self.console, quality, picked, merged, picture, pair.ends[0].like, pair.alignment)
 
 
 def picture_of(quality: Quality, folder: Path, picked: Picked, console: Console) -> Path | None:

@@ -21,7 +21,7 @@ from llpf_plugin.errors import LLPFError
 from llpf_plugin.evaluation import Score, evaluate, reestimate
 from llpf_plugin.geometry import Weights, assign, clone
 from llpf_plugin.llpf import SettleRule, settle
-from llpf_plugin.merging import Pair, Watch
+from llpf_plugin.merging import Align, Pair, Watch
 from llpf_plugin.methods import Method
 from llpf_plugin.quality import Quality
 from llpf_plugin.tasks import Task
@@ -52,7 +52,7 @@ class Joined:
 
 def join_models(
     models: Sequence[Mapping[str, Tensor]], task: Task, budget: int = 1000, method: Method | str = "llpf",
-    compute: Compute | None = None, **search: Any,
+    compute: Compute | None = None, align: Align = "auto", **search: Any,
 ) -> Joined:  # fmt: skip
     """Join models along low-loss paths, as `llpf_plugin.merge` does, on a small set.
 
@@ -68,6 +68,7 @@ def join_models(
         budget: gradient steps for everything: a fifth settles, the rest walks and finetunes.
         method: how paths are found.
         compute: device and precision.
+        align: whether the second model of a pair is first brought into the first one's order, as in `merge`.
         **search: what is asked of every search, such as ``max_loss``; see `llpf_plugin.merge`.
 
     Raises:
@@ -83,8 +84,9 @@ def join_models(
     if len(ready) == 1:
         return Joined(weights, steps, 0, 0, 0.0)
     found = merge(
-        ready, task, method, advance="best", total_budget=budget - steps, compute=compute, watch=_Log(), **search
-    )
+        ready, task, method, advance="best", total_budget=budget - steps, compute=compute, align=align, watch=_Log(),
+        **search,
+    )  # fmt: skip
     weights, steps = dict(found.weights), steps + found.gradient_steps
     if refused := len(ready) - 1 - len(found.joins):
         log(WARNING, "%d pairs could not be searched; the better model of each advanced", refused)
@@ -98,6 +100,10 @@ def join_models(
 
 class _Log(Watch):
     """Says what became of each pair."""
+
+    def on_open(self, pair: Pair) -> None:
+        if pair.alignment is not None:
+            log(INFO, "models %s: %s", pair.name, pair.alignment.sentence)
 
     def on_close(self, pair: Pair, quality: Quality, picked: Any, merged: Path | None) -> None:
         outcome = quality.path.outcome
@@ -164,6 +170,7 @@ class OneShotLLPF(LLPFStrategy):
         task: the server's set, with the model.
         budget: gradient steps on it, all in all; at least `LEAST` a model are taken.
         method: how paths are found.
+        align: as in `join_models`.
         search: what else is asked of every search, such as ``max_loss``.
         **options: as in `LLPFStrategy`.
 
@@ -173,10 +180,10 @@ class OneShotLLPF(LLPFStrategy):
 
     def __init__(
         self, *arguments: Any, task: Task, budget: int = 1000, method: Method | str = "llpf",
-        search: Mapping[str, Any] | None = None, **options: Any,
+        align: Align = "auto", search: Mapping[str, Any] | None = None, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(*arguments, task=task, **options)
-        self.budget, self.method, self.search = budget, method, dict(search or {})
+        self.budget, self.method, self.align, self.search = budget, method, align, dict(search or {})
         self.joined: Joined | None = None
 
     def _settings(self) -> dict[str, Any]:
@@ -190,6 +197,8 @@ class OneShotLLPF(LLPFStrategy):
         if budget > self.budget:
             log(WARNING, "%d models need %d gradient steps, not %d: they get them", len(ranked), budget, self.budget)
         models = [to_weights(r.arrays) for r in ranked]
-        self.joined = found = join_models(models, self.task, budget, self.method, self.compute, **self.search)
+        self.joined = found = join_models(
+            models, self.task, budget, self.method, self.compute, self.align, **self.search
+        )  # fmt: skip
         row.update(steps=found.steps, joined=f"{found.joined} of {found.pairs}", maximum=found.maximum)
         return self.rule.conform(to_arrays(found.weights), self.arrays)

@@ -1,7 +1,7 @@
 """Symmetries of a traced network, and matching one network's units with another's."""
 
 from llpf_plugin.alignment.groups import Group, Place, Symmetry
-from llpf_plugin.alignment.matching import Matching, align, align_models, match
+from llpf_plugin.alignment.matching import Matching, align, align_models, match, permutations_only
 from llpf_plugin.alignment.symmetry import symmetry
 
-__all__ = ["Group", "Matching", "Place", "Symmetry", "align", "align_models", "match", "symmetry"]
+__all__ = ["Group", "Matching", "Place", "Symmetry", "align", "align_models", "match", "permutations_only", "symmetry"]

@@ -48,6 +48,8 @@ class Labels:
         """Labels of stored vectors, each of which may become a diagonal."""
         self.diagonals: list[tuple[Axis, Axis, int]] = []
         """Axes of x and y, and the vector γ, for every y = γ · x."""
+        self.gates: list[tuple[Axis, Axis, Axis]] = []
+        """Axes of x, y and z for every z = x · y of two activations."""
         self.collapsed = False
 
     def axis(self, length: int, freedom: Freedom = Freedom.ALL) -> Axis:
@@ -274,6 +276,15 @@ class Labels:
         y = self.axis(self.length(x))
         self.diagonals.append((x, y, vector[0]))
         return y
+
+    def gate(self, x: Axis, y: Axis) -> Axis | None:
+        """The axis of ``x · y`` for two activations, None if they have the same units or more than one set of them."""
+        one, other = self.single(x), self.single(y)
+        if one is None or other is None or abs(one) == abs(other) or not (self.freedom(one) and self.freedom(other)):
+            return None
+        z = self.axis(self.length(x))
+        self.gates.append((x, y, z))
+        return z
 
     def single(self, axis: Axis) -> int | None:
         """The label of an axis that has one, without parts and slices; None of any other axis."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from llpf_plugin.alignment.axes import Axes, Axis, Freedom, Labels
+from llpf_plugin.alignment.edges import Edges, Gated, settle
 from llpf_plugin.alignment.groups import Absorption, Group, Kind, Place
 from llpf_plugin.alignment.terms import terms
 
@@ -43,36 +44,23 @@ class _Seen:
 
 
 @dataclass
-class _Dependent:
-    """A label whose units are those of another one, scaled by γ: ``after`` it, or before it.
-
-    ``dual`` is whether it stands for the dual of what the activations are, ``opposite`` whether of what the other does.
-    """
-
-    label: int
-    gamma: str
-    after: bool
-    dual: bool
-    opposite: bool
-
-
-@dataclass
 class Candidates:
     """The groups of a graph, the freest ones that its labels allow."""
 
     labels: Labels
     own: Mapping[str, Axes]
     seen: dict[int, list[_Seen]] = field(default_factory=dict)
-    dependents: dict[int, list[_Dependent]] = field(default_factory=dict)
+    edges: Edges = field(default_factory=Edges)
 
     def groups(self) -> list[Group]:
-        """One group for every label that is not fixed, in the order of the tensors, and those of rotary positions."""
+        """One group for every label that is not fixed, in the order of the tensors; then gates and rotary positions."""
         names = {axes[0][0]: name for name, axes in self.own.items() if len(axes) == 1 and axes[0]}
-        self._settle_diagonals(names)
+        self.edges = settle(self.labels, names)
         self._look()
-        taken = {one.label for group in self.dependents.values() for one in group}
+        taken = self.edges.taken()
         free = [label for label in self.seen if label not in taken and self.labels.freedom(label)]
-        return [*(self._group(label) for label in free), *self._rotary()]
+        gates = [one for group in self.edges.gates.values() for one in group]
+        return [*(self._group(label) for label in free), *(self._gate(one) for one in gates), *self._rotary()]
 
     def _look(self) -> None:
         """Where every label is seen."""
@@ -85,57 +73,33 @@ class Candidates:
                         for at, label in enumerate(labels):
                             self.seen.setdefault(abs(label), []).append(_Seen(name, i, labels, grid, at))
 
-    def _settle_diagonals(self, names: Mapping[int, str]) -> None:
-        """Keep the scales that can be absorbed; where one cannot, units before and after it change places together."""
-        going, settled = list(self.labels.diagonals), False
-        while not settled:
-            settled, kept = True, []
-            ends = [
-                abs(label) for x, y, _ in going for label in (self.labels.single(x), self.labels.single(y)) if label
-            ]
-            for x, y, vector in going:
-                one = self._dependent(x, y, ends, names.get(vector))
-                if one is None:
-                    settled = False
-                    for axis in (y, (vector,)):
-                        self.labels.unite(x, axis)
-                    self.labels.restrict(x, Freedom.PERMUTE)
-                else:
-                    kept.append((x, y, vector, one))
-            going = [edge[:3] for edge in kept]
-        for _, _, vector, (source, dependent) in kept:
-            self.labels.fix((vector,))  # absorbed, not moved
-            self.dependents.setdefault(source, []).append(dependent)
-
-    def _dependent(self, x: Axis, y: Axis, ends: list[int], gamma: str | None) -> tuple[int, _Dependent] | None:
-        """Which side of ``y = γ · x`` follows the other; None if both are bound, or either is not one set of units."""
-        before, after = self.labels.single(x), self.labels.single(y)
-        if before is None or after is None or gamma is None or abs(before) == abs(after):
-            return None
-        if not all(self.labels.freedom(label) & Freedom.ROTATE for label in (before, after)):
-            return None
-        for source, follows in ((before, after), (after, before)):
-            if self.labels.freedom(follows) == Freedom.ALL and ends.count(abs(follows)) == 1:
-                opposite = (source < 0) != (follows < 0)
-                return abs(source), _Dependent(abs(follows), gamma, follows == after, follows < 0, opposite)
-        return None
-
     def _group(self, label: int) -> Group:
-        seen, dependents = self.seen[label], self.dependents.get(label, [])
+        seen, dependents = self.seen[label], self.edges.dependents.get(label, [])
+        for one in self.edges.gates.get(label, []):
+            seen = [*seen, *self.seen.get(one.factor, []), *self.seen.get(one.result, [])]
         blocks = [] if dependents else self._blocks(seen)
-        places, absorptions = [one.place(blocks) for one in seen], []
-        for one in dependents:
-            own = [each.place([]) for each in self.seen.get(one.label, [])]
-            places += [replace(place, dual=place.dual != one.opposite) for place in own]
-            sides = [[place for place in own if (place.dual != one.dual) == contracted] for contracted in (True, False)]
-            times, by = sides if one.after else reversed(sides)
-            absorptions.append(Absorption(one.gamma, tuple(times), tuple(by)))
+        places, absorptions = [each.place(blocks) for each in seen], []
+        for other in dependents:
+            own = [each.place([]) for each in self.seen.get(other.label, [])]
+            places += [replace(place, dual=place.dual != other.opposite) for place in own]
+            sides = [[place for place in own if (place.dual != other.dual) == read] for read in (True, False)]
+            times, by = sides if other.after else reversed(sides)
+            absorptions.append(Absorption(other.gamma, tuple(times), tuple(by)))
         first = next((place for place in places if place.axis == 0), places[0])
         if first.dual:  # which of the two is the dual is a matter of words
             places = [replace(place, dual=not place.dual) for place in places]
         freedom = self.labels.freedom(label)
         name, kind = _name(first, seen), kind_of(freedom, places)
         return Group(name, tuple(places), kind, bool(freedom & Freedom.ONES), tuple(absorptions))
+
+    def _gate(self, gated: Gated) -> Group:
+        """The numbers that the units of a gate's linear factor may be multiplied by."""
+        seen = [self.seen.get(label, []) for label in (gated.factor, gated.result)]
+        places = [one.place([]) for one in seen[0]]
+        places += [replace(p, dual=p.dual != gated.opposite) for p in (one.place([]) for one in seen[1])]
+        if places and places[0].dual:
+            places = [replace(place, dual=not place.dual) for place in places]
+        return Group(_name(places[0], seen[0]) + "·", tuple(places), "factors")
 
     def _rotary(self) -> Iterator[Group]:
         """Units that positions rotate in pairs, the i-th of one half with the i-th of the other, for every head."""
@@ -173,6 +137,7 @@ def weaker(group: Group) -> Iterator[Group]:
         for duals in list(product((False, True), repeat=len(group.places) - 1))[: 1 << 5]:
             places = (group.places[0], *(replace(p, dual=d) for p, d in zip(group.places[1:], duals, strict=True)))
             yield replace(group, places=places)
+    if group.kind in ("rotary", "factors"):
         return
     if group.absorptions:
         scales = tuple(Place(one.gamma, 0, torch.arange(group.size).reshape(1, -1, 1)) for one in group.absorptions)
@@ -187,6 +152,11 @@ def weaker(group: Group) -> Iterator[Group]:
             replace(place, index=place.index.permute(1, 0, 2).reshape(1, group.size, -1)) for place in group.places
         )
         yield replace(group, kind="permutation", places=whole)
+
+
+def permuting(group: Group) -> Group | None:
+    """The group with permutations only, None if its units have one place each."""
+    return next((one for one in weaker(group) if one.kind == "permutation"), None)
 
 
 def _name(first: Place, seen: Sequence[_Seen]) -> str:

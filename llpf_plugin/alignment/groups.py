@@ -10,9 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Kind = Literal["permutation", "scaling", "rotary", "orthogonal", "invertible"]
-"""What may be done to the units of a group: change places; besides that, be scaled by positive factors; pairs of them
-be multiplied by complex numbers, as rotary positions allow; be rotated; or be mixed by any invertible matrix."""
+Kind = Literal["permutation", "scaling", "factors", "rotary", "orthogonal", "invertible"]
+"""What may be done to the units of a group: change places; besides that, be scaled by positive factors; only be scaled,
+by any numbers but 0; in pairs be multiplied by complex numbers, as rotary positions allow; be rotated; or be mixed by
+any invertible matrix."""
 
 Change = Tensor
 """What is done to the units of a group, in each of its blocks: ``int64`` ``[blocks, units]`` is a permutation (the i-th
@@ -161,10 +162,6 @@ class Symmetry:
     groups: tuple[Group, ...]
     rejected: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
-
-    def only(self, kind: Kind) -> Symmetry:
-        """The groups of one kind."""
-        return replace(self, groups=tuple(group for group in self.groups if group.kind == kind))
 
     def absorbed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights that compute the same, with the scales of all groups multiplied into what reads them."""

@@ -1,4 +1,4 @@
-"""Heads: units that hold units of their own, whose order matters only up to what may be done to those."""
+"""Units whose order is found before something else is done to them: heads, which hold units of their own, and gates."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ Rows = Callable[[Sequence[Place], bool], list[tuple[Tensor, Tensor]]]
 
 
 def dependents(group: Group, groups: Sequence[Group]) -> list[Group]:
-    """The groups whose blocks are the units of a group, as the widths of heads are to the heads."""
+    """The groups that are solved with a permutation: the factors of its gate, or those whose blocks are its units."""
     if group.kind != "permutation" or group.blocks != 1:
         return []
-    return [one for one in groups if one is not group and one.blocks == group.size > 1 and _inside(one, group)]
+    gates = [one for one in groups if one.kind == "factors" and one.size == group.size and _is_gate(one, group)]
+    return gates or [one for one in groups if one is not group and one.blocks == group.size > 1 and _inside(one, group)]
+
+
+def _is_gate(inner: Group, outer: Group) -> bool:
+    """Whether the units of a gate's factor are those of a group."""
+    seen = {(p.tensor, p.axis, tuple(p.index.flatten().tolist())) for p in outer.places}
+    return all((p.tensor, p.axis, tuple(p.index.flatten().tolist())) in seen for p in inner.places)
 
 
 def _inside(inner: Group, outer: Group) -> bool:

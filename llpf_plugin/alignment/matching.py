@@ -6,16 +6,20 @@ way.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
-from llpf_plugin.alignment.groups import Symmetry
+from llpf_plugin.alignment.candidates import permuting
+from llpf_plugin.alignment.groups import Group, Symmetry
 from llpf_plugin.alignment.sweeps import Sweeps
 from llpf_plugin.alignment.symmetry import symmetry
 from llpf_plugin.geometry.weights import Weights, coordinates, distance, select, ties
 from llpf_plugin.tasks.task import Task
+
+SMALL = 1e-3
+"""The smallest element of a scale over its largest, for it to be absorbed."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ def align_models(a: Weights, b: Weights, model: nn.Module, example_inputs: Any, 
 def match(a: Weights, b: Weights, model: nn.Module, found: Symmetry, seed: int = 0) -> Matching:
     """Bring B's units nearest to A's by symmetries that are known: see `align_models`."""
     own = list(coordinates(model))
+    found = replace(found, groups=tuple(_absorbable(group, a, b) for group in found.groups))
     sweeps = Sweeps(select(found.absorbed(a), own), found.absorbed(b), found.groups, seed)
     sweeps.run()
     weights = found.restored(sweeps.b, a)
@@ -79,3 +84,17 @@ def match(a: Weights, b: Weights, model: nn.Module, found: Symmetry, seed: int =
     weights = {name: weights[name] for name in b}
     lengths = distance(select(a, own), select(b, own)), distance(select(a, own), select(weights, own))
     return Matching(weights, sweeps.permutations, found, lengths, sweeps.count)
+
+
+def _absorbable(group: Group, a: Weights, b: Weights) -> Group:
+    """The group, or its permutations where a scale has elements so small that nothing can be divided by it."""
+    for absorption in group.absorptions:
+        for gamma in (weights[absorption.gamma].abs() for weights in (a, b)):
+            if not gamma.min() > SMALL * gamma.max():
+                return permuting(group) or group
+    return group
+
+
+def permutations_only(found: Symmetry) -> Symmetry:
+    """The symmetries of Git Re-Basin: units change places and nothing else is done to them."""
+    return replace(found, groups=tuple(one for group in found.groups if (one := permuting(group)) is not None))

@@ -39,18 +39,30 @@ def total(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Seque
 
 
 def product(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
-    """A product: linear along the axes that one factor has; of a stored vector and x a diagonal, of x and x squares."""
+    """A product: linear along the axes that one factor has; of x and x, squares; else a diagonal or a gate."""
     if len(args) > 1 and args[0] is args[1]:
         return [labels.square(axis) for axis in axes[0]]
-    for x, own in ((axes[0], axes[1]), (axes[1], axes[0])):
-        if isinstance(x, list) and isinstance(own, list) and len(x) == len(shape):
-            found = [i for i, axis in enumerate(own, start=len(shape) - len(own)) if axis]
-            vector = own[found[0] - len(shape) + len(own)] if len(found) == 1 else ()
-            y = labels.diagonal(x[found[0]], vector) if vector and labels.length(vector) == shape[found[0]] else None
-            if y is not None:
-                return [y if i == found[0] else axis for i, axis in enumerate(x)]
-    result, having = met(labels, axes, shape)
-    return [labels.restrict(axis, Freedom.PERMUTE) if n > 1 else axis for axis, n in zip(result, having, strict=True)]
+    one, other = (_padded(axis, shape) for axis in axes[:2])
+    result: Axes = []
+    for x, y, n in zip(one, other, shape, strict=True):
+        if not (labels.length(x) == labels.length(y) == n > 1):
+            result.append(x if labels.length(x) == n else y)
+            continue
+        z = labels.diagonal(x, y) if _alone(other) else labels.diagonal(y, x) if _alone(one) else None
+        z = labels.gate(x, y) if z is None and len(axes[0]) == len(axes[1] or ()) else z
+        result.append(labels.restrict(labels.unite(x, y), Freedom.PERMUTE) if z is None else z)
+    return result
+
+
+def _padded(axes: Axes | None, shape: Sequence[int]) -> Axes:
+    """Axes as broadcasting sees them; of a number, none."""
+    own = axes or []
+    return [*[() for _ in range(len(shape) - len(own))], *own]
+
+
+def _alone(axes: Axes) -> bool:
+    """Whether a tensor is a vector, whatever axes of length 1 it has."""
+    return sum(1 for axis in axes if axis) == 1
 
 
 def quotient(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:

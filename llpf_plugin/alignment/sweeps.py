@@ -198,7 +198,12 @@ class Sweeps:
 
 def _order(state: Sweeps, group: Group, places: Sequence[Place]) -> Change:
     inside = state.within[group.name]
-    if inside and group.blocks == 1:
+    if inside and inside[0].kind == "factors":
+        gate = {(place.tensor, place.axis) for place in inside[0].places}
+        bound = [place for place in places if (place.tensor, place.axis) not in gate]
+        free = [place for place in places if (place.tensor, place.axis) in gate]
+        return nearest.permutation(state.similarity(group, bound) + state.similarity(group, free).abs())
+    if inside:
         return nearest.permutation(torch.stack([head_similarity(state.rows, one) for one in inside]).sum(0)[None])
     return nearest.permutation(state.similarity(group, places))
 
@@ -242,6 +247,10 @@ def _mixing(state: Sweeps, group: Group, places: Sequence[Place]) -> Change:
     return nearest.invertible(state.products(group, places))
 
 
+def _numbers(state: Sweeps, group: Group, places: Sequence[Place]) -> Change:
+    return nearest.factor(state.products(group, places))
+
+
 def _complex(state: Sweeps, group: Group, places: Sequence[Place]) -> Change:
     return nearest.complex_factor(state.products(group, places))
 
@@ -249,6 +258,7 @@ def _complex(state: Sweeps, group: Group, places: Sequence[Place]) -> Change:
 FINDERS = {
     "permutation": (_order,),
     "scaling": (_balanced_order, _factors),
+    "factors": (_numbers,),
     "orthogonal": (_rotation,),
     "invertible": (_mixing,),
     "rotary": (_complex,),

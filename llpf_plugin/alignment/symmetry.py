@@ -157,6 +157,8 @@ def random_changes(group: Group, rng: torch.Generator) -> list[Change]:
         return [
             torch.polar(_factors(blocks, size // 2, rng), 6 * torch.rand(blocks, size // 2, generator=rng).double())
         ]
+    if group.kind == "factors":
+        return [_factors(blocks, size, rng) * (torch.randint(2, (blocks, size), generator=rng) * 2 - 1)]
     if group.kind in ("orthogonal", "invertible"):
         turn = rotation(torch.randn(blocks, size, size, generator=rng, dtype=torch.float64), group.ones)
         return [turn * _factors(blocks, size, rng).unsqueeze(1) if group.kind == "invertible" else turn]

@@ -2,6 +2,6 @@
 
 from llpf_plugin.checkpoint.reader import read
 from llpf_plugin.checkpoint.record import Checkpoint, fingerprint, plain_form, tied_names
-from llpf_plugin.checkpoint.writer import write
+from llpf_plugin.checkpoint.writer import target, write
 
-__all__ = ["Checkpoint", "fingerprint", "plain_form", "read", "tied_names", "write"]
+__all__ = ["Checkpoint", "fingerprint", "plain_form", "read", "target", "tied_names", "write"]

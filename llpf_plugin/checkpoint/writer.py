@@ -38,12 +38,12 @@ def write(path: Path | str, weights: Mapping[str, Tensor], like: Checkpoint) -> 
         MismatchError: weights are missing, or tied ones differ.
         RunError: the disk is full, or the place cannot be written; what was there is untouched.
     """
-    target = _target(Path(path), like)
+    place = target(path, like)
     tensors = _in_form(weights, like)
     if like.format == "shards":
-        return _write_shards(target, tensors, like)
+        return _write_shards(place, tensors, like)
     if like.format == "safetensors":
-        return atomic_write(target, lambda temporary: save_file(tensors, temporary, metadata=like.metadata))
+        return atomic_write(place, lambda temporary: save_file(tensors, temporary, metadata=like.metadata))
     tree = state_dict_in.fill(like.extras, like.nesting, tensors)
 
     def save(temporary: Path) -> None:
@@ -51,7 +51,7 @@ def write(path: Path | str, weights: Mapping[str, Tensor], like: Checkpoint) -> 
         with temporary.open("wb") as file:
             torch.save(tree, file)
 
-    return atomic_write(target, save)
+    return atomic_write(place, save)
 
 
 def _write_shards(folder: Path, tensors: Weights, like: Checkpoint) -> Path:
@@ -72,8 +72,13 @@ def _write_shards(folder: Path, tensors: Weights, like: Checkpoint) -> Path:
     return atomic_folder(folder, save, replaceable=lambda entry: entry.name.endswith((".safetensors", INDEX)))
 
 
-def _target(path: Path, like: Checkpoint) -> Path:
-    """The file or folder to write, its suffix checked or added."""
+def target(path: Path | str, like: Checkpoint) -> Path:
+    """The file or folder that `write` writes: the suffix of ``like`` is added where there is none.
+
+    Raises:
+        CheckpointError: the suffix is that of a different format.
+    """
+    path = Path(path)
     if like.format == "shards":
         if path.name.endswith(INDEX):
             return path.parent

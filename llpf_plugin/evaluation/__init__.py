@@ -5,6 +5,7 @@ from llpf_plugin.evaluation.along_path import LINE_SAMPLE, losses_on_line, measu
 from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.evaluation.ends import batch_loss, measure_ends
 from llpf_plugin.evaluation.goal import Ends, Goal, goal_of
+from llpf_plugin.evaluation.outputs import difference_of_outputs
 from llpf_plugin.evaluation.point import borrowed, evaluate, measure_point, reestimate, score, train_loss
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Spread",
     "batch_loss",
     "borrowed",
+    "difference_of_outputs",
     "evaluate",
     "goal_of",
     "losses_on_line",

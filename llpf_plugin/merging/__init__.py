@@ -1,7 +1,25 @@
 """Merging two or more models."""
 
+from llpf_plugin.merging.data_free import Aligned, align_to, mean_on_spheres, statistics_of
 from llpf_plugin.merging.descent import open_descent
 from llpf_plugin.merging.merge import Finished, Merged, Watch, merge
-from llpf_plugin.merging.pair import Align, Pair, Request, Source, open_pair
+from llpf_plugin.merging.pair import Pair, Request, Source, open_pair
+from llpf_plugin.merging.reorder import Align, walks_schedule
 
-__all__ = ["Align", "Finished", "Merged", "Pair", "Request", "Source", "Watch", "merge", "open_descent", "open_pair"]
+__all__ = [
+    "Align",
+    "Aligned",
+    "Finished",
+    "Merged",
+    "Pair",
+    "Request",
+    "Source",
+    "Watch",
+    "align_to",
+    "mean_on_spheres",
+    "merge",
+    "open_descent",
+    "open_pair",
+    "statistics_of",
+    "walks_schedule",
+]

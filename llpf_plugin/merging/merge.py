@@ -13,12 +13,14 @@ from llpf_plugin.errors import InterruptedRun, LLPFError, MismatchError
 from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.evaluation.point import evaluate
 from llpf_plugin.geometry.weights import Weights
-from llpf_plugin.merging.pair import Align, Pair, Request, Source, open_pair
+from llpf_plugin.merging.pair import Pair, Request, Source, open_pair
+from llpf_plugin.merging.reorder import Align
 from llpf_plugin.methods.base import Method
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.beside import rank
 from llpf_plugin.quality.verdict import Picked, Quality, check_pick
 from llpf_plugin.records import Row
+from llpf_plugin.runs.alignment import Alignment
 from llpf_plugin.runs.guard import check_folders
 from llpf_plugin.runs.tree import Join, Node, balanced, save_tree
 from llpf_plugin.search.options import SearchOptions
@@ -54,11 +56,19 @@ class Watch:
 
 @dataclass(frozen=True)
 class Finished:
-    """A pair whose path has been found: folder (None in memory), quality of the path, and the point picked from it."""
+    """A pair whose path has been found.
+
+    Attributes:
+        folder: of its run, None in memory.
+        quality: of the path.
+        picked: the point picked from it.
+        alignment: what became of aligning B to A, None where that was not asked for.
+    """
 
     folder: Path | None
     quality: Quality
     picked: Picked
+    alignment: Alignment | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,7 @@ class Merged:
 
 def merge(
     models: Sequence[Weights | str | Path], task: Task | str, method: Method | str = "llpf", *,
-    pick: str | float = "best", align: Align = "never", advance: Advance = "connected",
+    pick: str | float = "best", align: Align = "auto", advance: Advance = "connected",
     total_budget: int | None = None, out: Path | None = None, resume: bool = False, compute: Compute | None = None,
     named: Mapping[str, Any] | None = None, info: Mapping[str, Any] | None = None, watch: Watch | None = None,
     **search: Any,
@@ -99,7 +109,9 @@ def merge(
         task: as in `find_path`.
         method: as in `find_path`.
         pick: the point of each path: ``best`` on validation data with t in [0.1, 0.9], ``mid``, ``end``, or t itself.
-        align: ``always`` first brings B's units into A's order, ``auto`` does so where the model can be traced.
+        align: ``auto`` first brings B's units into A's order, which is the same function, where that lowers the maximum
+            of the straight line; ``always`` in any case. ``never`` is the paper's setting, and what ``auto`` means
+            where one of its schedules is walked. The path ends at the re-ordered B.
         advance: what advances from a pair. With ``best``, one of two models that cannot be joined advances as well.
         total_budget: gradient steps of all pairs together; what one does not need is left to the others.
         out: a folder for runs, merged model and verdict; in memory without one.
@@ -153,7 +165,7 @@ def merge(
         going[node], join = advancing(node, pair, quality, picked, merged, any_case)
         steps += quality.path.cost.gradient_steps or 0
         joins.append(join)
-        pairs.append(Finished(folder, quality, picked))
+        pairs.append(Finished(folder, quality, picked, pair.alignment))
     file = _finish(going[root], out, [source.name for source in sources], joins, merged if len(nodes) == 1 else None)
     return Merged(going[root].weights, all(j.connected for j in joins), joins, pairs, steps, file)
 

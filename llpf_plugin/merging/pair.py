@@ -4,18 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
 from llpf_plugin import checkpoint, preflight
-from llpf_plugin.alignment.matching import Matching, align
-from llpf_plugin.errors import InterruptedRun, LLPFError, OrderError
-from llpf_plugin.evaluation.along_path import LINE_SAMPLE, losses_on_line
+from llpf_plugin.alignment.matching import Matching
+from llpf_plugin.errors import InterruptedRun, LLPFError
 from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.merging.reorder import Align, Proposal, line_between, propose, resolved
 from llpf_plugin.methods.base import Method
 from llpf_plugin.quality.beside import beside_ends
 from llpf_plugin.quality.verdict import Picked, Quality
+from llpf_plugin.runs.alignment import KEY, Alignment
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.folder import RunFolder
 from llpf_plugin.runs.guard import check_unfinished
@@ -27,9 +28,6 @@ from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute
-
-Align = Literal["auto", "never", "always"]
-"""Whether B's units are first brought into A's order; ``auto`` does so where the model can be traced."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class Request:
     options: SearchOptions
     compute: Compute
     pick: str | float = "best"
-    align: Align = "never"
+    align: Align = "auto"
     named: Mapping[str, Any] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)
 
@@ -88,8 +86,8 @@ class Request:
         named = {"task": self.task.name, "task_arguments": {}, "method": self.method.name, **self.named}
         return Asked(
             a=checkpoint.fingerprint(a.weights), b="origin" if b is None else checkpoint.fingerprint(b.weights),
-            method_settings=self.method.settings(), search=self.options.to_json(), align=self.align,
-            compute=asdict(self.compute), **named, **more,
+            method_settings=self.method.settings(), search=self.options.to_json(),
+            align=resolved(self.align, self.method), compute=asdict(self.compute), **named, **more,
         )  # fmt: skip
 
 
@@ -104,7 +102,8 @@ class Pair:
         search: ready to run.
         asked: what its run depends on.
         run: its folder, None in memory.
-        matching: what alignment did, None without it.
+        matching: the re-ordered B that the path leads to, None where B stays as it is.
+        alignment: what became of aligning B, None where that was not asked for.
         done: its run had ended before, so that it is only judged again.
     """
 
@@ -115,7 +114,9 @@ class Pair:
     asked: Asked
     run: RunFolder | None = None
     matching: Matching | None = None
+    alignment: Alignment | None = None
     done: bool = False
+    _line: Sequence[float] = ()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -135,18 +136,31 @@ class Pair:
         moving = set(self.search.names)
         start, end = ({k: t for k, t in w.items() if k not in moving} for w in (self.search.start, self.search.end))
         found = {"findings": [str(one) for one in self.search.findings]} if self.search.findings else {}
-        run.create(self.asked, start, end, {**self._names(), **self.request.info, **found}, again=run.exists)
+        info = {**self._names(), **self.request.info, **found, **self._aligned()}
+        run.create(self.asked, start, end, info, again=run.exists)
+
+    def _aligned(self) -> dict[str, Any]:
+        """What became of aligning B, for the files of the run."""
+        return {} if self.alignment is None else {KEY: self.alignment.to_json()}
 
     def _names(self) -> dict[str, str]:
         """What the run's folder calls its ends."""
         a, *b = (end.name for end in self.ends)
         return {"a": a, "b": b[0] if b else "origin"}
 
-    def line(self) -> list[float]:
+    def line(self) -> Sequence[float]:
         """Training losses of the straight line, as `losses_on_line` has them, on the sample that was asked for."""
-        search, sample = self.search, self.request.options.sample or LINE_SAMPLE
-        with search.workspace.clock.on("measuring"):
-            return losses_on_line(search.workspace, search.start, search.end, sample=sample)
+        search = self.search
+        self._line = self._line or line_between(search.workspace, search.start, search.end, self.request.options.sample)
+        return self._line
+
+    def _align(self, proposal: Proposal) -> None:
+        """Decide whether the path leads to the re-ordered B."""
+        search, sample = self.search, self.request.options.sample
+        self.alignment, self._line = proposal.decide(search.workspace, search.start, search.end, sample)
+        if self.alignment.kept and proposal.matching is not None:
+            self.matching = proposal.matching
+            search.lead_to(self.matching.weights)
 
     def close(self, quality: Quality, keep: bool = False) -> tuple[Picked, Path | None]:
         """Pick the merged model from the path, and write it with the verdict.
@@ -164,8 +178,10 @@ class Pair:
         merged = written_model(self.run.folder, picked.t) if keep else None
         if merged is None:
             merged = _write(self.run.folder / "merged", picked.weights, self.ends[0].like)
-            model = MergedModel(merged.name, picked.t, picked.scores, beside_ends(quality, picked), file_digest(merged))
-            write_verdict(self.run.folder, quality.summary(), model, quality.rows)
+            notes = () if self.alignment is None else (self.alignment.sentence,)
+            beside, digest = beside_ends(quality, picked), file_digest(merged)
+            model = MergedModel(merged.name, picked.t, picked.scores, beside, digest, notes)
+            write_verdict(self.run.folder, {**quality.summary(), **self._aligned()}, model, quality.rows)
         return picked, merged
 
 
@@ -189,17 +205,19 @@ def open_pair(
     """
     a, b = ends
     start, end = preflight.check_pair(a.weights, b.weights, request.task.model, (a.name, b.name))
-    matching, unaligned = _aligned(start, end, request), end
-    end = end if matching is None else matching.weights
     asked = request.asked(a, b)
     run, saved = opened(folder, asked, resume, check_folder)
     done = run is not None and saved is not None and run.finished
     saving = () if run is None or done else (run,)
+    proposal = propose(start, end, request.task, request.method, request.align, run if resume else None)
     search = Search(
         start, end, request.task, request.method, request.options, request.compute,
-        None if run is None else run.knots, (*saving, *callbacks), saved, unaligned,
+        None if run is None else run.knots, (*saving, *callbacks), saved,
     )  # fmt: skip
-    return Pair(name, ends, request, search, asked, run, matching, done)
+    pair = Pair(name, ends, request, search, asked, run, done=done)
+    if proposal is not None:
+        pair._align(proposal)
+    return pair
 
 
 def opened(
@@ -220,17 +238,6 @@ def opened(
     if check_folder:
         run.check_free()
     return run, None
-
-
-def _aligned(start: Weights, end: Weights, request: Request) -> Matching | None:
-    if request.align == "never":
-        return None
-    try:
-        return align(start, end, request.task)
-    except OrderError:
-        if request.align == "always":
-            raise
-        return None
 
 
 def _write(place: Path, weights: Weights, like: checkpoint.Checkpoint | None) -> Path:

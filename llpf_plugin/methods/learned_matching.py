@@ -74,7 +74,9 @@ class Learning:
         assign(model, start)
         self.start = {**clone(coordinates(model), "cpu"), **start}  # what the data never reach too
         whole = {**self.start, **self.rest, **end}
-        self._place(match(self.start, whole, model, self.found, self.workspace.seed).weights)
+        matching = match(self.start, whole, model, self.found, self.workspace.seed)
+        self.found = matching.symmetry  # as far as scales can be absorbed
+        self._place(matching.weights)
         self.numbers = numbers_of(self.found.groups, self.workspace.device)
         self.optimizer = torch.optim.Adam(self.numbers.values(), self.rate, BETAS)
         return TrainState()

@@ -50,6 +50,7 @@ def _run(one: Measured) -> dict[str, Any]:
             **{k: v for k, v in quality.summary().items() if k != "metrics"},
             "metrics": {split: one.metrics(split) for split in METRIC_SPLITS},
             "arrival": quality.arrival,
+            **({} if run.alignment is None else {"alignment": run.alignment.to_json()}),
             "merged": {"t": one.picked.t, "scores": one.picked.scores, "beside": beside_ends(quality, one.picked)},
             "straight_line": list(one.line), "knots": len(quality.path.knots),
             "points": [row.to_json() for row in quality.rows],

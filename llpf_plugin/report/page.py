@@ -77,7 +77,7 @@ def _run_context(one: Measured, figures: Sequence[Drawn]) -> dict[str, Any]:
     quality = one.quality
     return {
         "one": one, "run": one.run, "quality": quality, "figures": figures, "verdict": _verdict(one),
-        "beside": beside_ends(quality, one.picked),
+        "beside": beside_ends(quality, one.picked), "alignment": one.run.alignment,
         "tiles": tables.tiles(one), "scores": tables.score_rows(one), "metrics": tables.metric_rows(one),
         "costs": tables.costs(one),
         "settings": tables.settings(one), "hidden": [e for e in EXTRAS if not _has(one, e)],

@@ -1,5 +1,6 @@
 """A run on disk: its folder, what it holds, and how it is read again."""
 
+from llpf_plugin.runs.alignment import Alignment, computes_the_same
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.folder import RunFolder
 from llpf_plugin.runs.guard import check_folders
@@ -10,6 +11,7 @@ from llpf_plugin.runs.tree import Join, Node, balanced, open_tree, save_tree
 from llpf_plugin.runs.verdict import MergedModel, Verdict, read_verdict, write_verdict
 
 __all__ = [
+    "Alignment",
     "Asked",
     "Join",
     "KnotFolder",
@@ -21,6 +23,7 @@ __all__ = [
     "balanced",
     "check_comparable",
     "check_folders",
+    "computes_the_same",
     "name_runs",
     "open_run",
     "open_tree",

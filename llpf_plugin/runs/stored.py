@@ -13,6 +13,7 @@ from llpf_plugin.checkpoint import fingerprint
 from llpf_plugin.errors import RunError, TaskError
 from llpf_plugin.geometry.path import Path as LossPath
 from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.runs.alignment import Alignment, recorded
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.knots import KnotFolder
 from llpf_plugin.runs.read import has_digests, read_asked, read_info, read_path
@@ -92,6 +93,11 @@ class StoredRun:
         return self.asked.a, self.asked.b
 
     @property
+    def alignment(self) -> Alignment | None:
+        """What became of aligning B to A, None where the folder does not say."""
+        return recorded(self.info)
+
+    @property
     def picked(self) -> float | None:
         """Position of the merged model, None where the folder does not say."""
         merged = self.verdict.merged if self.verdict else None
@@ -114,7 +120,12 @@ def open_run(folder: str | Path, name: str | None = None) -> StoredRun:
     asked, info = read_asked(folder), read_info(folder)
     path = read_path(folder, KnotFolder(folder / "knots", has_digests(folder)))
     verdict, note = _verdict(folder)
-    notes = [*map(str, info.get("findings", ())), *note, *_wrong_ends(path, asked), *_wrong_positions(folder, path)]
+    notes = [
+        *map(str, info.get("findings", ())),
+        *note,
+        *_wrong_ends(path, asked, recorded(info)),
+        *_wrong_positions(folder, path),
+    ]
     return StoredRun(folder, name or folder.resolve().name, path, asked, info, verdict, tuple(notes))
 
 
@@ -158,11 +169,17 @@ def _verdict(folder: Path) -> tuple[Verdict | None, list[str]]:
         return None, [str(error)]
 
 
-def _wrong_ends(path: LossPath, asked: Asked) -> list[str]:
-    """Notes on ends that are not the checkpoints whose fingerprints the run has; an aligned B, or none, has none."""
+def _wrong_ends(path: LossPath, asked: Asked, alignment: Alignment | None) -> list[str]:
+    """Notes on ends that are not the checkpoints whose fingerprints the run has.
+
+    The origin has none, nor has a B that was aligned by a version that kept no record of it.
+    """
     found = []
-    for side, end, want in (("a", path.start, asked.a), ("b", path.end, asked.b)):
-        if side == "b" and (asked.align != "never" or want == "origin" or path.equivalent):
+    b: str | None = asked.b
+    if asked.align != "never":
+        b = None if alignment is None else alignment.end if alignment.kept else asked.b
+    for side, end, want in (("a", path.start, asked.a), ("b", path.end, b)):
+        if want is None or want == "origin" or (side == "b" and path.equivalent):
             continue
         if want not in _fingerprints(end, path.ties):
             found.append(

@@ -26,6 +26,7 @@ class MergedModel(Record):
         scores: by split, None where the task has no such data.
         beside: how it compares with A and with B, in a sentence.
         digest: of the file as it was written, None where that is not known.
+        notes: what else is to be known of it, in sentences.
     """
 
     file: str
@@ -33,6 +34,7 @@ class MergedModel(Record):
     scores: Mapping[str, Score | None] = field(default_factory=dict)
     beside: str = ""
     digest: str | None = None
+    notes: Sequence[str] = ()
 
     @property
     def judged_on(self) -> str:
@@ -118,8 +120,8 @@ def _merged(document: Mapping[str, Any]) -> MergedModel | None:
         split: None if score is None else Score(_number(score["loss"]), score["accuracy"])
         for split, score in merged.get("scores", {}).items()
     }
-    words = str(merged.get("beside", ""))
-    return MergedModel(str(merged.get("file", "")), float(merged["t"]), scores, words, merged.get("digest"))
+    words, notes = str(merged.get("beside", "")), tuple(map(str, merged.get("notes", ())))
+    return MergedModel(str(merged.get("file", "")), float(merged["t"]), scores, words, merged.get("digest"), notes)
 
 
 def _number(value: Any) -> float:

@@ -48,7 +48,6 @@ class Search:
         knots: where knots are kept (default: in memory).
         callbacks: called at every tick.
         resume: continue from this snapshot; everything else must be as it was, ``knots`` included.
-        unaligned: B as it was trained, where ``b`` is its permutation.
     """
 
     goal: Goal
@@ -59,7 +58,7 @@ class Search:
     def __init__(
         self, a: Weights, b: Weights, task: Task, method: Method, options: SearchOptions,
         compute: Compute | None = None, knots: Knots | None = None, callbacks: Sequence[Callback] = (),
-        resume: Snapshot | None = None, unaligned: Weights | None = None,
+        resume: Snapshot | None = None,
     ) -> None:  # fmt: skip
         options = options.under(method.terms(task))
         self.method, self.options, self.callbacks = method, options, callbacks
@@ -75,8 +74,12 @@ class Search:
         self.stop = False
         self.rows: Sequence[Row] = ()
         self.workspace.clock = Clock(self.progress.spent)
-        self._as_trained = self.end if unaligned is None else unaligned
+        self._as_trained = self.end
         self._other = {k: t / 2 if t.is_floating_point() else t for k, t in a.items()} if a is b else self.end
+
+    def lead_to(self, b: Weights) -> None:
+        """Let the path end at ``b``, B re-ordered, before it is run; whether B was trained apart is asked of B."""
+        self.end = self._other = clone(b, "cpu")
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """All that a resumed search needs: JSON values, and the tensors of the solver."""

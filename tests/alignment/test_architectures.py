@@ -71,7 +71,7 @@ NETWORKS: dict[str, tuple[Callable[[], Example], dict[str, int]]] = {
     "encoder": (encoder, {"orthogonal": 1, "invertible": 2, "permutation": 1, "scaling": 1}),
     "gpt2": (lambda: gpt2(False), {"orthogonal": 1, "invertible": 4, "permutation": 4}),
     "gpt2, tied": (lambda: gpt2(True), {"invertible": 4, "permutation": 5}),  # one scale for two readers of a matrix
-    "llama": (llama, {"orthogonal": 1, "invertible": 2, "permutation": 6, "rotary": 2}),
+    "llama": (llama, {"orthogonal": 1, "invertible": 2, "permutation": 6, "rotary": 2, "factors": 2}),
     "densenet": (densenet, {"permutation": 10}),
 }
 

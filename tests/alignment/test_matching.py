@@ -4,7 +4,7 @@ import torch
 from helpers import tiny
 
 from llpf_plugin import Task
-from llpf_plugin.alignment import align, match, symmetry
+from llpf_plugin.alignment import align, align_models, match, symmetry
 from llpf_plugin.evaluation.point import evaluate
 from llpf_plugin.geometry.weights import clone, coordinates, distance, select
 from llpf_plugin.workspace import Workspace
@@ -47,3 +47,25 @@ def test_same_seed_same_permutations(conv: Task) -> None:
     a, b = tiny.pair("conv")
     one, other = align(a, b, conv), align(a, b, conv)
     assert tiny.same(one.weights, other.weights) and one.sweeps == other.sweeps
+
+
+def test_no_task_is_needed() -> None:
+    task, (a, b) = tiny.conv(), tiny.pair("conv")
+    one, other = align(a, b, task), align_models(a, b, task.model, torch.zeros(2, 1, 5, 5))
+    assert tiny.same(one.weights, other.weights) and one.distance == other.distance
+
+
+def test_where_a_scale_has_a_zero_units_only_change_places() -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(12, 3, 10, dropout=0.0, batch_first=True, norm_first=True)
+    model = torch.nn.Sequential(torch.nn.Linear(16, 12), layer, torch.nn.LayerNorm(12), torch.nn.Linear(12, 2)).double()
+    inputs = torch.randn(3, 4, 16, dtype=torch.float64)
+    found, a = symmetry(model, inputs), clone(model.state_dict())
+    b = {k: torch.randn_like(t) for k, t in a.items()}
+    b["1.norm1.weight"][0] = 0
+    model.load_state_dict(b)
+    before = model.eval()(inputs)
+    result = match(a, b, model, found)
+    assert {g.name: g.kind for g in result.symmetry.groups}["0.weight[0]"] == "permutation"
+    model.load_state_dict(result.weights)
+    assert torch.allclose(model(inputs), before, atol=1e-9) and result.distance[1] < result.distance[0]

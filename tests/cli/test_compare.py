@@ -109,6 +109,18 @@ def test_alignment_and_the_pick_hold_for_every_method(asked_conv: list[object], 
     assert read(tmp_path / "out" / "linear")["merged"]["t"] == 0.5
 
 
+def test_nothing_is_aligned_beside_a_schedule(asked_conv: list[object], tmp_path: Path) -> None:
+    schedule = tmp_path / "mine.yaml"
+    schedule.write_text(
+        "settle: {threshold: 0.1, min_steps: 2, max_steps: 9, lr: 0.005, momentum: 0}\n"
+        "phases:\n  - {name: everything, layers: all, ticks: 4, step_f: 0.3}\n"
+    )
+    words = [*asked_conv, "--methods", "llpf,linear", "-m", f"schedule={schedule}", "-o", tmp_path / "out"]
+    result = llpf("compare", *words)
+    assert "nothing is aligned, since one of the methods walks a schedule of the paper" in result.out, result.text
+    assert {read(tmp_path / "out" / name, "run")["asked"]["align"] for name in ("llpf", "linear")} == {"never"}
+
+
 def test_a_folder_that_is_in_use_is_refused(asked: list[object], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes.txt").write_text("mine")

@@ -85,8 +85,9 @@ def values() -> dict[str, Any]:
     """One value of each kind of option, unlike its default."""
     return {
         "max_loss": 0.3, "tolerance": 0.2, "budget": 7, "lr": 0.5, "momentum": 0.1, "batch_size": 3, "seed": 9,
-        "task": "x", "task_args": {"width": 2}, "method": "bezier", "method_args": {"steps": 3}, "methods": "llpf",
-        "align": "auto", "pick": "mid", "points": 2, "sample": 5, "measure": "exact",
+        "task": "x", "model": "y", "task_args": {"width": 2}, "method": "bezier", "method_args": {"steps": 3},
+        "methods": "llpf",
+        "align": "always", "pick": "mid", "points": 2, "sample": 5, "measure": "exact",
         "out": "o", "resume": True, "report": False,
         "tensorboard": True, "dry_run": True, "device": "cpu", "precision": "bfloat16", "compile": True,
         "channels_last": True, "to": 0.5, "ticks": 4, "compare": True, "metrics": "all", "figures": "png", "json": True,

@@ -11,7 +11,8 @@ from helpers import tiny
 from helpers.commands import llpf
 from helpers.refusals import ERROR, USAGE, refused
 
-TASK = f"--task {tiny.__file__}:mlp"
+MODEL = f"{tiny.__file__}:mlp"
+TASK = f"--task {MODEL}"
 
 ERRORS = {
     "merge": [
@@ -28,6 +29,13 @@ ERRORS = {
         (f"A A {TASK}", "same model"),
     ],
     "compare": [(f"none.pt none.pt {TASK}", "none.pt"), (f"A B {TASK} --methods nowhere.py:Method", "nowhere.py")],
+    "align": [
+        (f"A none.pt {TASK} -o o", "none.pt"),
+        ("A B --model nowhere.py:model -o o", "nowhere.py"),
+        (f"A B {TASK} -t width=3 -o o", "width"),
+        (f"A B C {TASK} -o FULL", "FULL is there already"),
+        (f"A B {TASK} -o o.safetensors", "name it o.pt"),
+    ],
     "origin": [(f"none.pt {TASK}", "none.pt"), (f"A {TASK} --to none.pt", "none.pt")],
     "order": [("nowhere.py:model", "nowhere.py"), ("digits/mpl", "digits/mlp"), ("nowhere.json", "nowhere.json")],
     "report": [("nowhere", "nowhere is not a folder"), (".", "holds no run")],
@@ -62,6 +70,23 @@ WRONG = {
         (f"A B {TASK} -m share", "'share' is not of the form key=value"),
         (f"A B {TASK} -t width", "'width' is not of the form key=value"),
         (f"A B {TASK} --to 0.5", "--to"),
+        (f"A B --model {MODEL}", "--method llpf needs data: give --task"),
+        (f"A B --model {MODEL} --method linear --max-loss 0.1", "--max-loss needs data"),
+        (f"A B --model {MODEL} --method linear --resume", "--resume needs data"),
+        (f"A B {TASK} --model {MODEL} --method linear", "not both"),
+        (f"A B {TASK} -i 1x6", "go with --model"),
+        (f"A B C --model {MODEL} --method linear --pick 0.3", "a place between two models, and 3 are named"),
+    ],
+    "align": [
+        ("", "two checkpoints or more"),
+        (f"A {TASK} -o o", "two checkpoints or more"),
+        (f"A A {TASK} -o o", "named twice"),
+        (f"A B {TASK}", "-o is needed"),
+        ("A B -o o", "--task or --model is needed"),
+        (f"A B {TASK} --model {MODEL} -o o", "not both"),
+        (f"A B {TASK} -i 1x6 -o o", "not both"),
+        (f"A B --model {MODEL} -i 1x6 --inputs x.py:f -o o", "give one of --input and --inputs"),
+        (f"A B --model {MODEL} -i 1xx3 -o o", "'1xx3' is not a shape"),
     ],
     "compare": [
         (f"A {TASK}", "two checkpoints: llpf compare A B"),

@@ -14,7 +14,7 @@ from helpers.run_folders import bits, contents, maximum, read, record
 from torch import nn
 
 from llpf_cli import watch
-from llpf_plugin import LoaderData, Task, checkpoint, files
+from llpf_plugin import LoaderData, Task, align, checkpoint, files
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.order import layer_order, phases
 from llpf_plugin.runs import open_run
@@ -62,7 +62,7 @@ def test_the_merged_model_scores_what_the_verdict_says(done: tuple[Path, Result]
 def test_the_stored_path_is_the_one_that_was_judged(done: tuple[Path, Result], convs: list[Path]) -> None:
     path = open_run(done[0]).path
     a, b = (checkpoint.read(p).weights for p in convs)
-    assert tiny.same(path.at(0), a) and tiny.same(path.at(1), b)
+    assert tiny.same(path.at(0), a) and tiny.same(path.at(1), align(a, b, tiny.conv()).weights)
     assert path.length_ratio == pytest.approx(read(done[0])["metrics"]["train"]["length_ratio"]["value"])
 
 
@@ -115,7 +115,7 @@ def test_a_choice_that_is_called_none(asked: list[object], tmp_path: Path) -> No
 
 
 def test_alignment_before_averaging(asked_conv: list[object], tmp_path: Path) -> None:
-    plain = merge(*asked_conv, "--method", "linear", "-o", tmp_path / "plain")
+    plain = merge(*asked_conv, "--method", "linear", "--align", "never", "-o", tmp_path / "plain")
     aligned = merge(*asked_conv, "--method", "linear", "--align", "always", "--pick", "end", "-o", tmp_path / "aligned")
     assert "B aligned to A: 14 neurons in 2 groups" in aligned.out and "left alone: fc.weight" in aligned.out
     assert "aligned" not in plain.out
@@ -149,6 +149,31 @@ def test_repair_says_what_it_leaves_alone(convs: list[Path], asked_conv: list[ob
     assert "REPAIR corrects no layer" in read(tmp_path / "run", "run")["info"]["findings"][0]
     wrong = merge(*asked_conv, "--method", "linear", "-m", "repair=perhaps", "-o", tmp_path / "wrong")
     assert wrong.code == 2 and wrong.err.strip().endswith("linear: repair = 'perhaps': it must be bool"), wrong.text
+
+
+def test_by_itself_it_aligns_what_lowers_the_line_and_the_verdict_says_so(
+    asked_conv: list[object], tmp_path: Path
+) -> None:
+    result = merge(*asked_conv, "--method", "linear", "-o", tmp_path / "run")
+    found = read(tmp_path / "run")["alignment"]
+    assert found["kept"] == (found["aligned"] < found["line"]) and 0 < found["difference"] < 1e-5
+    verdict = result.out[result.out.index("connected") :]
+    assert found["sentence"] in verdict and f"line {found['line']:.3g}, aligned {found['aligned']:.3g}" in verdict
+    ends = [checkpoint.read(place).weights for place in asked_conv[:2]]  # type: ignore[arg-type]
+    end = open_run(tmp_path / "run").path.end
+    aligned = align(*ends, tiny.conv()).weights
+    assert tiny.same({k: end[k] for k in aligned}, aligned if found["kept"] else ends[1])
+
+
+def test_a_schedule_says_that_nothing_is_aligned(asked_conv: list[object], tmp_path: Path) -> None:
+    schedule = tmp_path / "mine.yaml"
+    schedule.write_text(
+        "settle: {threshold: 0.1, min_steps: 2, max_steps: 9, lr: 0.005, momentum: 0}\n"
+        "phases:\n  - {name: everything, layers: all, ticks: 4, step_f: 0.3}\n"
+    )
+    result = merge(*asked_conv, "-m", f"schedule={schedule}", "-o", tmp_path / "run")
+    assert "B's units stay as they are: a schedule of the paper is walked" in result.out, result.text
+    assert read(tmp_path / "run", "run")["asked"]["align"] == "never"
 
 
 def test_a_merge_goes_via_shared_spheres_where_the_ends_lie_on_different_ones(tmp_path: Path) -> None:

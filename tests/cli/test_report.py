@@ -1,5 +1,6 @@
 """``llpf report`` from the files of a run to the page."""
 
+import html
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from helpers.run_folders import contents, edit, maximum, read
 
 from llpf_cli.report import EXTRAS as OFFERED
 from llpf_plugin.report import EXTRAS
+from llpf_plugin.runs import open_run
 
 MEASURED = ("--metrics", "none", "--figures", "none")
 
@@ -221,7 +223,16 @@ def test_an_aligned_run_was_not_edited(asked_conv: list[object], tmp_path: Path)
     result = merge(*asked_conv, "--align", "always", "--method", "linear", "-o", tmp_path / "run")
     assert result.code in (0, 3), result.text
     report(tmp_path / "run", *MEASURED)
-    assert read(tmp_path / "run", "report")["runs"][0]["notes"] == []
+    (found,) = read(tmp_path / "run", "report")["runs"]
+    assert found["notes"] == [] and found["alignment"] == read(tmp_path / "run")["alignment"]
+
+
+def test_the_page_says_what_aligning_did(run: Path) -> None:
+    sentence = open_run(run).alignment.sentence  # type: ignore[union-attr]
+    assert report(run, *MEASURED).code == 0
+    assert html.unescape((run / "report.html").read_text()).count(f"<p>{sentence}</p>") == 1
+    edit(run / "run.json", lambda d: d["info"].pop("alignment"))
+    assert report(run, *MEASURED).code == 0 and sentence not in html.unescape((run / "report.html").read_text())
 
 
 def test_a_run_edited_by_hand_says_so_on_the_page(run: Path) -> None:

@@ -94,7 +94,7 @@ def test_the_straight_line_is_measured_and_shown_once(
         calls.append(args)
         return losses_on_line(*args, **options)
 
-    for place in ("llpf_plugin.merging.pair", "llpf_plugin.report.measure"):
+    for place in ("llpf_plugin.merging.reorder", "llpf_plugin.report.measure"):
         monkeypatch.setattr(f"{place}.losses_on_line", counted)
     more = ["--methods", "linear,bezier", "--budget", 10] if command == "compare" else method("linear")
     result = llpf(command, *fitted, *more, "-o", tmp_path / "out")

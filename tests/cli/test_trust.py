@@ -58,6 +58,16 @@ def untouched() -> bool:
     return not Path("imported").exists() and not Path("called").exists()
 
 
+@pytest.mark.parametrize("command", ["align", "merge"])
+def test_a_file_that_names_a_model_without_data_runs_no_code(command: str, mlps: list[Path]) -> None:
+    document = {"command": command, "models": [str(place) for place in mlps[:2]], "model": "marked.py:task", "out": "o"}
+    Path("file.yaml").write_text(yaml.safe_dump({**document, **({"method": "linear"} if command == "merge" else {})}))
+    refused(llpf("--config", "file.yaml"), "", "marked.py:task", "--trust", code=USAGE)
+    assert untouched()
+    result = llpf("--config", "file.yaml", "--trust")
+    assert result.code == 0 and Path("called").exists(), result.text
+
+
 # ---- run folders
 
 

@@ -36,6 +36,16 @@ def test_three_models_are_joined_within_the_budget() -> None:
     assert all(not torch.equal(found.weights["0.weight"], m["0.weight"]) for m in models())
 
 
+def test_pairs_are_aligned_unless_that_is_not_wanted(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        aligned = join_models(models()[:2], tiny.mlp(), budget=400)
+        assert "models 1-2: B's units were re-ordered: the same function" in caplog.text
+        caplog.clear()
+        plain = join_models(models()[:2], tiny.mlp(), budget=400, align="never")
+        assert "units" not in caplog.text
+    assert not tiny.same(aligned.weights, plain.weights)
+
+
 def test_one_model_is_settled_and_that_is_all() -> None:
     found = join_models(models()[:1], tiny.mlp(), budget=50)
     assert found.pairs == 0 and found.steps <= 10 and accuracy(found.weights) > 0.95

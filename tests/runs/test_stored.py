@@ -92,11 +92,18 @@ def test_positions_that_make_no_sense_are_noted(run: Path, positions: Any) -> No
     assert len(open_run(run).notes) == (positions is not None)
 
 
-def test_an_end_that_was_aligned_has_no_fingerprint(run: Path) -> None:
-    change(run / "run.json", lambda d: d["asked"].update(b="other"))
-    assert len(open_run(run).notes) == 1
-    change(run / "run.json", lambda d: d["asked"].update(align="auto"))
-    assert open_run(run).notes == ()
+def test_an_end_is_checked_by_what_became_of_aligning_it(run: Path) -> None:
+    def noted(b: str, align: str, alignment: Any = None) -> bool:
+        change(run / "run.json", lambda d: (d["asked"].update(b=b, align=align), d["info"].update(alignment=alignment)))
+        return any("end B is not the checkpoint" in note for note in open_run(run).notes)
+
+    stored = open_run(run)
+    assert stored.alignment is not None and stored.alignment.kept and stored.alignment.end != stored.asked.b
+    assert not noted("other", "auto", stored.alignment.to_json()), "its own fingerprint counts"
+    assert noted(stored.asked.b, "auto", {**stored.alignment.to_json(), "end": "other"})
+    assert noted("other", "auto", {"kept": False}) and noted("other", "never")
+    assert not noted("other", "auto"), "of an earlier version, which kept no record"
+    assert not noted("other", "auto", {"kept": True, "line": "high"}), "edited beyond reading"
 
 
 def test_ends_without_the_names_that_files_may_leave_out_are_the_same(tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""``llpf align``: the units of one or more checkpoints in the order of the first, without data."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Group, Parameter
+
+from llpf_cli.inputs import INPUTS, SPECIFICATIONS, InputOptions, network_of
+from llpf_cli.options import TaskOptions, option
+from llpf_plugin.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from llpf_plugin.merging import Aligned, Source
+
+OUTPUT = Group("Output", sort_key=2)
+MODELS = Parameter(name="A B …", help="Checkpoints: .pt, .safetensors, or folders of shards.")
+OUT = option("Where to write B aligned to A, in B's format; a folder for several.", "-o", "--out", group=OUTPUT)
+
+
+def align(
+    *models: Annotated[str, MODELS],
+    model: Annotated[str | None, option(f"{SPECIFICATIONS}.", group=INPUTS)] = None,
+    task: Annotated[TaskOptions, Parameter(name="*", group=INPUTS)] = TaskOptions(),
+    inputs: InputOptions = InputOptions(),
+    out: Annotated[Path | None, OUT] = None,
+) -> int:
+    """Permute the neurons of B to match those of A; what it computes stays the same."""
+    if len(models) < 2:
+        raise UsageError("two checkpoints or more are needed: llpf align A B --model … -o OUT")
+    if len({Path(name).resolve() for name in models}) < len(models):
+        raise UsageError("a checkpoint is named twice: name every model once")
+    if out is None:
+        raise UsageError("-o is needed: the file that B aligned to A is written to, or a folder for several models")
+    from rich.console import Console
+
+    from llpf_plugin.checkpoint import write
+    from llpf_plugin.merging import Source, align_to
+
+    network, example = network_of(task, model, inputs)
+    console = Console()
+    first, *others = (Source.of(name) for name in models)
+    places = _places(others, out)
+    aligned = [align_to(first, other, network, example) for other in others]
+    for one, place in zip(aligned, places, strict=True):
+        assert one.source.like is not None
+        _show(console, one, first.name, write(place, one.matching.weights, one.source.like))
+    return 0
+
+
+def _places(sources: "Sequence[Source]", out: Path) -> list[Path]:
+    """Where each aligned model is written: to ``out``, or under its own name in it.
+
+    Raises:
+        RunError: something is there already.
+        CheckpointError: the suffix is that of a different format.
+    """
+    from llpf_plugin.checkpoint import target
+    from llpf_plugin.files import is_empty
+    from llpf_plugin.runs import name_runs
+
+    wanted = [out]
+    if len(sources) > 1:
+        _check_free(out, is_empty(out))
+        names = name_runs([Path(source.name) for source in sources])
+        wanted = [out / name.replace("/", "-") for name in names]
+    places = [target(place, s.like) for place, s in zip(wanted, sources, strict=True) if s.like is not None]
+    for place in places:
+        _check_free(place, is_empty(place))
+    return places
+
+
+def _check_free(place: Path, empty: bool) -> None:
+    if os.path.lexists(place) and not empty:
+        raise RunError(f"{place} is there already, and nothing is overwritten: name another place with -o")
+
+
+def _show(console: "Console", one: "Aligned", to: str, place: Path) -> None:
+    """What was matched, whether the function stayed the same, and where the result lies."""
+    from llpf_cli.preview import show_matching
+    from llpf_cli.results import show_place
+    from llpf_plugin.runs import computes_the_same
+
+    show_matching(console, one.matching, one.source.name, to)
+    console.print(computes_the_same(one.difference), highlight=False, markup=False, soft_wrap=True)
+    if one.source.like is not None and one.source.like.left_out:
+        left = ", ".join(one.source.like.left_out)
+        console.print(f"left out of the written file: {left}", highlight=False, markup=False)
+    show_place(console, "aligned model", place)

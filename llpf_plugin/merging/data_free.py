@@ -1,0 +1,90 @@
+"""What can be done without data: B's units in A's order, and the mean of models on the variance spheres."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llpf_plugin import preflight
+from llpf_plugin.alignment.matching import Matching, align_models
+from llpf_plugin.evaluation.outputs import difference_of_outputs
+from llpf_plugin.evaluation.point import norms_with_statistics
+from llpf_plugin.geometry.sphere import project, spheres
+from llpf_plugin.geometry.weights import Weights, coordinates, ties
+from llpf_plugin.merging.pair import Source
+
+STATISTICS = ("running_mean", "running_var")
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A model in the order of another one's units.
+
+    Attributes:
+        source: the model as it was; ``source.like`` is the form of its file.
+        matching: what was found; its ``weights`` have the dtypes of the source.
+        difference: the largest absolute difference of the outputs of both, over the largest output.
+    """
+
+    source: Source
+    matching: Matching
+    difference: float
+
+
+def align_to(a: Source, b: Source, model: nn.Module, example_inputs: Any) -> Aligned:
+    """Bring B's units into A's order, and see that it still computes the same.
+
+    Args:
+        a: the model that sets the order.
+        b: the other one.
+        model: that both are loaded into, in float32.
+        example_inputs: what it is called with, as of `layer_order`.
+
+    Raises:
+        MismatchError: the two do not fit each other or the model.
+        OrderError: the model cannot be traced.
+    """
+    start, end = preflight.check_pair(a.weights, b.weights, model, (a.name, b.name))
+    found = align_models(start, end, model, example_inputs)
+    weights = {name: t.to(end[name].dtype) for name, t in found.weights.items()}
+    gap = difference_of_outputs(model, example_inputs, end, weights)
+    return Aligned(b, replace(found, weights=weights), gap)
+
+
+@torch.no_grad()
+def mean_on_spheres(models: Sequence[Mapping[str, Tensor]], shares: Sequence[float], model: nn.Module) -> Weights:
+    """The weighted mean of models, every matrix projected on the sphere between theirs.
+
+    The mean of independent matrices has a smaller variance than they have. It gets the weighted mean of their variances
+    back, as a point of a `SphereCurve` does. Vectors, and running statistics, are weighted means; every other buffer is
+    the first model's.
+
+    Args:
+        models: complete state dicts, aligned to the first.
+        shares: what each counts, 1 in all.
+        model: tells parameters from buffers.
+
+    Returns:
+        A complete state dict, float tensors that are means in float64.
+    """
+    first, own = models[0], coordinates(model)
+    averaged = [name for name in (*own, *statistics_of(model)) if name in first]
+    held = [spheres({k: weights[k] for k in own}) for weights in models]
+    found = dict(first)
+    for name in averaged:
+        mean = torch.stack([share * w[name].cpu().double() for share, w in zip(shares, models, strict=True)]).sum(0)
+        if all(name in variances for variances in held):
+            target = sum(share * variances[name] for share, variances in zip(shares, held, strict=True))
+            mean = project(mean, target)
+        found[name] = mean
+    found.update({name: found[first_name] for name, first_name in ties(model).items() if name in found})
+    return found
+
+
+def statistics_of(model: nn.Module) -> list[str]:
+    """The names of the running statistics that normalizations keep."""
+    norms = {id(m) for m in norms_with_statistics(model)}
+    paths = [f"{path}." if path else "" for path, m in model.named_modules() if id(m) in norms]
+    return [f"{path}{name}" for path in paths for name in STATISTICS]
