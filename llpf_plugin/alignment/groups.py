@@ -53,22 +53,25 @@ class Place:
             tensor: whose axis it is.
             new: of ``[blocks, units, all the rest]``.
         """
-        moved = tensor.movedim(self.axis, 0)
-        if self._in_order and self.index.numel() == len(
-            moved
-        ):  # a view is enough, which is several times faster than picking rows
-            rows = moved.reshape(*self.index.shape, *moved.shape[1:])
-            return new(rows.flatten(2)).reshape(moved.shape).movedim(0, self.axis).contiguous()
-        index, result = self.index.to(tensor.device), moved.clone()
-        rows = moved[index]
-        result[index] = new(rows.flatten(2)).reshape(rows.shape)
+        moved, start, count = tensor.movedim(self.axis, 0), self._start, self.index.numel()
+        if start is None:
+            index, result = self.index.to(tensor.device), moved.clone()
+            rows = moved[index]
+            result[index] = new(rows.flatten(2)).reshape(rows.shape)
+        else:  # a view is enough, which is several times faster than picking rows, above all for gradients
+            own = moved.narrow(0, start, count)
+            rows = own.reshape(*self.index.shape, *moved.shape[1:])
+            result = new(rows.flatten(2)).reshape(own.shape)
+            if count < len(moved):
+                result = torch.cat([moved[:start], result, moved[start + count :]])
         return result.movedim(0, self.axis).contiguous()
 
     @cached_property
-    def _in_order(self) -> bool:
-        """Whether the positions are the first ones of the axis, in its order."""
+    def _start(self) -> int | None:
+        """The first position, if the positions follow one another on the axis."""
         flat = self.index.flatten()
-        return bool((flat == torch.arange(len(flat), device=flat.device)).all())
+        ordered = torch.equal(flat, torch.arange(len(flat), device=flat.device) + flat[0])
+        return int(flat[0]) if ordered else None
 
 
 def changed(rows: Tensor, change: Change, dual: bool = False) -> Tensor:

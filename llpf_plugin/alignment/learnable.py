@@ -6,8 +6,7 @@ the opposite numbers, so that none that is learned can fail to be a symmetry.
 
 A permutation is the assignment of the largest sum over a matrix of scores. Its gradient is that of the doubly
 stochastic matrix that Sinkhorn's iteration makes of the scores: the soft matrix of Peña et al. (2023, arXiv 2212.12042)
-behind a straight-through estimator, so that every loss is that of a network that computes what B does. Units that can
-be scaled stay in the order that they were matched in: with factors alone their line is lower (docs/peers.md).
+behind a straight-through estimator, so that every loss is that of a network that computes what B does.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from torch import Tensor
 from llpf_plugin.alignment.groups import Change, Group
 from llpf_plugin.alignment.nearest import permutation
 
-AHEAD, TEMPERATURE, ROUNDS = 1.0, 0.3, 20
+AHEAD, TEMPERATURE, ROUNDS = 1.0, 0.3, 5
 """By how much the score of a unit's own place is ahead at first; what Sinkhorn's iteration divides scores by, and its
 rounds."""
 
@@ -33,6 +32,15 @@ Numbers = Mapping[str, Tensor]
 
 Map = Callable[[Tensor], Tensor]
 """What is done to rows ``[blocks, units, rest]``."""
+
+
+def worth_learning(groups: Sequence[Group]) -> list[Group]:
+    """The groups of all kinds but permutations; the permutations where there is nothing else.
+
+    Beside changes that are smooth, learning the order as well made lines higher (docs/peers.md).
+    """
+    smooth = [group for group in groups if group.kind != "permutation"]
+    return smooth or list(groups)
 
 
 def numbers_of(groups: Sequence[Group], device: torch.device | str = "cpu") -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from llpf_plugin.alignment.groups import Symmetry
-from llpf_plugin.alignment.learnable import exact, numbers_of, transformed
+from llpf_plugin.alignment.learnable import exact, numbers_of, transformed, worth_learning
 from llpf_plugin.alignment.matching import match
 from llpf_plugin.alignment.symmetry import symmetry
 from llpf_plugin.errors import LLPFError
@@ -77,7 +77,8 @@ class Learning:
         matching = match(self.start, whole, model, self.found, self.workspace.seed)
         self.found = matching.symmetry  # as far as scales can be absorbed
         self._place(matching.weights)
-        self.numbers = numbers_of(self.found.groups, self.workspace.device)
+        self.groups = worth_learning(self.found.groups)
+        self.numbers = numbers_of(self.groups, self.workspace.device)
         self.optimizer = torch.optim.Adam(self.numbers.values(), self.rate, BETAS)
         return TrainState()
 
@@ -95,7 +96,7 @@ class Learning:
         losses, rate = [], self._cooled(state.steps)
         for i in range(allowed(self.workspace, self.steps - state.steps)):
             self.optimizer.param_groups[0]["lr"] = self._cooled(state.steps + i)
-            b = transformed(self.b, self.found.groups, self.numbers)
+            b = transformed(self.b, self.groups, self.numbers)
             loss = self.workspace.loss(lerp(self.a, b, self._at()))
             losses.append(loss.detach())
             if not loss.isfinite():  # what was learned before is kept
@@ -117,7 +118,7 @@ class Learning:
     @torch.no_grad()
     def equivalent(self) -> Weights:
         """B with its units as they were learned, buffers included."""
-        changed = self.found.change(self.found.absorbed(self.matched), exact(self.found.groups, self.numbers))
+        changed = self.found.change(self.found.absorbed(self.matched), exact(self.groups, self.numbers))
         weights = self.found.restored(changed, self.start)
         weights |= {name: weights[own] for name, own in ties(self.workspace.model).items() if name in weights}
         return clone({name: weights[name] for name in self.matched}, "cpu")
