@@ -5,7 +5,9 @@ Re-Basin (Ainsworth et al., 2023, algorithm 3). Every model has one map into the
 circle of models end where they began.
 
 The sum of squared distances to the mean is ``Σⱼ‖xⱼ − m₋ᵢ‖² + (k−1)/k · ‖xᵢ − m₋ᵢ‖²`` with ``j ≠ i`` and the mean m₋ᵢ
-of the others: only the last part knows where model i is. A match is taken where that falls, so the sum never rises.
+of the others: only the last part knows where model i is. A match is taken where that falls, so no round raises the
+sum. One model, the frame, stays as it is: else scales would drift together towards those of the smallest sum, whose
+mean has no lower loss.
 """
 
 from collections.abc import Mapping, Sequence
