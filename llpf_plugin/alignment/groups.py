@@ -201,6 +201,13 @@ class Symmetry:
         return result
 
 
+def inverse(change: Change) -> Change:
+    """What undoes a change."""
+    if not change.is_floating_point() and not change.is_complex():
+        return change.argsort(-1)
+    return 1 / change if change.dim() == 2 else torch.linalg.inv(change)
+
+
 def apply(weights: dict[str, Tensor], group: Group, change: Change) -> None:
     """Make a change to the units of one group, in place of its tensors."""
     for place in group.places:

@@ -6,6 +6,7 @@ multiplies, and ``n`` those of their duals, which its inverse transpose multipli
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,8 +14,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-FACTORS = 65
-"""Factors in [1/8, 8] that scales are first looked for at."""
+FACTORS, ZOOMS = 65, 8
+"""Factors that are tried at once, first in [1/8, 8], and how often."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +74,20 @@ def _complex_diagonal(product: Tensor) -> Tensor:
 
 
 def _factor(loss: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
-    """The factor of the least loss, for every element: the best of a grid, then golden sections around it."""
-    grid = (
-        torch.linspace(-1, 1, FACTORS, dtype=torch.float64, device=like.device) * torch.log(torch.tensor(8.0)).double()
-    )
-    losses = torch.stack([loss(torch.exp(g).expand(like.shape)) for g in grid])
-    best, width = grid[losses.argmin(0)], (grid[1] - grid[0]).item()
-    low, high = best - width, best + width
-    for _ in range(60):
-        left, right = high - 0.6180339887498949 * (high - low), low + 0.6180339887498949 * (high - low)
-        better = loss(torch.exp(left)) < loss(torch.exp(right))
-        low, high = torch.where(better, low, left), torch.where(better, right, high)
-    return torch.exp((low + high) / 2)
+    """The factor of the least loss, for every element: the best of a grid, then of finer grids around it.
+
+    Args:
+        loss: of factors ``[FACTORS, *like.shape]``, the same shape.
+        like: an element for each factor that is looked for.
+    """
+    steps = torch.linspace(-1, 1, FACTORS, dtype=torch.float64, device=like.device)
+    steps = steps.reshape(-1, *(1 for _ in like.shape))
+    middle, width = torch.zeros(like.shape, dtype=torch.float64, device=like.device), math.log(8)
+    for _ in range(ZOOMS):
+        tried = middle + width * steps
+        best = loss(torch.exp(tried)).argmin(0, keepdim=True)
+        middle, width = tried.gather(0, best)[0], width * 2 / (FACTORS - 1)
+    return torch.exp(middle)
 
 
 def rotation(similar: Tensor, ones: bool = True) -> Tensor:

@@ -20,7 +20,7 @@ from llpf_plugin.alignment.heads import dependents, head_similarity
 from llpf_plugin.alignment.nearest import Products
 from llpf_plugin.tasks.data import generator
 
-SWEEPS, ENOUGH, NEAR, GAIN = 100, 1e-3, 0.1, 1e-15
+SWEEPS, ENOUGH, NEAR, GAIN = 100, 1e-3, 0.1, 1e-14
 """The most sweeps; a sweep is the last if it gains no more than this part of what the first one did. Where B comes as
 near to A as this part of A's norm, until a sweep gains no more than this part of its square."""
 NOTHING = 1e-100
@@ -38,7 +38,7 @@ class Sweeps:
         b: B's, absorbed, buffers too; changed.
         groups: what may be done.
         seed: of the order in which groups are visited.
-        permutations: what became of the groups that only change places, ``[blocks, units]``.
+        changes: what was done to B so far, each with the name of its group, one after another.
         count: sweeps so far.
     """
 
@@ -46,16 +46,23 @@ class Sweeps:
     b: dict[str, Tensor]
     groups: Sequence[Group]
     seed: int = 0
-    permutations: dict[str, Tensor] = field(default_factory=dict)
+    changes: list[tuple[str, Change]] = field(default_factory=list)
     count: int = 0
+
+    @property
+    def permutations(self) -> dict[str, Tensor]:
+        """What became of the groups that only change places, ``[blocks, units]``."""
+        only = [group for group in self.groups if group.kind == "permutation"]
+        found = {group.name: torch.arange(group.size).repeat(group.blocks, 1) for group in only}
+        for name, change in self.changes:
+            if name in found:
+                found[name] = found[name].gather(1, change)
+        return found
 
     def run(self) -> None:
         """Sweep until nothing is gained that counts."""
         self.within = {group.name: dependents(group, self.groups) for group in self.groups}
         self._sizes = {name: float(t.double().square().sum()) for name, t in self.a.items()}
-        for group in self.groups:
-            if group.kind == "permutation":
-                self.permutations[group.name] = torch.arange(group.size).repeat(group.blocks, 1)
         size, began = sum(self._sizes.values()), self._square(self.a)
         waiting = self._grow()
         now = self._square(self.a)
@@ -128,12 +135,12 @@ class Sweeps:
         old = self._square(names)
         changes = self._change(group, places)
         for inner in self.within[group.name]:
-            self._change(inner, inner.places)
+            changes += self._change(inner, inner.places)
         gain = old - self._square(names)
         if not sure and not gain > GAIN * max(old, NOTHING):
             self.b.update(before)
             return 0.0
-        self._note(group, changes)
+        self.changes += changes
         return gain
 
     def _move(self, group: Group, places: Sequence[Place]) -> float:
@@ -145,21 +152,16 @@ class Sweeps:
         if not then - now > GAIN * similar.abs().sum():
             return 0.0
         apply(self.b, group, change)
-        self._note(group, [change])
+        self.changes.append((group.name, change))
         return 2 * float(then - now)
 
-    def _note(self, group: Group, changes: Sequence[Change]) -> None:
-        """Remember what became of units that only change places."""
-        for change in changes if group.kind == "permutation" else ():
-            self.permutations[group.name] = self.permutations[group.name].gather(1, change)
-
-    def _change(self, group: Group, places: Sequence[Place]) -> list[Change]:
+    def _change(self, group: Group, places: Sequence[Place]) -> list[tuple[str, Change]]:
         """Change B's units of a group so that they come nearest to A's at some places."""
         made = []
         for find in FINDERS[group.kind]:
             change = find(self, group, places)
             apply(self.b, group, change)
-            made.append(change)
+            made.append((group.name, change))
         return made
 
     def _square(self, names: Mapping[str, Tensor] | Sequence[str]) -> float:

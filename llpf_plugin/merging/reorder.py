@@ -16,7 +16,7 @@ from llpf_plugin.checkpoint import fingerprint
 from llpf_plugin.errors import MismatchError, OrderError, RunError
 from llpf_plugin.evaluation.along_path import LINE_SAMPLE, losses_on_line
 from llpf_plugin.evaluation.outputs import difference_of_outputs
-from llpf_plugin.geometry.weights import Weights, coordinates
+from llpf_plugin.geometry.weights import Weights, coordinates, norm, select
 from llpf_plugin.llpf.method import LLPF
 from llpf_plugin.methods.base import Method
 from llpf_plugin.runs.alignment import SAME_FUNCTION, Alignment, recorded
@@ -31,6 +31,9 @@ Align = Literal["auto", "never", "always"]
 SCHEDULED = "a schedule of the paper is walked between models as they were trained (--align always re-orders them)"
 IN_ORDER = "they are in A's order already"
 """Why B stays as it is."""
+
+SAME = 1e-5
+"""How near to A, over A's norm, an aligned B is A itself."""
 
 SAME_MODEL = (
     "A and B are the same model, its units in another order: there is nothing to connect; name two networks that were "
@@ -129,7 +132,8 @@ def propose(
         raise RunError(f"{begun.folder} {CHANGED}")
     if all(torch.equal(t, end[name]) for name, t in matching.weights.items()):
         return Proposal(why=IN_ORDER)
-    if known is None and all(torch.equal(matching.weights[name], start[name]) for name in coordinates(task.model)):
+    own = list(coordinates(task.model))
+    if known is None and matching.distance[1] <= SAME * norm(select(start, own)):
         raise MismatchError(SAME_MODEL)
     gap = difference_of_outputs(task.model, task.example_inputs(), end, matching.weights)
     return Proposal(matching, "", known, wish == "always", gap)

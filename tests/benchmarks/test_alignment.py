@@ -23,7 +23,8 @@ def test_every_way_is_measured_once_on_the_same_ends(
     words = ["run", "--cache", str(tmp_path), "--lines", str(place), "--table", str(tmp_path / "t.md")]
     alignment.main(words)
     assert capsys.readouterr().out.count(".pt") == 2
-    plain, permuted = lines = alignment.read(place)
+    plain, permuted, free = lines = alignment.read(place)
+    assert free.way == "all symmetries" and free.distance <= permuted.distance * (1 + 1e-6)
     assert (plain.way, permuted.way) == ("plain", "permutations") and permuted.distance < plain.distance
     assert permuted.losses[-1] == pytest.approx(plain.losses[-1], rel=1e-5) and len(plain.losses) == 11
     assert f"{permuted.barrier:.4f} ({permuted.barrier / plain.barrier:.2f})" in (tmp_path / "t.md").read_text()
@@ -60,10 +61,10 @@ def test_language_models_learn_and_are_aligned(name: str, arguments: dict[str, A
     task: Task = load_task(f"{place}:{name}", {**TINY, **arguments})
     sizes = [len(split) for split in (task.train, task.validation, task.test) if split is not None]
     assert sizes[0] > 3 * sizes[1] and sizes[1] == sizes[2]
-    a, b = task.fresh_model(0).state_dict(), train(task, 1, Compute("cpu"), epochs=4)
+    a, b = (train(task, seed, Compute("cpu"), epochs=4) for seed in (0, 1))
     workspace = Workspace(task, Compute("cpu"))
     before = train_loss(workspace, b, 100)
     assert before < language.unigram_entropy(language.tokens(TINY["size"]))
     aligned = align(a, b, task)
     assert aligned.distance[1] < aligned.distance[0]
-    assert train_loss(workspace, aligned.weights, 100) == pytest.approx(before, rel=1e-5)
+    assert train_loss(workspace, aligned.weights, 100) == pytest.approx(before, rel=1e-3)  # float32 through other bases

@@ -319,7 +319,7 @@ def test_with_best_the_better_end_may_come_of_a_connected_pair() -> None:
     a, b = models(2)
     worse = {k: t + 0.3 * torch.randn(t.shape, generator=rng) for k, t in b.items()}
     best, connected = (
-        merge([a, worse], tiny.mlp(), "linear", advance=advance, tolerance=9.0, pick=0.9)
+        merge([a, worse], tiny.mlp(), "linear", advance=advance, tolerance=9.0, pick=0.9, align="never")
         for advance in ("best", "connected")
     )
     own, picked = scores(a, tiny.mlp())["validation"], best.pairs[0].picked.scores["validation"]

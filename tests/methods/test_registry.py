@@ -90,7 +90,9 @@ def test_an_unknown_name_is_told_the_nearest() -> None:
         LLPFError, match=r"no method 'sphere-curv': did you mean sphere-curve\? Your own: file\.py:Class"
     ):
         method_class("sphere-curv")
-    with pytest.raises(LLPFError, match=r"no method 'qqq': did you mean autoneb, bezier, finetune, learned-matching, linear, llpf"):
+    with pytest.raises(
+        LLPFError, match=r"no method 'qqq': did you mean autoneb, bezier, finetune, learned-matching, linear, llpf"
+    ):
         make_method("qqq")
 
 
