@@ -27,6 +27,9 @@ WIDTH = 32
 """Units of a block whose generator has the numbers as its elements. A step of Adam moves every number as far as the
 others, and so a matrix of n units by √n as much: of more units they count for less."""
 
+FACTORS = ("scaling", "factors")
+"""The kinds of groups whose units are multiplied by a number each."""
+
 Numbers = Mapping[str, Tensor]
 """What is learned, as `numbers_of` names it."""
 
@@ -52,13 +55,17 @@ def numbers_of(groups: Sequence[Group], device: torch.device | str = "cpu") -> d
     """
     found = {}
     for group in groups:
-        blocks, size = group.blocks, group.size
         if group.kind == "permutation":
-            found[group.name] = AHEAD * torch.eye(size).repeat(blocks, 1, 1)
+            found[group.name] = AHEAD * torch.eye(group.size).repeat(group.blocks, 1, 1)
         else:
-            shape = {"scaling": (blocks, size), "rotary": (2, blocks, size // 2)}
-            found[group.name] = torch.zeros(shape.get(group.kind, (blocks, size, size)))
+            found[group.name] = torch.zeros(_shape(group))
     return {name: start.to(device).requires_grad_() for name, start in found.items()}
+
+
+def _shape(group: Group) -> tuple[int, ...]:
+    if group.kind in FACTORS:
+        return group.blocks, group.size
+    return (2, group.blocks, group.size // 2) if group.kind == "rotary" else (group.blocks, group.size, group.size)
 
 
 def transformed(weights: Mapping[str, Tensor], groups: Sequence[Group], numbers: Numbers) -> dict[str, Tensor]:
@@ -107,7 +114,7 @@ def _maps(group: Group, numbers: Tensor) -> tuple[Map, Map]:
         order = _straight_through(numbers)
         return order.matmul, order.matmul
     change = _change(group, numbers)
-    if group.kind == "scaling":
+    if group.kind in FACTORS:
         return _times(change), _times(_change(group, -numbers))
     if group.kind == "rotary":  # as a real matrix; the inverse transpose of a rotation is itself
         return _turning(change), _turning(_change(group, torch.stack([-numbers[0], numbers[1]])))
@@ -118,7 +125,7 @@ def _change(group: Group, numbers: Tensor) -> Change:
     """The change that some numbers stand for; gradients pass, but for permutations."""
     if group.kind == "permutation":
         return permutation(numbers)
-    if group.kind == "scaling":
+    if group.kind in FACTORS:  # of units whose signs were matched
         return numbers.exp()
     if group.kind == "rotary":
         return torch.polar(numbers[0].exp(), numbers[1])
