@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -43,12 +44,34 @@ class Place:
 
     def apply(self, tensor: Tensor, change: Change) -> Tensor:
         """The tensor with a change made to its units."""
-        index, moved = self.index.to(tensor.device), tensor.movedim(self.axis, 0)
-        rows = moved[index]
-        new = changed(rows.flatten(2), change.to(tensor.device), self.dual).reshape(rows.shape)
-        result = moved.clone()
-        result[index] = new
+        return self.mapped(tensor, lambda rows: changed(rows, change.to(tensor.device), self.dual))
+
+    def mapped(self, tensor: Tensor, new: Callable[[Tensor], Tensor]) -> Tensor:
+        """The tensor with something of the same shape in place of its `rows`; gradients pass.
+
+        Args:
+            tensor: whose axis it is.
+            new: of ``[blocks, units, all the rest]``.
+        """
+        moved, start, count = tensor.movedim(self.axis, 0), self._start, self.index.numel()
+        if start is None:
+            index, result = self.index.to(tensor.device), moved.clone()
+            rows = moved[index]
+            result[index] = new(rows.flatten(2)).reshape(rows.shape)
+        else:  # a view is enough, which is several times faster than picking rows, above all for gradients
+            own = moved.narrow(0, start, count)
+            rows = own.reshape(*self.index.shape, *moved.shape[1:])
+            result = new(rows.flatten(2)).reshape(own.shape)
+            if count < len(moved):
+                result = torch.cat([moved[:start], result, moved[start + count :]])
         return result.movedim(0, self.axis).contiguous()
+
+    @cached_property
+    def _start(self) -> int | None:
+        """The first position, if the positions follow one another on the axis."""
+        flat = self.index.flatten()
+        ordered = torch.equal(flat, torch.arange(len(flat), device=flat.device) + flat[0])
+        return int(flat[0]) if ordered else None
 
 
 def changed(rows: Tensor, change: Change, dual: bool = False) -> Tensor:

@@ -76,9 +76,9 @@ def places(chain: Sequence[int], points: int) -> list[Place]:
     return found
 
 
-def ends_of_path(ends: Mapping[str, Row]) -> dict[str, Row]:
-    """The rows of A's knot and, where the path ends in B, of B's."""
-    rows = {"0": ends["A"], **({"1": ends["B"]} if "B" in ends else {})}
+def ends_of_path(ends: Mapping[str, Row], last: int = 1) -> dict[str, Row]:
+    """The rows of A's knot and, where the path ends in B, of B's, whose identifier is ``last``."""
+    rows = {"0": ends["A"], **({str(last): ends["B"]} if "B" in ends else {})}
     return {name: replace(row, test=None, test_accuracy=None) for name, row in rows.items()}
 
 

@@ -22,6 +22,7 @@ class Path:
         end: B's complete state dict.
         labels: where each knot comes from.
         ties: further names of a coordinate (tied parameters): name to the coordinate's own.
+        equivalent: whether it ends at a network that computes what B does, found by its search: ``end`` is that one.
         unreached: what the data never reach: it is no coordinate, and stays A's on the whole path.
         outcome: how the search ended, an `llpf_plugin.methods.Outcome`.
         record: what the search did, tick by tick.
@@ -39,6 +40,7 @@ class Path:
     cost: Cost = field(default_factory=Cost)
     quality: Any = field(default=None, repr=False)
     unreached: Sequence[str] = ()
+    equivalent: bool = False
 
     def __post_init__(self) -> None:
         if len(self.knots) < 2:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.records import Outcome, Record, Tick
@@ -120,6 +120,14 @@ class Solver(Protocol):
         """After `init`, go to where `save` was called."""
 
 
+@runtime_checkable
+class MovesEnd(Protocol):
+    """What a solver is besides if its path ends at a network that computes what B does, in place of B."""
+
+    def equivalent(self) -> Weights:
+        """The complete state dict of that network as the search stands, on the CPU."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """What a method is bound to.
@@ -131,6 +139,7 @@ class Problem:
         lr: the learning rate: the user's, the one that was found, or the task's.
         momentum: the user's, or the task's.
         spent: gradient steps before the search begins, such as those that found the learning rate.
+        rest: what B has beside its coordinates, such as buffers.
     """
 
     workspace: Workspace
@@ -140,6 +149,7 @@ class Problem:
     lr: float
     momentum: float
     spent: int = 0
+    rest: Weights = field(default_factory=dict)
 
     def steps(self, asked: int | None) -> int:
         """Gradient steps of a method that trains: those that were asked for, or all that are left of the budget."""

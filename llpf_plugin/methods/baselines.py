@@ -81,6 +81,28 @@ class SphereCurve(Bezier):
 
 
 @dataclass(frozen=True)
+class LearnedMatching(Method):
+    """The straight line from A to a network that computes what B does, its units placed where the line is low.
+
+    B's units are matched with A's by their weights first; then gradient steps turn, scale and mix them as the network's
+    symmetries allow. The path ends at that equivalent of B.
+    """
+
+    name: ClassVar[str] = "learned-matching"
+    source: ClassVar[str] = "Theus et al., 2025, arXiv 2506.22712"
+    binds_with: ClassVar[str] = "llpf_plugin.methods.learned_matching:plan"
+    steps: int | None = setting(None, "gradient steps [500, or the budget if that is less]", within="[1, inf)")
+    rate: float = setting(0.03, "of Adam's first steps; it falls as a half cosine", within="(0, inf)")
+
+    usual: ClassVar[int] = 500
+
+    @property
+    def seeks_rate(self) -> bool:
+        """No: the model's learning rate has no part in it."""
+        return False
+
+
+@dataclass(frozen=True)
 class AutoNEB(Method):
     """A chain of pivots that slide downhill across it while they stay evenly spaced along it."""
 

@@ -17,6 +17,7 @@ BUILT_IN: dict[str, str] = {
     "sphere-curve": "llpf_plugin.methods.baselines:SphereCurve",
     "bezier": "llpf_plugin.methods.baselines:Bezier",
     "autoneb": "llpf_plugin.methods.baselines:AutoNEB",
+    "learned-matching": "llpf_plugin.methods.baselines:LearnedMatching",
     "linear": "llpf_plugin.methods.baselines:Linear",
     "finetune": "llpf_plugin.methods.baselines:Finetune",
 }

@@ -160,7 +160,10 @@ class Quality:
         if self.path.open:
             return Criterion("arrival", None, "the path does not lead to B: it ends at the model that was trained on")
         if not self.path.walked:
-            return Criterion("arrival", None, "nothing was walked: the path ends at B by construction")
+            where = "B by construction"
+            if self.path.equivalent:
+                where = "a network that computes what B does, its units placed by the search"
+            return Criterion("arrival", None, f"nothing was walked: the path ends at {where}")
         layer = max(self.arrival, key=lambda k: self.arrival[k])
         far = self.arrival[layer]
         words = (

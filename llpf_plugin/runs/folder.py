@@ -188,6 +188,7 @@ class RunFolder(Callback):
             "labels": [label.to_json() for label in path.labels],
             "ties": dict(path.ties),
             "unreached": list(path.unreached),
+            "equivalent": None if search.progress.moved is None else {"rest": search.progress.moved.rest},
             "outcome": path.outcome.name if path.outcome else None,
             "cost": path.cost.to_json(),
             "positions": [float(t) for t in path.positions],

@@ -113,11 +113,16 @@ def _path(document: Mapping[str, Any], buffers: Weights, record: Iterable[Any], 
     if len(labels) != len(chain):
         raise ValueError(f"{len(chain)} knots, but {len(labels)} labels")
     b = chain[-1] if labels[-1].kind == "end" else knots.get(1)  # the path may end elsewhere
+    moved = document.get("equivalent")
+    if moved is not None:
+        buffers = {**buffers, **{f"B.{k}": t for k, t in knots.get(moved["rest"]).items()}}
     start, end = _end("A", chain[0], buffers, ties), _end("B", b, buffers, ties)
     outcome = Outcome.__members__.get(document["outcome"] or "")
     ticks, cost = [Tick.from_json(tick) for tick in record], Cost.from_json(document["cost"])
     unreached = tuple(document.get("unreached", ()))
-    return LossPath(chain, start, end, labels, ties, outcome, ticks, cost, unreached=unreached)
+    return LossPath(
+        chain, start, end, labels, ties, outcome, ticks, cost, unreached=unreached, equivalent=moved is not None
+    )
 
 
 def _end(side: str, knot: Weights, buffers: Weights, ties: Mapping[str, str]) -> Weights:

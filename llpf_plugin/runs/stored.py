@@ -179,7 +179,7 @@ def _wrong_ends(path: LossPath, asked: Asked, alignment: Alignment | None) -> li
     if asked.align != "never":
         b = None if alignment is None else alignment.end if alignment.kept else asked.b
     for side, end, want in (("a", path.start, asked.a), ("b", path.end, b)):
-        if want is None or want == "origin":
+        if want is None or want == "origin" or (side == "b" and path.equivalent):
             continue
         if want not in _fingerprints(end, path.ties):
             found.append(

@@ -18,12 +18,13 @@ from llpf_plugin.evaluation.survey import Along, Effort, Survey, ends_of_path, p
 from llpf_plugin.geometry.knots import Chain, Knots, MemoryKnots
 from llpf_plugin.geometry.path import Path
 from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, select, ties
-from llpf_plugin.methods.base import Method, Plan, Problem, Solver, Stretch
+from llpf_plugin.methods.base import Method, MovesEnd, Plan, Problem, Solver, Stretch
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.measuring import judge
 from llpf_plugin.quality.verdict import Quality
 from llpf_plugin.records import Cost, Outcome, Rate, Row, Tick
 from llpf_plugin.search.assemble import PathAssembler
+from llpf_plugin.search.moved_end import move_end
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback, Fresh, Progress
 from llpf_plugin.search.rate import find_rate, slower
@@ -165,7 +166,8 @@ class Search:
         """Make the method's plan at the learning rate that there is."""
         p = self.progress
         rate = p.rate or Rate(self.options.lr or self.workspace.task.defaults.lr)
-        self.plan = self.method.bind(Problem(self.workspace, a, b, self.goal, rate.value, self.momentum, p.begun))
+        rest = {k: t for k, t in self.end.items() if k not in b}
+        self.plan = self.method.bind(Problem(self.workspace, a, b, self.goal, rate.value, self.momentum, p.begun, rest))
 
     def path(self) -> Path:
         """The path as it stands: the line from A to B before the first stretch is done."""
@@ -173,13 +175,22 @@ class Search:
         chain = [i for i in p.chain if str(i) in p.labels]  # A′ and B′ are known once they are reached
         chain = chain if len(chain) > 1 else [0, 1]
         labels, knots = [p.labels[str(i)] for i in chain], Chain(self.knots, chain)
-        end = self.end
+        end = self._reached_end
         if self._descends:  # B is no model, but where the walk came to
             end = {**end, **knots[-1]}
             end |= {name: end[own] for name, own in ties(self.workspace.model).items() if name in end}
         outcome, tied = Outcome[p.outcome] if p.outcome else None, ties(self.workspace.model)
         cost = self._cost()
-        return Path(knots, self.start, end, labels, tied, outcome, p.record, cost, unreached=self.unreached)
+        moved = p.moved is not None
+        return Path(
+            knots, self.start, end, labels, tied, outcome, p.record, cost, unreached=self.unreached, equivalent=moved
+        )
+
+    @property
+    def _reached_end(self) -> Weights:
+        """B's complete state dict, or that of the network that the path ends at in its place."""
+        moved = self.progress.moved
+        return self.end if moved is None else {**self.end, **self.knots.get(moved.rest), **self.knots.get(moved.knot)}
 
     @property
     def _descends(self) -> bool:
@@ -216,6 +227,8 @@ class Search:
         rate = slower(p.rate, p.ended, self.workspace) if not stretch.repairs else None
         if rate is None:
             self.assembler.join(stretch, solver)
+            if isinstance(solver, MovesEnd):
+                move_end(self.assembler, self.start, solver.equivalent())
         else:
             self._begin_again(rate)
 
@@ -250,13 +263,16 @@ class Search:
         found = places(p.chain, options.points)
         known = {place.name for place in (*found, *(places(p.before, options.points) if p.before else ()))}
         p.rows = {name: row for name, row in p.rows.items() if name in known}
-        p.rows = {**ends_of_path(self._known_ends()), **p.rows}
+        last = 1 if p.moved is None else p.moved.knot
+        p.rows = {**ends_of_path(self._known_ends(), last), **p.rows}
         survey = Survey(self.workspace, Along(Chain(self.knots, p.chain)), p.rows, self.effort, self.goal.loss)
         with self.workspace.clock.on("measuring"):
             return survey.run(found, self._measured)
 
     def _known_ends(self) -> dict[str, Row]:
         """The ends of the path that were measured before it; a walk towards the origin ends elsewhere."""
+        if self.progress.moved is not None:
+            return {**{k: row for k, row in self._ends.rows.items() if k[0] == "A"}, **self.progress.moved.rows}
         return {name: row for name, row in self._ends.rows.items() if not (self._descends and name.startswith("B"))}
 
     def _measured(self, done: int, total: int) -> None:

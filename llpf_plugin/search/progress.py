@@ -31,6 +31,27 @@ class Fresh(Record):
 
 
 @dataclass
+class EquivalentEnd(Record):
+    """A network that computes what B does, at which the path ends in place of B.
+
+    Attributes:
+        knot: the identifier of its coordinates.
+        rest: that of what it has besides, such as buffers.
+        rows: what was measured of it, as of B.
+    """
+
+    knot: int
+    rest: int
+    rows: dict[str, Row]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "EquivalentEnd":
+        """Inverse of `to_json`."""
+        rows = {name: Row.from_json(row) for name, row in values["rows"].items()}
+        return super().from_json({**values, "rows": rows})
+
+
+@dataclass
 class Progress:
     """All that changes while a search runs; with the solver's tensors it is enough to continue.
 
@@ -56,6 +77,7 @@ class Progress:
         dropped: knots dropped as redundant.
         legs: how the walk of each leg ended, by the leg's name.
         rate: the learning rate, None for a method that needs none.
+        moved: what the path ends at in place of B, None while it ends at B.
     """
 
     chain: list[int] = field(default_factory=lambda: [0, 1])
@@ -79,6 +101,7 @@ class Progress:
     dropped: int = 0
     legs: dict[str, LegCost] = field(default_factory=dict)
     rate: Rate | None = None
+    moved: EquivalentEnd | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The progress as a mapping of JSON values."""
@@ -101,6 +124,7 @@ class Progress:
             "spent": {kind: Spent.from_json(own) for kind, own in values["spent"].items()},
             "record": [Tick.from_json(tick) for tick in values["record"]],
             "rate": values["rate"] and Rate.from_json(values["rate"]),
+            "moved": values.get("moved") and EquivalentEnd.from_json(values["moved"]),
             "legs": {name: LegCost.from_json(leg) for name, leg in values["legs"].items()},
         }
         return cls(**{**values, **typed})

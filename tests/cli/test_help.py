@@ -90,7 +90,12 @@ def test_what_a_model_may_be_is_said() -> None:
 
 def test_the_methods_and_how_they_are_told_something_is_said() -> None:
     text = llpf("merge", "--help").out
-    for word in ("llpf, sphere-curve, bezier, autoneb, linear, finetune", "file.py:Class", "key=value", "llpf methods"):
+    for word in (
+        "llpf, sphere-curve, bezier, autoneb, learned-matching, linear, finetune",
+        "file.py:Class",
+        "key=value",
+        "llpf methods",
+    ):
         assert word in text
 
 

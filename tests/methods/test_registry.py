@@ -44,12 +44,12 @@ def others(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ours_come_first_in_the_order_in_which_they_are_compared() -> None:
-    assert list(known())[:6] == ["llpf", "sphere-curve", "bezier", "autoneb", "linear", "finetune"]
+    assert list(known())[:7] == ["llpf", "sphere-curve", "bezier", "autoneb", "learned-matching", "linear", "finetune"]
     assert method_class("sphere-curve") is SphereCurve and make_method("linear") == Linear()
 
 
 def test_methods_of_other_packages_come_after_ours_and_replace_none(others: None) -> None:
-    assert list(known())[6:] == ["ladder"]
+    assert list(known())[7:] == ["ladder"]
     assert method_class("ladder") is Ladder and make_method("ladder", {"rungs": 2}) == Ladder(rungs=2)
     assert method_class("llpf") is LLPF
 
@@ -90,7 +90,9 @@ def test_an_unknown_name_is_told_the_nearest() -> None:
         LLPFError, match=r"no method 'sphere-curv': did you mean sphere-curve\? Your own: file\.py:Class"
     ):
         method_class("sphere-curv")
-    with pytest.raises(LLPFError, match=r"no method 'qqq': did you mean autoneb, bezier, finetune, linear, llpf"):
+    with pytest.raises(
+        LLPFError, match=r"no method 'qqq': did you mean autoneb, bezier, finetune, learned-matching, linear, llpf"
+    ):
         make_method("qqq")
 
 
