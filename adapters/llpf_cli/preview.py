@@ -131,10 +131,12 @@ def show_matching(console: Console, matching: Matching, name: str = "B", to: str
         f"{name} aligned to {to}: {neurons:,} neurons in {groups_of}, distance {before:.4g} → {after:.4g}",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
-    for names, why in ((found.rejected, "tried, and the output changed"), (found.left, "outputs in no group")):
-        if names:
-            some = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-            console.print(f"left alone: {some} ({why})", highlight=False, markup=False)
+    alone: dict[str, list[str]] = {}
+    for left, why in found.left.items():
+        alone.setdefault(why, []).append(left)
+    for why, names in alone.items():
+        some = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        console.print(f"left alone: {some} ({why})", highlight=False, markup=False)
 
 
 def _layer_table(rows: Sequence[LayerStatistics]) -> Table:

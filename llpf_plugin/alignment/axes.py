@@ -43,6 +43,7 @@ class Labels:
         self._parts: dict[int, list[Axis]] = {}  # what stands one after another on it
         self._copies: dict[int, tuple[int, Axis]] = {}  # the label of slices, and what it is in each
         self._family: dict[int, int] = {}  # the label that it was split from at first
+        self._reasons: dict[int, str] = {}  # why nothing may be done to it
         self._squares: dict[int, Axis] = {}  # of what it is the squares, until that matters
         self.vectors: set[int] = set()
         """Labels of stored vectors, each of which may become a diagonal."""
@@ -96,10 +97,19 @@ class Labels:
                 self.restrict(inside, freedom)
         return axis
 
-    def fix(self, *axes: Axis) -> None:
-        """Allow nothing to any label of these axes."""
+    def fix(self, *axes: Axis, why: str = "") -> None:
+        """Allow nothing to any label of these axes, and remember why."""
         for axis in axes:
+            for label in self.resolve(axis) if why else ():
+                self._reasons.setdefault(abs(label), why)
             self.restrict(axis, Freedom.FIXED)
+
+    def reason(self, axis: Axis) -> str:
+        """Why nothing may be done to an axis, as far as that is known."""
+        own = self.resolve(axis)
+        inside = [part for label in own for part in self._parts.get(abs(label), [])]
+        found = [self._reasons.get(abs(label), "") for label in own] + [self.reason(part) for part in inside]
+        return next((why for why in found if why), "")
 
     def unite(self, first: Axis, second: Axis) -> Axis:
         """Make two axes of one length the same, splitting labels where they differ; what does not fit is fixed."""
@@ -114,7 +124,7 @@ class Labels:
                 continue
             same = self._sizes[abs(x)] == self._sizes[abs(y)]
             if not (self._join(x, y) if same else self._split(x, y)):
-                self.fix(a[done:], b[done:])
+                self.fix(a[done:], b[done:], why="its units meet others in another number")
                 break
             a, b = self.resolve(a), self.resolve(b)
         return a
@@ -141,6 +151,8 @@ class Labels:
                 return False
             x, y = y, x
         self.restrict((x,), self._freedom[abs(y)])
+        if why := self._reasons.get(abs(y), ""):
+            self._reasons.setdefault(abs(x), why)
         self._means[abs(y)] = (x if y > 0 else -x,)
         return True
 
@@ -153,6 +165,7 @@ class Labels:
         freedom = self._freedom[large]
         self._means[large] = (*self.axis(self._sizes[small], freedom), *self.axis(quotient, freedom))
         self._family.update(dict.fromkeys(self._means[large], self._family.get(large, large)))
+        self._reasons.update(dict.fromkeys(self._means[large], self._reasons.get(large, "")))
         return True
 
     def regroup(self, axes: Sequence[Axis], shape: Sequence[int]) -> list[Axis] | None:
@@ -234,7 +247,7 @@ class Labels:
         What was split from the same axis as ``outer``, as queries, keys and values are, is other units in each slice.
         """
         own = self.resolve(outer)
-        self.fix(outer)
+        self.fix(outer, why="each has a role of its own")
         if len(own) != 1 or own[0] in self._parts:
             return list(others)
         return [tuple(self._copy(label, abs(own[0]), number) for label in self.resolve(axis)) for axis in others]

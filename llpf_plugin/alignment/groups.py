@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -159,12 +159,13 @@ class Symmetry:
     Attributes:
         groups: each verified; changes of several of them can be combined.
         rejected: names of groups that changed the output when they were tried.
-        left: parameters of two or more axes whose outputs (first axis) are in no group: they stay as they are.
+        left: parameters of two or more axes whose outputs (first axis) are in no group, with the reason: these stay as
+            they are.
     """
 
     groups: tuple[Group, ...]
     rejected: tuple[str, ...] = ()
-    left: tuple[str, ...] = ()
+    left: Mapping[str, str] = field(default_factory=dict)
 
     def absorbed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights that compute the same, with the scales of all groups multiplied into what reads them."""

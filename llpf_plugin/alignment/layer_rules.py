@@ -48,7 +48,7 @@ def convolution(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape:
     """Channels in and out; of a grouped convolution the groups are units, and the channels within each alike."""
     inputs, weight, bias = axes[:3]
     transposed, groups = args[6], args[8]
-    labels.fix(*inputs[2:], *weight[2:])
+    labels.fix(*inputs[2:], *weight[2:], why="places of an image")
     if transposed:
         if groups != 1:
             return None
@@ -114,7 +114,7 @@ def pooled(
     labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int], dims: int, free: Freedom
 ) -> Axes:
     """Pooling or resizing over the last axes, as many as ``dims``, whose places are fixed."""
-    labels.fix(*axes[0][-dims:])
+    labels.fix(*axes[0][-dims:], why="places of an image")
     kept = [labels.restrict(axis, free) for axis in axes[0][:-dims]]
     return [*kept, *(labels.fixed_axis(n) for n in shape[-dims:])]
 
@@ -148,7 +148,7 @@ def vector_norm(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape:
 
 def embedding(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
     """Rows by index: their order is fixed."""
-    labels.fix(axes[0][0])
+    labels.fix(axes[0][0], why="its rows are picked by index")
     return [*axes[1], axes[0][1]]
 
 
@@ -159,7 +159,7 @@ def attention(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: S
     """
     q, k, v = axes[:3]
     labels.unite(q[-1], dual(k[-1]))
-    labels.fix(q[-2], k[-2], v[-2])
+    labels.fix(q[-2], k[-2], v[-2], why="places of a sequence")
     leading = []
     for mine, own, other in zip(q[:-2], k[:-2], v[:-2], strict=True):
         shared = labels.axis(labels.length(mine) // labels.length(own), Freedom.PERMUTE)

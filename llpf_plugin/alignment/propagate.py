@@ -48,13 +48,13 @@ class _Propagation:
     def visit(self, node: fx.Node) -> None:
         """Give a node's results their axes."""
         if node.op == "output":
-            self._fix(node.all_input_nodes)
+            self._fix(node.all_input_nodes, "the network's outputs")
         elif node.op == "get_attr" and (name := node.meta.get("parameter", node.target)) in self.tensors:
             self.known[node] = self._stored(name, node)
         elif node.op == "call_function" and node.meta.get("shapes"):
             self.known[node] = self._passed(node)
         else:
-            self._fix(node.all_input_nodes)
+            self._fix(node.all_input_nodes, "what reads it is not followed")
             self.known[node] = self._fresh(node)
 
     def _stored(self, name: str, node: fx.Node) -> Several:
@@ -79,7 +79,7 @@ class _Propagation:
                 several = result if isinstance(result, Several) else Several([result, *self._fresh(node)[1:]])
                 if [[self.labels.length(axis) for axis in one] for one in several] == [list(one) for one in shapes]:
                     return several
-        self._fix(node.all_input_nodes)
+        self._fix(node.all_input_nodes, f"the operation {operation(node)} has no rule for it")
         return self._fresh(node)
 
     def _read(self, value: Any, seen: Any, picked: Any) -> Any:
@@ -88,19 +88,19 @@ class _Propagation:
             axes = self.known[value][picked] if picked < len(self.known[value]) else None
             if axes is not None and [self.labels.length(axis) for axis in axes] == list(seen):
                 return axes
-            self._fix([value])
+            self._fix([value], "it is read in another shape")
             return [self.labels.fixed_axis(n) for n in seen]
         if isinstance(value, list | tuple) and any(isinstance(item, fx.Node) for item in value):
             if isinstance(seen, torch.Size):  # several parameters in one storage
-                self._fix(item for item in value if isinstance(item, fx.Node))
+                self._fix((item for item in value if isinstance(item, fx.Node)), "it shares its memory with others")
                 return [self.labels.fixed_axis(n) for n in seen]
             return [self._read(*one) for one in zip(value, seen, picked, strict=True)]
         return None
 
-    def _fix(self, nodes: Iterable[fx.Node]) -> None:
+    def _fix(self, nodes: Iterable[fx.Node], why: str) -> None:
         for node in nodes:
             for axes in self.known[node]:
-                self.labels.fix(*axes)
+                self.labels.fix(*axes, why=why)
 
     def _fresh(self, node: fx.Node) -> Several:
         shapes = node.meta.get("shapes") or [()]

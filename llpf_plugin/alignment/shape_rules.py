@@ -90,7 +90,7 @@ def sliced(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequ
     start, _, step = slice(start, stop, step).indices(labels.length(axes[0][dim]))
     piece = labels.piece(axes[0][dim], start, start + shape[dim]) if step == 1 else None
     if piece is None:
-        labels.fix(axes[0][dim])
+        labels.fix(axes[0][dim], why="it is cut across its units")
     result[dim] = labels.fixed_axis(shape[dim]) if piece is None else piece
     return result
 
@@ -138,7 +138,7 @@ def indexed(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Seq
     if len(dims) != 1:
         return None
     dim, added = dims[0], len(shape) - len(axes[0]) + 1
-    labels.fix(axes[0][dim])
+    labels.fix(axes[0][dim], why="its rows are picked by index")
     picked = [labels.fixed_axis(n) for n in shape[dim : dim + added]]
     return [*axes[0][:dim], *picked, *axes[0][dim + 1 :]]
 
@@ -146,7 +146,7 @@ def indexed(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Seq
 def gathered(labels: Labels, axes: Sequence[Any], args: Sequence[Any], shape: Sequence[int]) -> Axes:
     """``index_select`` and ``gather`` along one axis; an index with axes of its own goes with the others."""
     dim = args[1] % len(axes[0])
-    labels.fix(axes[0][dim])
+    labels.fix(axes[0][dim], why="its rows are picked by index")
     index = axes[2] if len(axes[2]) == len(axes[0]) > 1 else None
     return [
         labels.fixed_axis(shape[dim]) if i == dim else axis if index is None else labels.unite(axis, index[i])

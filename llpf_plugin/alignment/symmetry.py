@@ -50,11 +50,26 @@ def symmetry(model: nn.Module, example_inputs: Any) -> Symmetry:
         raise OrderError(
             f"{type(model).__name__}: no trace for its symmetries: {type(error).__name__}: {error}"
         ) from error
-    candidates = Candidates(*propagate(model, graph)).groups()
+    labels, own = propagate(model, graph)
+    candidates = Candidates(labels, own).groups()
     good, rejected = _verified(candidates, trial)
     moved = {place.tensor for group in good for place in group.places if place.axis == 0}
-    left = [name for name, p in model.named_parameters() if p.dim() >= 2 and name not in moved]
-    return Symmetry(tuple(good), tuple(group.name for group in rejected), tuple(left))
+    left = {
+        name: labels.reason(own[name][0]) or "its order is fixed by what it meets"
+        if name in own
+        else "nothing reads it"
+        for name, p in model.named_parameters()
+        if p.dim() >= 2 and name not in moved
+    }
+    left.update(
+        {
+            place.tensor: "a change of its units changed the output"
+            for group in rejected
+            for place in group.places
+            if place.tensor in left
+        }
+    )
+    return Symmetry(tuple(good), tuple(group.name for group in rejected), left)
 
 
 def _verified(candidates: Sequence[Group], trial: _Trial) -> tuple[list[Group], list[Group]]:

@@ -35,4 +35,4 @@ def test_what_is_concatenated_is_permuted_part_by_part() -> None:
         "outer.weight[0]": {("outer.weight", 0), ("outer.bias", 0), ("head.weight", 1)},
     }
     parts = [p.index.flatten().tolist() for g in found.groups for p in g.places if p.tensor == "head.weight"]
-    assert parts == [list(range(6)), list(range(6, 12))] and found.left == ("head.weight",)
+    assert parts == [list(range(6)), list(range(6, 12))] and tuple(found.left) == ("head.weight",)

@@ -18,7 +18,7 @@ def test_an_mlp_has_one_group_a_hidden_layer() -> None:
         "1.weight[0]": {("1.weight", 0), ("1.bias", 0), ("3.weight", 1)},
         "3.weight[0]": {("3.weight", 0), ("3.bias", 0), ("5.weight", 1)},
     }
-    assert found.left == ("5.weight",) and found.rejected == ()
+    assert found.left == {"5.weight": "the network's outputs"} and found.rejected == ()
 
 
 def test_a_residual_stream_is_one_group_with_its_shortcut_and_its_statistics() -> None:
@@ -28,7 +28,7 @@ def test_a_residual_stream_is_one_group_with_its_shortcut_and_its_statistics() -
     stream = {("conv1.weight", 0), ("layer1.0.conv2.weight", 0), ("layer1.1.conv2.weight", 0)}
     assert stream | {("layer1.1.conv1.weight", 1), ("layer2.0.downsample.0.weight", 1)} <= groups["conv1.weight[0]"]
     assert {("bn1.running_var", 0), ("layer1.0.bn2.bias", 0)} <= groups["conv1.weight[0]"]
-    assert found.left == ("fc.weight",)
+    assert tuple(found.left) == ("fc.weight",)
 
 
 def test_heads_and_widths_of_attention_are_groups() -> None:

@@ -75,7 +75,7 @@ def test_b_is_written_in_its_own_form_and_in_the_order_of_a(convs: list[Path], m
     assert tiny.same(checkpoint.read("b-aligned.pt").weights, wanted())
     document = torch.load("b-aligned.pt", weights_only=True)
     assert all(name.startswith("module.") for name in document["state_dict"]) and document["epoch"] == 20
-    assert "14 neurons in 2 groups, distance " in result.out and "left alone: fc.weight (outputs in" in result.out
+    assert "14 neurons in 2 groups, distance " in result.out and "fc.weight (the network's outputs)" in result.out
     assert "the same function (difference ≤ " in result.out and "aligned model: b-aligned.pt" in result.out
     assert "left out of the written file: optimizer" in result.out
     assert [place.read_bytes() for place in convs] == before
