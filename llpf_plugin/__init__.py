@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from llpf_plugin.llpf.method import LLPF
     from llpf_plugin.merging.merge import merge
     from llpf_plugin.methods.base import Method
-    from llpf_plugin.methods.baselines import AutoNEB, Bezier, Finetune, Linear, SphereCurve
+    from llpf_plugin.methods.baselines import AutoNEB, Bezier, Finetune, LearnedMatching, Linear, SphereCurve
     from llpf_plugin.order.derive import layer_order
     from llpf_plugin.quality.measuring import measure
     from llpf_plugin.quality.verdict import Quality
@@ -32,6 +32,7 @@ _PLACES = {
     "Defaults": "tasks.task",
     "Finetune": "methods.baselines",
     "LLPFError": "errors",
+    "LearnedMatching": "methods.baselines",
     "Linear": "methods.baselines",
     "LoaderData": "tasks.loader",
     "Method": "methods.base",
@@ -60,6 +61,7 @@ __all__ = [
     "Defaults",
     "Finetune",
     "LLPFError",
+    "LearnedMatching",
     "Linear",
     "LoaderData",
     "Method",

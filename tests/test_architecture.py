@@ -126,6 +126,13 @@ def test_no_chain_of_imports_is_longer_than_twelve_files() -> None:
     assert len(chain) <= 12, " → ".join(chain)
 
 
+@pytest.mark.parametrize("name", [n for n, f in LIBRARY.items() if f.name == "__init__.py"])
+def test_every_package_can_be_imported_first(name: str) -> None:
+    """What one file imports may lead through another package's ``__init__`` back to the first."""
+    done = subprocess.run([sys.executable, "-c", f"from {name} import *"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_few_modules_stand_outside_of_the_rooms() -> None:
     assert len(LOOSE) <= 8, sorted(LOOSE)
 
