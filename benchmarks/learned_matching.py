@@ -13,7 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -75,9 +75,12 @@ def measure(task: Task, a: Weights, b: Weights, steps: Sequence[int], sample: in
 
 
 def read(place: Path) -> list[Line]:
-    """What the file has, the last line of every network."""
-    text = place.read_text(encoding="utf-8") if place.is_file() else ""
-    return list({line.network: line for line in (Line(**json.loads(own)) for own in text.splitlines())}.values())
+    """What the file has, the lines of one network together."""
+    text, found = place.read_text(encoding="utf-8") if place.is_file() else "", dict[str, Line]()
+    for line in (Line(**json.loads(own)) for own in text.splitlines()):
+        before = found.get(line.network, line)
+        found[line.network] = replace(line, learned={**before.learned, **line.learned})
+    return list(found.values())
 
 
 def report(lines: Sequence[Line]) -> str:
