@@ -48,8 +48,9 @@ def head_similarity(rows: Rows, inner: Group) -> Tensor:
     """How similar A's i-th head is to B's j-th, ``[heads, heads]``, whatever was done to what is inside of them.
 
     The cosine of their circuits ``Pᵀ N``, where P are the rows of the inner units and N those of their duals: for
-    queries and keys, and for values and outputs, that is all that the function sees (Elhage et al., 2021). Where several
-    queries share a key, each has a circuit, and their order is not known: the root of the sum of squares over all pairs.
+    queries and keys, and for values and outputs, that is all that the function sees (Elhage et al., 2021). Where
+    several queries share a key, each has a circuit, and their order is not known: the root of the sum of squares over
+    all pairs.
     """
     (p, n), (pp, nn), (aa, bb) = _products(rows, inner), _own(rows, inner, 1), _own(rows, inner, 0)
     circuits = torch.einsum("ijuvrs,ijuvtw->ijrstw", p, n).flatten(2)
@@ -59,7 +60,7 @@ def head_similarity(rows: Rows, inner: Group) -> Tensor:
 
 
 def _products(rows: Rows, inner: Group) -> tuple[Tensor, Tensor]:
-    """``A_i B_jᵀ`` of units and of duals, of each that shares a head with each: ``[heads, heads, units, units, …, …]``."""
+    """``A_i B_jᵀ`` of units and of duals, ``[heads, heads, units, units, shared, shared]``."""
     found = []
     for dual in (False, True):
         places = [place for place in inner.places if place.dual == dual]
