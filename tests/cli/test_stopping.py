@@ -24,6 +24,12 @@ INTERRUPTED = 130
 Words = list[object]
 
 
+@pytest.fixture
+def asked(asked: Words) -> Words:
+    """A walk: aligned, the two networks are connected by the straight line, and there is nothing to stop."""
+    return [*asked, "--align", "never"]
+
+
 COMMANDS = ("merge", "tree", "compare", "origin")
 
 
@@ -242,8 +248,7 @@ def test_killed_and_resumed_it_ends_bit_for_bit_the_same(asked: Words, tmp_path:
 
 
 def test_a_real_signal_to_a_real_script(asked: Words, tmp_path: Path) -> None:
-    words = [*asked, "--align", "never", "-o", tmp_path / "run"]  # aligned, they are connected by the straight line
-    begun = started("llpf-merge", *words, env=slow(tmp_path))
+    begun = started("llpf-merge", *asked, "-o", tmp_path / "run", env=slow(tmp_path))
     wait_for_ticks(tmp_path / "run", 2, begun)
     begun.send_signal(signal.SIGINT)
     stopped = ended(begun, 120)
