@@ -9,6 +9,9 @@ from torch import Tensor
 
 from llpf_plugin.alignment.groups import Group, Place
 
+MOST = 16
+"""Queries that are told apart where they share a key."""
+
 Rows = Callable[[Sequence[Place], bool], list[tuple[Tensor, Tensor]]]
 
 
@@ -45,23 +48,36 @@ def head_similarity(rows: Rows, inner: Group) -> Tensor:
     """How similar A's i-th head is to B's j-th, ``[heads, heads]``, whatever was done to what is inside of them.
 
     The cosine of their circuits ``Pᵀ N``, where P are the rows of the inner units and N those of their duals: for
-    queries and keys, and for values and outputs, that is all that the function sees (Elhage et al., 2021).
+    queries and keys, and for values and outputs, that is all that the function sees (Elhage et al., 2021). Where
+    several queries share a key, each has a circuit, and their order is not known: the root of the sum of squares over
+    all pairs.
     """
     (p, n), (pp, nn), (aa, bb) = _products(rows, inner), _own(rows, inner, 1), _own(rows, inner, 0)
-    circuits = (p * n).sum((-2, -1))
+    circuits = torch.einsum("ijuvrs,ijuvtw->ijrstw", p, n).flatten(2)
+    whole = circuits.sum(-1) if circuits.shape[-1] == 1 else circuits.square().sum(-1).sqrt()
     lengths = [(x * y).sum((-2, -1)).clamp_min(1e-300).sqrt() for x, y in ((aa, bb), (pp, nn))]
-    return circuits / (lengths[0].unsqueeze(-1) * lengths[1].unsqueeze(-2))
+    return whole / (lengths[0].unsqueeze(-1) * lengths[1].unsqueeze(-2))
 
 
 def _products(rows: Rows, inner: Group) -> tuple[Tensor, Tensor]:
-    """``A_i B_jᵀ`` of units and of duals, ``[heads, heads, units, units]``."""
+    """``A_i B_jᵀ`` of units and of duals, ``[heads, heads, units, units, shared, shared]``."""
     found = []
     for dual in (False, True):
-        total = torch.zeros(inner.blocks, inner.blocks, inner.size, inner.size, dtype=torch.float64)
-        for a, b in rows(inner.places, dual):
-            total += torch.einsum("iur,jvr->ijuv", a, b).double().cpu()
+        places = [place for place in inner.places if place.dual == dual]
+        shared = max((_shared(place) for place in places), default=1)
+        total = torch.zeros(inner.blocks, inner.blocks, inner.size, inner.size, shared, shared, dtype=torch.float64)
+        for place in places:
+            for a, b in rows([place], dual):
+                one, other = (x.unflatten(2, (_shared(place), -1)) for x in (a, b))
+                total += torch.einsum("iurx,jvsx->ijuvrs", one, other).double().cpu()
         found.append(total)
     return found[0], found[1]
+
+
+def _shared(place: Place) -> int:
+    """How many share a head: queries of a key; more than a few are something else, such as places of an image."""
+    number = place.index.shape[2]
+    return number if number <= MOST else 1
 
 
 def _own(rows: Rows, inner: Group, which: int) -> tuple[Tensor, Tensor]:

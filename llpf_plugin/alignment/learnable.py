@@ -40,7 +40,7 @@ Map = Callable[[Tensor], Tensor]
 def worth_learning(groups: Sequence[Group]) -> list[Group]:
     """The groups of all kinds but permutations; the permutations where there is nothing else.
 
-    Beside changes that are smooth, learning the order as well made lines higher (docs/peers.md).
+    Beside changes that are smooth, learning the order as well made lines higher (docs/alignment.md).
     """
     smooth = [group for group in groups if group.kind != "permutation"]
     return smooth or list(groups)

@@ -80,7 +80,7 @@ class Sweeps:
         while waiting:
             group = waiting.pop(max(range(len(waiting)), key=lambda i: self._known_part(waiting[i], at, known)))
             inside = [place for place in group.places if self._is_known(place, group, at, known)]
-            alone = bool(inside) and group.kind in ("permutation", "scaling", "orthogonal")
+            alone = bool(inside) and group.kind in ("permutation", "scaling", "rotary", "orthogonal")
             self._visit(group, inside if alone else group.places, sure=alone)
             known.add(group.name)
         return {group.name for group in self.groups}

@@ -73,7 +73,7 @@ def test_it_compares_the_methods_on_its_pair() -> None:
     result = llpf("demo", "--compare", *QUICK, "-o", "out")
     assert result.code == 0, result.text
     assert printed(result)[0] == "compare"
-    assert len(read(Path("out/compared"), "compare")["rows"]) == 6
+    assert len(read(Path("out/compared"), "compare")["rows"]) == 7
 
 
 def test_it_writes_a_report() -> None:

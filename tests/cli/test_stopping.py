@@ -24,6 +24,12 @@ INTERRUPTED = 130
 Words = list[object]
 
 
+@pytest.fixture
+def asked(asked: Words) -> Words:
+    """A walk: aligned, the two networks are connected by the straight line, and there is nothing to stop."""
+    return [*asked, "--align", "never"]
+
+
 COMMANDS = ("merge", "tree", "compare", "origin")
 
 

@@ -98,7 +98,7 @@ def test_a_run_keeps_it(tmp_path: Path) -> None:
     with pytest.warns(UserWarning):
         find_path(*ends(), task(), "linear", points=1)
     a, b = ends()
-    merged = merge([a, b], task(), "linear", pick=0.3, out=tmp_path / "run", tolerance=9.0, points=1)
+    merged = merge([a, b], task(), "linear", pick=0.3, align="never", out=tmp_path / "run", tolerance=9.0, points=1)
     written = read(merged.file or "").weights
     assert all(torch.equal(written[k], a[k]) for k in SPARE)
     run = open_run(tmp_path / "run")
