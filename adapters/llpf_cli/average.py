@@ -129,6 +129,6 @@ def _aligned(
             notes.append(f"{other.name}'s units stay as they are: no symmetry can be derived: {error}")
         if one is not None:
             show_matching(console, one.matching, other.name, first.name)
-            notes.append(f"{other.name}'s units were re-ordered: {computes_the_same(one.difference)}")
+            notes.append(f"{other.name}'s units were {one.matching.symmetry.done}: {computes_the_same(one.difference)}")
         found.append(weights if one is None else one.matching.weights)
     return found, notes

@@ -1,8 +1,9 @@
 """Symmetries of a traced network, and matching one network's units with another's."""
 
+from llpf_plugin.alignment.candidates import permutations_only
 from llpf_plugin.alignment.consensus import Consensus, align_all, match_all
 from llpf_plugin.alignment.groups import Group, Place, Symmetry
-from llpf_plugin.alignment.matching import Matching, align, align_models, match, permutations_only
+from llpf_plugin.alignment.matching import Matching, align, align_models, match
 from llpf_plugin.alignment.symmetry import symmetry
 
 __all__ = [

@@ -248,7 +248,7 @@ class Labels:
         """
         own = self.resolve(outer)
         self.fix(outer, why="each has a role of its own")
-        if len(own) != 1 or own[0] in self._parts:
+        if len(own) != 1 or abs(own[0]) in self._parts:
             return list(others)
         return [tuple(self._copy(label, abs(own[0]), number) for label in self.resolve(axis)) for axis in others]
 
@@ -282,8 +282,7 @@ class Labels:
 
     def diagonal(self, x: Axis, vector: Axis) -> Axis | None:
         """The axis of ``γ · x`` for a stored vector γ, None if x is not one set of units, or γ is used elsewhere."""
-        own = self.resolve(x)
-        if len(own) != 1 or abs(own[0]) in self._parts or abs(own[0]) in self._copies or vector[0] not in self.vectors:
+        if self.single(x) is None or vector[0] not in self.vectors:
             return None
         self.vectors.discard(vector[0])
         y = self.axis(self.length(x))

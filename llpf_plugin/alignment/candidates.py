@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from llpf_plugin.alignment.axes import Axes, Axis, Freedom, Labels
-from llpf_plugin.alignment.edges import Edges, Gated, settle
-from llpf_plugin.alignment.groups import Absorption, Group, Kind, Place
+from llpf_plugin.alignment.edges import Edges, settle
+from llpf_plugin.alignment.groups import Absorption, Group, Kind, Place, Symmetry
 from llpf_plugin.alignment.terms import terms
+
+SMALL = 1e-3
+"""The smallest element of a scale over its largest, for it to be absorbed."""
 
 
 @dataclass
@@ -59,8 +62,7 @@ class Candidates:
         self._look()
         taken = self.edges.taken()
         free = [label for label in self.seen if label not in taken and self.labels.freedom(label)]
-        gates = [one for group in self.edges.gates.values() for one in group]
-        return [*(self._group(label) for label in free), *(self._gate(one) for one in gates), *self._rotary()]
+        return [*(self._group(label) for label in free), *self._gates(), *self._rotary()]
 
     def _look(self) -> None:
         """Where every label is seen."""
@@ -92,14 +94,16 @@ class Candidates:
         name, kind = _name(first, seen), kind_of(freedom, places)
         return Group(name, tuple(places), kind, bool(freedom & Freedom.ONES), tuple(absorptions))
 
-    def _gate(self, gated: Gated) -> Group:
-        """The numbers that the units of a gate's linear factor may be multiplied by."""
-        seen = [self.seen.get(label, []) for label in (gated.factor, gated.result)]
-        places = [one.place([]) for one in seen[0]]
-        places += [replace(p, dual=p.dual != gated.opposite) for p in (one.place([]) for one in seen[1])]
-        if places and places[0].dual:
-            places = [replace(place, dual=not place.dual) for place in places]
-        return Group(_name(places[0], seen[0]) + "·", tuple(places), "factors")
+    def _gates(self) -> Iterator[Group]:
+        """What the units of gates' linear factors may be multiplied by, where weights write and read them."""
+        for gated in (one for group in self.edges.gates.values() for one in group):
+            factor, result = (self.seen.get(label, []) for label in (gated.factor, gated.result))
+            if factor and result:
+                places = [one.place([]) for one in factor]
+                places += [replace(p, dual=p.dual != gated.opposite) for p in (one.place([]) for one in result)]
+                if places[0].dual:
+                    places = [replace(place, dual=not place.dual) for place in places]
+                yield Group(_name(places[0], factor) + "·", tuple(places), "factors")
 
     def _rotary(self) -> Iterator[Group]:
         """Units that positions rotate in pairs, the i-th of one half with the i-th of the other, for every head."""
@@ -157,6 +161,21 @@ def weaker(group: Group) -> Iterator[Group]:
 def permuting(group: Group) -> Group | None:
     """The group with permutations only, None if its units have one place each."""
     return next((one for one in weaker(group) if one.kind == "permutation"), None)
+
+
+def absorbable(found: Symmetry, *models: Mapping[str, Tensor]) -> Symmetry:
+    """The symmetries of some models: permutations only where a scale has elements too small to be divided by."""
+
+    def fits(group: Group) -> bool:
+        gammas = [weights[one.gamma].abs() for one in group.absorptions for weights in models]
+        return all(bool(gamma.min() > SMALL * gamma.max()) for gamma in gammas)
+
+    return replace(found, groups=tuple(group if fits(group) else permuting(group) or group for group in found.groups))
+
+
+def permutations_only(found: Symmetry) -> Symmetry:
+    """The symmetries of Git Re-Basin: units change places and nothing else is done to them."""
+    return replace(found, groups=tuple(one for group in found.groups if (one := permuting(group)) is not None))
 
 
 def _name(first: Place, seen: Sequence[_Seen]) -> str:

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from llpf_plugin.alignment.candidates import absorbable
 from llpf_plugin.alignment.groups import Change, Symmetry, inverse
+from llpf_plugin.alignment.matching import check_finite
 from llpf_plugin.alignment.sweeps import Sweeps
 from llpf_plugin.alignment.symmetry import symmetry
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.geometry.weights import Weights, coordinates, distance, select, ties
+from llpf_plugin.geometry.weights import Weights, coordinates, distance, select, tied, ties
 from llpf_plugin.tasks.task import Task
 
 ROUNDS, ENOUGH = 50, 1e-3
@@ -68,7 +70,7 @@ class Consensus:
         back = [(name, inverse(change)) for name, change in reversed(self.changes[end])]
         for name, change in (*self.changes[start], *back):
             result = self.symmetry.change(result, {name: change})
-        return _tied(self.symmetry.restored(result, like), self.ties)
+        return tied(self.symmetry.restored(result, like), self.ties)
 
 
 def align_all(models: Sequence[Weights], task: Task, frame: int = 0, seed: int = 0) -> Consensus:
@@ -81,7 +83,7 @@ def align_all(models: Sequence[Weights], task: Task, frame: int = 0, seed: int =
         seed: of the order in which groups are visited.
 
     Raises:
-        LLPFError: no models, or there is none of that number.
+        LLPFError: no models, or there is none of that number; a weight is not finite.
         OrderError: the model cannot be traced.
     """
     return match_all(models, task.model, symmetry(task.model, task.example_inputs()), frame, seed)
@@ -92,20 +94,17 @@ def match_all(models: Sequence[Weights], model: nn.Module, found: Symmetry, fram
     if not 0 <= frame < len(models):
         raise LLPFError(f"frame = {frame} for {len(models)} models: give the number of one of them, from 0 on")
     own = list(coordinates(model))
+    check_finite(own, *models)
+    found = absorbable(found, *models)
     meeting = _Meeting([found.absorbed(weights) for weights in models], own, found, frame, seed)
     meeting.run()
     names, restored = ties(model), (found.restored(weights, models[frame]) for weights in meeting.members)
-    weights = [_tied(one, names) for one in restored]
+    weights = [tied(one, names) for one in restored]
     weights[frame] = {name: tensor.clone() for name, tensor in models[frame].items()}
     changes, lengths = tuple(map(tuple, meeting.changes)), (_distances(models, own), _distances(weights, own))
     return Consensus(
         tuple(weights), mean(weights, frame), found, frame, changes, lengths, names, meeting.rounds, meeting.sweeps
     )
-
-
-def _tied(weights: Weights, names: Mapping[str, str]) -> Weights:
-    """Weights with tied parameters the same under all of their names."""
-    return {**weights, **{name: weights[first] for name, first in names.items() if name in weights}}
 
 
 def _distances(models: Sequence[Weights], own: Sequence[str]) -> tuple[float, ...]:

@@ -30,13 +30,17 @@ class Place:
         axis: of the tensor.
         index: positions on the axis, ``[blocks, units, rest]``: what is done to a unit is done to all of the rest.
         dual: whether it is contracted with the units, so that the inverse transpose is done to it.
-        gamma: the vector that is absorbed here first, if any: see `Absorption`.
     """
 
     tensor: str
     axis: int
     index: Tensor
     dual: bool = False
+
+    @property
+    def where(self) -> tuple[str, int, tuple[int, ...]]:
+        """The tensor, its axis, and the positions on it, whatever blocks they are in."""
+        return self.tensor, self.axis, tuple(self.index.flatten().tolist())
 
     def rows(self, tensor: Tensor) -> Tensor:
         """The tensor as ``[blocks, units, all the rest]``."""
@@ -84,11 +88,8 @@ def changed(rows: Tensor, change: Change, dual: bool = False) -> Tensor:
         return torch.cat([turned.real, turned.imag], 1).to(rows.dtype)
     if change.dim() == 2:
         return (rows.double() * (1 / change if dual else change).unsqueeze(-1)).to(rows.dtype)
-    matrix = torch.linalg.inv(change).mT if dual else change
-    return (
-        matrix.to(torch.promote_types(rows.dtype, torch.float32))
-        @ rows.to(torch.promote_types(rows.dtype, torch.float32))
-    ).to(rows.dtype)
+    matrix, dtype = torch.linalg.inv(change).mT if dual else change, torch.promote_types(rows.dtype, torch.float32)
+    return (matrix.to(dtype) @ rows.to(dtype)).to(rows.dtype)
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,6 @@ class Group:
         kind: the changes that are allowed.
         ones: whether rotations may move the vector of ones (LayerNorm's mean).
         absorptions: scales that have to be absorbed before the units are rotated.
-        whole: the same units as one block, where a change has to be the same in each; None if there is one block only.
     """
 
     name: str
@@ -166,6 +166,14 @@ class Symmetry:
     groups: tuple[Group, ...]
     rejected: tuple[str, ...] = ()
     left: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def done(self) -> str:
+        """What is done to units, in words, such as ``re-ordered, scaled and rotated``."""
+        kinds = {group.kind for group in self.groups}
+        scaled, rotated = kinds & {"scaling", "factors"}, kinds & {"rotary", "orthogonal", "invertible"}
+        more = [*(["scaled"] if scaled else []), *(["rotated"] if rotated else [])]
+        return " and ".join([", ".join(["re-ordered", *more[:-1]]), *more[-1:]])
 
     def absorbed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights that compute the same, with the scales of all groups multiplied into what reads them."""

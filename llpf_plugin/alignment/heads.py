@@ -25,8 +25,7 @@ def dependents(group: Group, groups: Sequence[Group]) -> list[Group]:
 
 def _is_gate(inner: Group, outer: Group) -> bool:
     """Whether the units of a gate's factor are those of a group."""
-    seen = {(p.tensor, p.axis, tuple(p.index.flatten().tolist())) for p in outer.places}
-    return all((p.tensor, p.axis, tuple(p.index.flatten().tolist())) in seen for p in inner.places)
+    return {place.where for place in inner.places} <= {place.where for place in outer.places}
 
 
 def _inside(inner: Group, outer: Group) -> bool:

@@ -5,21 +5,19 @@ Ainsworth et al., 2023) or are transformers (Theus et al., 2025, arXiv 2506.2271
 way.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from llpf_plugin.alignment.candidates import permuting
-from llpf_plugin.alignment.groups import Group, Symmetry
+from llpf_plugin.alignment.candidates import absorbable
+from llpf_plugin.alignment.groups import Symmetry
 from llpf_plugin.alignment.sweeps import Sweeps
 from llpf_plugin.alignment.symmetry import symmetry
-from llpf_plugin.geometry.weights import Weights, coordinates, distance, select, ties
+from llpf_plugin.errors import MismatchError
+from llpf_plugin.geometry.weights import Weights, coordinates, distance, select, tied, ties
 from llpf_plugin.tasks.task import Task
-
-SMALL = 1e-3
-"""The smallest element of a scale over its largest, for it to be absorbed."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,7 @@ def align(a: Weights, b: Weights, task: Task, seed: int = 0) -> Matching:
         seed: of the order in which groups are visited.
 
     Raises:
+        MismatchError: a weight is not finite.
         OrderError: the model cannot be traced.
     """
     return align_models(a, b, task.model, task.example_inputs(), seed)
@@ -68,33 +67,35 @@ def align_models(a: Weights, b: Weights, model: nn.Module, example_inputs: Any, 
         seed: of the order in which groups are visited.
 
     Raises:
+        MismatchError: a weight is not finite.
         OrderError: the model cannot be traced.
     """
     return match(a, b, model, symmetry(model, example_inputs), seed)
 
 
 def match(a: Weights, b: Weights, model: nn.Module, found: Symmetry, seed: int = 0) -> Matching:
-    """Bring B's units nearest to A's by symmetries that are known: see `align_models`."""
+    """Bring B's units nearest to A's by symmetries that are known: see `align_models`.
+
+    Raises:
+        MismatchError: a weight is not finite.
+    """
     own = list(coordinates(model))
-    found = replace(found, groups=tuple(_absorbable(group, a, b) for group in found.groups))
+    check_finite(own, a, b)
+    found = absorbable(found, a, b)
     sweeps = Sweeps(select(found.absorbed(a), own), found.absorbed(b), found.groups, seed)
     sweeps.run()
-    weights = found.restored(sweeps.b, a)
-    weights.update({name: weights[first] for name, first in ties(model).items() if name in weights})
+    weights = tied(found.restored(sweeps.b, a), ties(model))
     weights = {name: weights[name] for name in b}
     lengths = distance(select(a, own), select(b, own)), distance(select(a, own), select(weights, own))
     return Matching(weights, sweeps.permutations, found, lengths, sweeps.count)
 
 
-def _absorbable(group: Group, a: Weights, b: Weights) -> Group:
-    """The group, or its permutations where a scale has elements so small that nothing can be divided by it."""
-    for absorption in group.absorptions:
-        for gamma in (weights[absorption.gamma].abs() for weights in (a, b)):
-            if not gamma.min() > SMALL * gamma.max():
-                return permuting(group) or group
-    return group
+def check_finite(own: Sequence[str], *models: Weights) -> None:
+    """Refuse models with weights that are not finite.
 
-
-def permutations_only(found: Symmetry) -> Symmetry:
-    """The symmetries of Git Re-Basin: units change places and nothing else is done to them."""
-    return replace(found, groups=tuple(one for group in found.groups if (one := permuting(group)) is not None))
+    Raises:
+        MismatchError: with the name of the first such tensor.
+    """
+    for number, weights in enumerate(models, start=1):
+        if bad := next((name for name in own if not weights[name].isfinite().all()), None):
+            raise MismatchError(f"model {number}: {bad} is not finite, so that no units are near to its units")

@@ -114,7 +114,7 @@ def invertible(products: Products) -> Tensor:
 
     The best of four for every block: the identity, the nearest rotation times a number, and what brings the one or the
     other side nearest by itself, which is exact for a copy. Descending further from there (L-BFGS) came no nearer to A
-    in the end, since other groups follow, and took four times as long.
+    in the end, since other groups follow, and took several times as long.
     """
     starts = torch.stack(_starts(products))
     losses = torch.stack([_mixing_loss(m, products) for m in starts])

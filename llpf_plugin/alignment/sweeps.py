@@ -201,9 +201,8 @@ class Sweeps:
 def _order(state: Sweeps, group: Group, places: Sequence[Place]) -> Change:
     inside = state.within[group.name]
     if inside and inside[0].kind == "factors":
-        gate = {(place.tensor, place.axis) for place in inside[0].places}
-        bound = [place for place in places if (place.tensor, place.axis) not in gate]
-        free = [place for place in places if (place.tensor, place.axis) in gate]
+        gate = {place.where for place in inside[0].places}
+        bound, free = ([place for place in places if (place.where in gate) == within] for within in (False, True))
         return nearest.permutation(state.similarity(group, bound) + state.similarity(group, free).abs())
     if inside:
         return nearest.permutation(torch.stack([head_similarity(state.rows, one) for one in inside]).sum(0)[None])

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from llpf_plugin.alignment.axes import Axes, Labels
 from llpf_plugin.alignment.candidates import Candidates, weaker
 from llpf_plugin.alignment.groups import Change, Group, Symmetry
 from llpf_plugin.alignment.nearest import rotation
@@ -40,36 +41,31 @@ def symmetry(model: nn.Module, example_inputs: Any) -> Symmetry:
             `Inputs`.
 
     Raises:
-        OrderError: the model does not run on the inputs, or cannot be copied.
+        OrderError: the model does not run on the inputs, cannot be copied, or does what cannot be followed.
     """
     model, inputs = unwrap(model), Inputs.of(example_inputs)
     try:
         graph = record(model, inputs, training=False, gradients=False).graph
         trial = _Trial(model, inputs)
+        labels, own = propagate(model, graph)
+        good, rejected = _verified(Candidates(labels, own).groups(), trial)
     except Exception as error:
         raise OrderError(
             f"{type(model).__name__}: no trace for its symmetries: {type(error).__name__}: {error}"
         ) from error
-    labels, own = propagate(model, graph)
-    candidates = Candidates(labels, own).groups()
-    good, rejected = _verified(candidates, trial)
     moved = {place.tensor for group in good for place in group.places if place.axis == 0}
+    tried = {place.tensor for group in rejected for place in group.places}
     left = {
-        name: labels.reason(own[name][0]) or "its order is fixed by what it meets"
-        if name in own
-        else "nothing reads it"
+        name: "a change of its units changed the output" if name in tried else _reason(labels, own.get(name))
         for name, p in model.named_parameters()
         if p.dim() >= 2 and name not in moved
     }
-    left.update(
-        {
-            place.tensor: "a change of its units changed the output"
-            for group in rejected
-            for place in group.places
-            if place.tensor in left
-        }
-    )
     return Symmetry(tuple(good), tuple(group.name for group in rejected), left)
+
+
+def _reason(labels: Labels, axes: Axes | None) -> str:
+    """Why nothing may be done to the outputs of a tensor, its first axis."""
+    return "nothing reads it" if axes is None else labels.reason(axes[0]) or "its order is fixed by what it meets"
 
 
 def _verified(candidates: Sequence[Group], trial: _Trial) -> tuple[list[Group], list[Group]]:

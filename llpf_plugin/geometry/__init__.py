@@ -18,6 +18,7 @@ from llpf_plugin.geometry.weights import (
     norm,
     relative_distance,
     select,
+    tied,
     ties,
 )
 
@@ -49,6 +50,7 @@ __all__ = [
     "select",
     "simplify",
     "spheres",
+    "tied",
     "ties",
     "variance",
 ]

@@ -34,6 +34,11 @@ def ties(model: nn.Module) -> dict[str, str]:
     return {name: own[id(p)] for name, p in every if own[id(p)] != name}
 
 
+def tied(weights: Mapping[str, Tensor], names: Mapping[str, str]) -> Weights:
+    """Weights with tied parameters the same under all of their names; ``names`` are those of `ties`."""
+    return {**weights, **{name: weights[first] for name, first in names.items() if name in weights}}
+
+
 def clone(weights: Mapping[str, Tensor], device: torch.device | str | None = None) -> Weights:
     """A detached copy of every tensor, on ``device`` or where it is."""
     return {k: t.detach().to(device=device or t.device, copy=True) for k, t in weights.items()}

@@ -12,7 +12,7 @@ from llpf_plugin.alignment.matching import Matching, align_models
 from llpf_plugin.evaluation.outputs import difference_of_outputs
 from llpf_plugin.evaluation.point import norms_with_statistics
 from llpf_plugin.geometry.sphere import project, spheres
-from llpf_plugin.geometry.weights import Weights, coordinates, ties
+from llpf_plugin.geometry.weights import Weights, coordinates, tied, ties
 from llpf_plugin.merging.pair import Source
 
 STATISTICS = ("running_mean", "running_var")
@@ -79,8 +79,7 @@ def mean_on_spheres(models: Sequence[Mapping[str, Tensor]], shares: Sequence[flo
             target = sum(share * variances[name] for share, variances in zip(shares, held, strict=True))
             mean = project(mean, target)
         found[name] = mean
-    found.update({name: found[first_name] for name, first_name in ties(model).items() if name in found})
-    return found
+    return tied(found, ties(model))
 
 
 def statistics_of(model: nn.Module) -> list[str]:

@@ -88,7 +88,9 @@ class Proposal:
         lines = [line_between(workspace, start, one, sample) for one in (end, b)]
         line, aligned = (max(math.inf if math.isnan(loss) else loss for loss in losses) for losses in lines)
         if self.forced or (aligned < line and self.difference <= SAME_FUNCTION):
-            return Alignment(True, line, aligned, self.difference, end=fingerprint(b)), lines[1]
+            return Alignment(
+                True, line, aligned, self.difference, "", fingerprint(b), self.matching.symmetry.done
+            ), lines[1]
         return Alignment(False, line, aligned, self.difference), lines[0]
 
 

@@ -18,7 +18,7 @@ from llpf_plugin.alignment.learnable import exact, numbers_of, transformed, wort
 from llpf_plugin.alignment.matching import match
 from llpf_plugin.alignment.symmetry import symmetry
 from llpf_plugin.errors import LLPFError
-from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, lerp, ties
+from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, lerp, tied, ties
 from llpf_plugin.methods.base import Plan, Problem, Step, TrainState
 from llpf_plugin.methods.baselines import LearnedMatching
 from llpf_plugin.methods.trained import allowed, load_optimizer, optimizer_tensors, outcome_of, tick_of
@@ -119,8 +119,7 @@ class Learning:
     def equivalent(self) -> Weights:
         """B with its units as they were learned, buffers included."""
         changed = self.found.change(self.found.absorbed(self.matched), exact(self.groups, self.numbers))
-        weights = self.found.restored(changed, self.start)
-        weights |= {name: weights[own] for name, own in ties(self.workspace.model).items() if name in weights}
+        weights = tied(self.found.restored(changed, self.start), ties(self.workspace.model))
         return clone({name: weights[name] for name in self.matched}, "cpu")
 
     def knot(self) -> Weights:

@@ -25,6 +25,7 @@ class Alignment(Record):
         difference: the largest absolute difference of the outputs of both, over the largest output.
         why: why B stays as it is, where the line does not say it.
         end: fingerprint of the re-ordered B, where it is kept.
+        how: what was done to its units, in words.
     """
 
     kept: bool = False
@@ -33,6 +34,7 @@ class Alignment(Record):
     difference: float | None = None
     why: str = ""
     end: str | None = None
+    how: str = "re-ordered"
 
     @property
     def sentence(self) -> str:
@@ -44,8 +46,8 @@ class Alignment(Record):
         if not self.kept:
             return f"B's units stay as they are: re-ordering them did not lower the straight line ({lines})"
         same = "the same function" if self.difference is None else computes_the_same(self.difference)
-        done = f"B's units were re-ordered: {same}"
-        return "; ".join([done, *([lines] if lines else []), "the path ends at the re-ordered B"])
+        done = f"B's units were {self.how}: {same}"
+        return "; ".join([done, *([lines] if lines else []), "the path ends at the aligned B"])
 
     def to_json(self) -> dict[str, Any]:
         """The record, and its sentence for those who read it elsewhere."""
@@ -65,7 +67,9 @@ def recorded(info: Mapping[str, Any]) -> Alignment | None:
         found = Alignment.from_json(info[KEY])
         line, aligned = (_number(value, found.difference is not None) for value in (found.line, found.aligned))
         end = None if found.end is None else str(found.end)
-        return Alignment(bool(found.kept), line, aligned, _number(found.difference, False), str(found.why), end)
+        return Alignment(
+            bool(found.kept), line, aligned, _number(found.difference, False), str(found.why), end, str(found.how)
+        )
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -17,7 +17,7 @@ from llpf_plugin.evaluation.goal import Ends, Goal, goal_of
 from llpf_plugin.evaluation.survey import Along, Effort, Survey, ends_of_path, places
 from llpf_plugin.geometry.knots import Chain, Knots, MemoryKnots
 from llpf_plugin.geometry.path import Path
-from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, select, ties
+from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, select, tied, ties
 from llpf_plugin.methods.base import Method, MovesEnd, Plan, Problem, Solver, Stretch
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.measuring import judge
@@ -175,15 +175,14 @@ class Search:
         chain = [i for i in p.chain if str(i) in p.labels]  # A′ and B′ are known once they are reached
         chain = chain if len(chain) > 1 else [0, 1]
         labels, knots = [p.labels[str(i)] for i in chain], Chain(self.knots, chain)
-        end = self._reached_end
+        end, names = self._reached_end, ties(self.workspace.model)
         if self._descends:  # B is no model, but where the walk came to
-            end = {**end, **knots[-1]}
-            end |= {name: end[own] for name, own in ties(self.workspace.model).items() if name in end}
-        outcome, tied = Outcome[p.outcome] if p.outcome else None, ties(self.workspace.model)
+            end = tied({**end, **knots[-1]}, names)
+        outcome = Outcome[p.outcome] if p.outcome else None
         cost = self._cost()
         moved = p.moved is not None
         return Path(
-            knots, self.start, end, labels, tied, outcome, p.record, cost, unreached=self.unreached, equivalent=moved
+            knots, self.start, end, labels, names, outcome, p.record, cost, unreached=self.unreached, equivalent=moved
         )
 
     @property

@@ -1,10 +1,12 @@
 """Weight matching: what was shuffled is found again, and alignment changes no function."""
 
+import pytest
 import torch
 from helpers import tiny
 
 from llpf_plugin import Task
-from llpf_plugin.alignment import align, align_models, match, symmetry
+from llpf_plugin.alignment import Group, Symmetry, align, align_models, match, match_all, symmetry
+from llpf_plugin.errors import MismatchError
 from llpf_plugin.evaluation.point import evaluate
 from llpf_plugin.geometry.weights import clone, coordinates, distance, select
 from llpf_plugin.workspace import Workspace
@@ -69,3 +71,30 @@ def test_where_a_scale_has_a_zero_units_only_change_places() -> None:
     assert {g.name: g.kind for g in result.symmetry.groups}["0.weight[0]"] == "permutation"
     model.load_state_dict(result.weights)
     assert torch.allclose(model(inputs), before, atol=1e-9) and result.distance[1] < result.distance[0]
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2))
+    a, inputs = clone(model.state_dict()), torch.randn(2, 4)
+    b = {**a, "2.weight": a["2.weight"] * float("nan")}
+    with pytest.raises(MismatchError, match=r"model 2: 2\.weight is not finite"):
+        align_models(a, b, model, inputs)
+    with pytest.raises(MismatchError, match=r"model 3: 2\.weight is not finite"):
+        match_all([a, a, b], model, symmetry(model, inputs))
+
+
+def test_a_consensus_does_not_absorb_a_scale_with_a_zero_either() -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(12, 3, 10, dropout=0.0, batch_first=True, norm_first=True)
+    model = torch.nn.Sequential(torch.nn.Linear(16, 12), layer, torch.nn.LayerNorm(12), torch.nn.Linear(12, 2)).double()
+    a = clone(model.state_dict())
+    b = {k: torch.randn_like(t) for k, t in a.items()}
+    b["1.norm1.weight"][0] = 0
+    found = match_all([a, b], model, symmetry(model, torch.randn(3, 4, 16, dtype=torch.float64)))
+    assert all(t.isfinite().all() for w in found.weights for t in w.values())
+
+
+def test_what_was_done_is_said_in_words() -> None:
+    groups = {kind: Group(kind, (), kind) for kind in ("permutation", "scaling", "rotary")}  # type: ignore[arg-type]
+    words = [Symmetry(tuple(groups[k] for k in kinds)).done for kinds in (["permutation"], ["scaling"], [*groups])]
+    assert words == ["re-ordered", "re-ordered and scaled", "re-ordered, scaled and rotated"]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from helpers.symmetries import images, places, same_function, transformed
 from torch import Tensor, nn
 
-from llpf_plugin.alignment import symmetry
+from llpf_plugin.alignment import match, symmetry
 from llpf_plugin.tasks.models import MLP, SmallResNet
 
 
@@ -113,3 +113,41 @@ class Silent(nn.Module):
 def test_what_cannot_be_verified_is_rejected() -> None:
     found = symmetry(Silent(), torch.ones(1, 4))
     assert found.groups == () and "first.weight[0]" in found.rejected
+
+
+class Gated(nn.Module):
+    """SwiGLU, its gate and its factor in one matrix, as Phi has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(4, 12), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, factor = self.up(x).chunk(2, -1)
+        return self.down(F.silu(gate) * factor)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_linear_factor_of_a_gate_is_found_again_in_a_fused_matrix(seed: int) -> None:
+    torch.manual_seed(seed)
+    model, x = Gated().double(), torch.randn(3, 4, dtype=torch.float64)
+    found = same_function(model, x)
+    assert [(g.name, g.kind) for g in found.groups] == [("up.weight[0]", "permutation"), ("up.weight[0]+6·", "factors")]
+    a = {k: t.clone() for k, t in model.state_dict().items()}
+    assert match(a, transformed(found, a, seed), model, found).distance[1] < 1e-6
+
+
+class GatedByZero(nn.Module):
+    """A gate whose factor no weight writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.relu(self.first(x))
+        return self.last(hidden * torch.zeros_like(hidden))
+
+
+def test_a_gate_that_no_weight_writes_has_no_group() -> None:
+    assert [g.kind for g in symmetry(GatedByZero(), torch.ones(3, 4)).groups] == ["permutation"]

@@ -39,7 +39,7 @@ def test_three_models_are_joined_within_the_budget() -> None:
 def test_pairs_are_aligned_unless_that_is_not_wanted(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         aligned = join_models(models()[:2], tiny.mlp(), budget=400)
-        assert "models 1-2: B's units were re-ordered: the same function" in caplog.text
+        assert "models 1-2: B's units were re-ordered and scaled: the same function" in caplog.text
         caplog.clear()
         plain = join_models(models()[:2], tiny.mlp(), budget=400, align="never")
         assert "units" not in caplog.text

@@ -128,10 +128,8 @@ def test_models_may_be_aligned_first() -> None:
         found = side.pairs[0].alignment
         assert found is not None and found.kept and found.line is not None and found.aligned is not None
         assert found.line > 5 * found.aligned and found.difference is not None and found.difference < 1e-5
-        assert "B's units were re-ordered: the same function (difference ≤ " in found.sentence
-        assert (
-            f"line {found.line:.3g}, aligned {found.aligned:.3g}; the path ends at the re-ordered B" in found.sentence
-        )
+        assert "B's units were re-ordered and scaled: the same function (difference ≤ " in found.sentence
+        assert f"line {found.line:.3g}, aligned {found.aligned:.3g}; the path ends at the aligned B" in found.sentence
 
 
 # In a folder ----------------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def test_an_unknown_setting_is_told_the_nearest() -> None:
         make_method("llpf", {"phase": "all"})
     with pytest.raises(LLPFError, match=r"the method 'llpf' has no setting 'max_loss'"):
         make_method("llpf", {"max_loss": 0.1})
-    with pytest.raises(LLPFError, match=r"the method 'linear' has no setting 'steps'"):
+    with pytest.raises(LLPFError, match=r"the method 'linear' has no setting 'steps': did you mean repair\?$"):
         make_method("linear", {"steps": 10})
 
 

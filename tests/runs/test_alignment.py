@@ -16,9 +16,9 @@ from llpf_plugin.runs.alignment import at_most, recorded
         (
             Alignment(True, 2.654, 2.16, 1.14e-6),
             "B's units were re-ordered: the same function (difference ≤ 1.2e-06); line 2.65, aligned 2.16; the path "
-            "ends at the re-ordered B",
+            "ends at the aligned B",
         ),
-        (Alignment(True), "B's units were re-ordered: the same function; the path ends at the re-ordered B"),
+        (Alignment(True), "B's units were re-ordered: the same function; the path ends at the aligned B"),
         (
             Alignment(False, 2.16, 2.654, 1e-6),
             "B's units stay as they are: re-ordering them did not lower the straight line (line 2.16, aligned 2.65)",
