@@ -28,7 +28,7 @@ def align(
     inputs: InputOptions = InputOptions(),
     out: Annotated[Path | None, OUT] = None,
 ) -> int:
-    """Permute the neurons of B to match those of A; what it computes stays the same."""
+    """Bring B's units nearest to A's; what it computes stays the same."""
     if len(models) < 2:
         raise UsageError("two checkpoints or more are needed: llpf align A B --model … -o OUT")
     if len({Path(name).resolve() for name in models}) < len(models):

@@ -14,10 +14,10 @@ pair by pair.""",
 
 Every method is a run of its own, in a folder of its own, so that a comparison that was stopped continues with --resume.
 Unless --budget is given, every method gets the gradient steps that LLPF took.""",
-    "align": """Permute the neurons of one network to match those of another; what it computes stays the same.
+    "align": """Bring the units of one network nearest to another's; what it computes stays the same.
 
-Weight matching (Git Re-Basin) looks at weights only: no data are needed. The result is B in B's own format. With more
-models, all are aligned to A.""",
+Units change places, and are scaled and rotated where the network allows it. Weight matching looks at weights only: no
+data are needed. The result is B in B's own format. With more models, all are aligned to A.""",
     "origin": """Walk from a trained network towards the origin along low training loss (paper, Algorithm 2).
 
 Layers with a variance sphere shrink, normalizations stay, and every layer's learning rate falls with its variance.""",
