@@ -4,7 +4,7 @@
 #   LLPF_DATA=FOLDER bash benchmarks/gpu.sh OUT [MINUTES] [OPTIONS OF benchmarks/gpu.py]
 #
 # OUT receives lines.jsonl (see benchmarks/reproduce.py), rates.json, log.txt, and as many of the trained networks as
-# fit in the rest of eight files of 16 MiB each. What MINUTES do not suffice for is left out, and the log says so.
+# fit in the rest of seven files of 15 MiB each. What MINUTES do not suffice for is left out, and the log says so.
 set -euo pipefail
 out=${1:?name the folder that receives the results: bash benchmarks/gpu.sh OUT [MINUTES]}
 minutes=${2:-9}

@@ -6,6 +6,7 @@ within a pair too; what a file has is not done again. Five ends make ten pairs.
     python benchmarks/reproduce.py mnist/lenet5 --pairs 10 --schedule paper
     python benchmarks/reproduce.py mnist/lenet5 --pairs 10 --schedule adaptive --max-loss 0.1
     python benchmarks/reproduce.py cifar10/vgg11 -t subset=4000 -t width=16 --epochs 20 --minutes 20
+    python benchmarks/reproduce.py cifar10/resnet20 --epochs 30 --budget 2000 --method sphere-curve --align
     python benchmarks/reproduce.py table
     python benchmarks/reproduce.py figure mnist/lenet5 -o lenet5.svg
 """
@@ -20,7 +21,7 @@ from reproduction import Deadline, Line, Row, one_pair, pairs_of, read_lines
 from reproduction_report import draw, report
 from shared import add_cache
 
-from llpf_plugin import Compute
+from llpf_plugin import LLPF, Compute
 from llpf_plugin.errors import InterruptedRun, LLPFError
 from llpf_plugin.search import SearchOptions
 from llpf_plugin.tasks.specification import parse_arguments
@@ -35,13 +36,15 @@ def reproduce(asked: argparse.Namespace) -> None:
         asked.max_loss, budget=asked.budget, batch_size=asked.batch_size, sample=asked.sample, measure=asked.measure
     )
     arguments = parse_arguments(asked.t)
-    row = Row(asked.what, arguments, asked.schedule, asked.epochs, options, asked.places, asked.curve)
+    row = Row(
+        asked.what, arguments, asked.schedule, asked.epochs, options, asked.places, asked.curve, asked.method, asked.align
+    )  # fmt: skip
     compute, deadline = Compute(asked.device, asked.precision), Deadline(asked.minutes)
-    row.method  # noqa: B018  a schedule that does not exist is told of before anything is trained
+    row.configured()  # a schedule that does not exist is told of before anything is trained
     for number, pair in enumerate(pairs_of(asked.pairs)):
         if any(row.has(line) and line.pair == pair for line in read_lines(asked.lines)):
             continue
-        print(f"{row.task}, {row.schedule}, pair {pair[0]}-{pair[1]}", flush=True)
+        print(f"{row.task}, {row.way}, pair {pair[0]}-{pair[1]}", flush=True)
         try:
             line = one_pair(row, pair, asked.cache, compute, deadline, dense=number == 0)
         except InterruptedRun:
@@ -65,6 +68,8 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("-t", action="append", default=[], metavar="KEY=VALUE", help="an argument of the task")
     parser.add_argument("--pairs", type=int, default=1, help="how many pairs; five ends make ten [%(default)s]")
     parser.add_argument("--schedule", default="adaptive", help="paper, adaptive, or a shipped schedule [%(default)s]")
+    parser.add_argument("--method", default=LLPF.name, help="another one than LLPF, which has no schedule")
+    parser.add_argument("--align", action="store_true", help="bring B's units nearest to A's first")
     parser.add_argument("--minutes", type=float, help="stop after this many")
     parser.add_argument("--epochs", type=float, help="of the ends [the paper's recipe]")
     parser.add_argument("--max-loss", type=float, help="the goal [the task's tolerance above the worse end]")

@@ -12,11 +12,14 @@ from provenance import stamp
 from shared import trained
 
 from llpf_plugin import LLPF, Compute, Quality, Task, find_path, load_task
+from llpf_plugin.alignment.matching import align
 from llpf_plugin.errors import InterruptedRun, LLPFError
 from llpf_plugin.evaluation import losses_on_line, score, train_loss
 from llpf_plugin.geometry import Path as LossPath
 from llpf_plugin.geometry import Weights, buffers, lerp
 from llpf_plugin.llpf.schedule import shipped
+from llpf_plugin.methods.base import Method
+from llpf_plugin.methods.registry import make_method
 from llpf_plugin.preflight import layer_statistics
 from llpf_plugin.quality import trace_layers
 from llpf_plugin.records import Record, Tick
@@ -43,6 +46,8 @@ class Row:
         options: of the search.
         places: of the path, evenly spaced, that the figure has on training and test data.
         sample: examples at most, of each split, that these places and the check of continuity are measured on.
+        method: by which the ends are connected; one that is not ``llpf`` has no schedule.
+        aligned: B's units are first brought nearest to A's, which is not of the paper.
     """
 
     task: str
@@ -52,6 +57,8 @@ class Row:
     options: SearchOptions = field(default_factory=SearchOptions)
     places: int = 50
     sample: int = 2000
+    method: str = LLPF.name
+    aligned: bool = False
 
     @property
     def stem(self) -> str:
@@ -71,17 +78,23 @@ class Row:
 
     def has(self, line: "Line") -> bool:
         """Whether a line is one of this row's."""
-        return (line.task, dict(line.arguments), line.schedule, line.epochs, line.batch_size) == (
-            self.task, dict(self.arguments), self.schedule, self.epochs, self.options.batch_size,
+        return (line.task, dict(line.arguments), line.way, line.epochs, line.batch_size) == (
+            self.task, dict(self.arguments), self.way, self.epochs, self.options.batch_size,
         )  # fmt: skip
 
     @property
-    def method(self) -> LLPF:
+    def way(self) -> str:
+        """How its pairs are connected, in words."""
+        return way(self.method, self.schedule, self.aligned)
+
+    def configured(self) -> Method:
         """How its pairs are connected.
 
         Raises:
-            LLPFError: there is no such schedule.
+            LLPFError: there is no such schedule, or no such method.
         """
+        if self.method != LLPF.name:
+            return make_method(self.method)
         if self.schedule == "adaptive":
             return LLPF()
         data, _, network = self.task.partition("/")
@@ -121,6 +134,7 @@ class Line(Record):
         curve: by arc length: ``t``, ``train``, ``test``, ``test_accuracy``, and ``distance`` to B of every layer.
         continuity: of some segments: how far the loss between two knots exceeds the higher of them at most.
         measured: commit, machine, day.
+        method, aligned: of its `Row`.
     """
 
     task: str
@@ -147,6 +161,13 @@ class Line(Record):
     curve: Mapping[str, Any]
     continuity: Mapping[str, Any] | None
     measured: str
+    method: str = LLPF.name
+    aligned: bool = False
+
+    @property
+    def way(self) -> str:
+        """How the ends were connected, in words."""
+        return way(self.method, self.schedule, self.aligned)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Line":
@@ -155,21 +176,32 @@ class Line(Record):
         return replace(line, pair=(line.pair[0], line.pair[1]))
 
 
+def way(method: str, schedule: str, aligned: bool) -> str:
+    """How ends are connected, in words: LLPF by its schedule, any other method by its name."""
+    return (schedule if method == LLPF.name else method) + ", aligned" * aligned
+
+
 class Deadline(Callback):
     """Stops a search in time, and says how far it is.
 
     Args:
         minutes: from now, None for no limit.
+        said: how everything that it says begins.
     """
 
-    def __init__(self, minutes: float | None) -> None:
+    def __init__(self, minutes: float | None, said: str = "  ") -> None:
         self.end = None if minutes is None else time.monotonic() + 60 * minutes
-        self._said = time.monotonic()
+        self._begin, self._said = said, time.monotonic()
 
     @property
     def over(self) -> bool:
         """Whether the time is up."""
         return self.end is not None and time.monotonic() > self.end
+
+    @property
+    def left(self) -> float | None:
+        """Minutes until then."""
+        return None if self.end is None else max(0.0, (self.end - time.monotonic()) / 60)
 
     def training(self, step: int, steps: int, loss: float) -> None:
         """Look at the clock while an end is trained; say something twice a minute."""
@@ -177,7 +209,7 @@ class Deadline(Callback):
             raise InterruptedRun("the time was over while an end was trained")
         if time.monotonic() - self._said > 30:
             self._said = time.monotonic()
-            print(f"  step {step} of {steps}, loss {loss:.4g}", flush=True)
+            print(f"{self._begin}step {step} of {steps}, loss {loss:.4g}", flush=True)
 
     def on_tick(self, search: Searching, tick: Tick) -> None:
         """Look at the clock; say something twice a minute."""
@@ -185,7 +217,7 @@ class Deadline(Callback):
         if time.monotonic() - self._said > 30:
             self._said = time.monotonic()
             print(
-                f"  {tick.phase}, tick {tick.tick}: {search.workspace.steps} steps, loss {tick.settled_loss:.4g}, "
+                f"{self._begin}{tick.phase}, tick {tick.tick}: {search.workspace.steps} steps, loss {tick.settled_loss:.4g}, "
                 f"distance to go {tick.gap:.4g}", flush=True,
             )  # fmt: skip
 
@@ -215,14 +247,9 @@ def one_pair(row: Row, pair: tuple[int, int], folder: Path, compute: Compute, de
         InterruptedRun: the time is over; the next call goes on from here.
     """
     task = row.load()
-    ends = []
-    for seed in pair:
-        if deadline.over:
-            raise InterruptedRun("the time was over before both ends were trained")
-        kept, own = (place / row.stem / f"{seed}.pt" for place in (ENDS, folder))
-        place = kept if kept.is_file() else own
-        ends.append(trained(task, place, seed, compute, epochs=row.epochs, progress=deadline.training))
-    a, b = ends
+    a, b = (end(row, task, seed, folder, compute, deadline) for seed in pair)
+    if row.aligned:
+        b = align(a, b, task).weights
     path = search(row, task, pair, (a, b), folder, compute, deadline)
     quality, cost = path.quality, path.cost
     walked = [tick for tick in path.record if tick.stretch == 0]
@@ -235,8 +262,21 @@ def one_pair(row: Row, pair: tuple[int, int], folder: Path, compute: Compute, de
         path.outcome.name if path.outcome else "", quality.connected, {c.name: c.holds for c in quality.criteria},
         quality.goal, {name: asdict(end) for name, end in quality.ends.items()},
         apart(a, b), curve(quality, row.places, row.sample),
-        continuity(quality, row.sample) if dense else None, stamp(quality.workspace.device),
+        continuity(quality, row.sample) if dense else None, stamp(quality.workspace.device), row.method, row.aligned,
     )  # fmt: skip
+
+
+def end(row: Row, task: Task, seed: int, folder: Path, compute: Compute, deadline: Deadline) -> Weights:
+    """One end, trained if it is not there.
+
+    Raises:
+        InterruptedRun: the time is over.
+    """
+    if deadline.over:
+        raise InterruptedRun("the time was over before both ends were trained")
+    kept, own = (place / row.stem / f"{seed}.pt" for place in (ENDS, folder))
+    place = kept if kept.is_file() else own
+    return trained(task, place, seed, compute, epochs=row.epochs, progress=deadline.training)
 
 
 def search(
@@ -244,8 +284,8 @@ def search(
     deadline: Deadline,
 ) -> LossPath:  # fmt: skip
     """The path of one pair, kept in a run's folder as it grows."""
-    run = RunFolder(folder / row.stem / f"{row.schedule}-{pair[0]}-{pair[1]}")
-    method, names = row.method, buffers(task.model)
+    run = RunFolder(folder / row.stem / f"{row.way.replace(', ', '-')}-{pair[0]}-{pair[1]}")
+    method, names = row.configured(), buffers(task.model)
     asked = Asked(
         f"{pair[0]}.pt", f"{pair[1]}.pt", row.task, row.arguments, method.name, method.settings(),
         row.options.to_json(), compute=asdict(compute),

@@ -14,7 +14,7 @@ from llpf_plugin.errors import LLPFError
 from llpf_plugin.report.style import SERIES, drawing, new_figure, save
 
 HEAD = (
-    "network and data", "schedule", "pairs", "straight line", "steps", "maximum", "worst", "rolling mean", "length",
+    "network and data", "way", "pairs", "straight line", "steps", "maximum", "worst", "rolling mean", "length",
     "test loss, end", "test loss, worse of A and B", "between knots", "connected",
 )  # fmt: skip
 
@@ -36,7 +36,7 @@ def by_row(lines: Sequence[Line]) -> dict[str, list[Line]]:
     """The lines of each row, in the order in which rows were begun."""
     found: dict[str, list[Line]] = {}
     for line in lines:
-        found.setdefault(f"{name_of(line)}, {line.schedule}", []).append(line)
+        found.setdefault(f"{name_of(line)}, {line.way}", []).append(line)
     return found
 
 
@@ -54,7 +54,7 @@ def one_row(lines: Sequence[Line]) -> tuple[str, ...]:
     worse = [max(line.ends[end]["test"] for end in "AB") for line in tested]
     between = [max(line.continuity["excess"]) for line in lines if line.continuity]
     return (
-        name_of(first), first.schedule, str(len(lines)), spread([line.line for line in lines]),
+        name_of(first), first.way, str(len(lines)), spread([line.line for line in lines]),
         spread([line.steps for line in lines]), spread([line.maximum for line in lines]),
         f"{max(line.maximum for line in lines):.4g}", spread([line.rolling for line in lines]),
         spread([line.length for line in lines]), spread([line.ends["last"]["test"] for line in tested]),
