@@ -37,9 +37,11 @@ def reproduce(asked: argparse.Namespace) -> None:
     )
     arguments = parse_arguments(asked.t)
     row = Row(
-        asked.what, arguments, asked.schedule, asked.epochs, options, asked.places, asked.curve, asked.method, asked.align
+        asked.what, arguments, asked.schedule, asked.epochs, options, asked.places, asked.curve,
+        asked.method, asked.align,
     )  # fmt: skip
-    compute, deadline = Compute(asked.device, asked.precision), Deadline(asked.minutes)
+    compute = Compute(asked.device, asked.precision, channels_last=asked.channels_last)
+    deadline = Deadline(asked.minutes)
     row.configured()  # a schedule that does not exist is told of before anything is trained
     for number, pair in enumerate(pairs_of(asked.pairs)):
         if any(row.has(line) and line.pair == pair for line in read_lines(asked.lines)):
@@ -81,6 +83,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--measure", default="auto", help="auto or exact, as in llpf merge")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="float32", choices=("float32", "tf32", "bfloat16", "float16"))
+    parser.add_argument("--channels-last", action="store_true", help="faster convolutions, on some machines")
     parser.add_argument("--lines", type=Path, default=LINES, help="the file of the lines")
     parser.add_argument("-o", "--output", type=Path, default=Path("reproduce.svg"), help="the figure's file")
     add_cache(parser)

@@ -217,8 +217,8 @@ class Deadline(Callback):
         if time.monotonic() - self._said > 30:
             self._said = time.monotonic()
             print(
-                f"{self._begin}{tick.phase}, tick {tick.tick}: {search.workspace.steps} steps, loss {tick.settled_loss:.4g}, "
-                f"distance to go {tick.gap:.4g}", flush=True,
+                f"{self._begin}{tick.phase}, tick {tick.tick}: {search.workspace.steps} steps, "
+                f"loss {tick.settled_loss:.4g}, distance to go {tick.gap:.4g}", flush=True,
             )  # fmt: skip
 
     def on_measure(self, search: Searching, done: int, total: int) -> None:
@@ -262,8 +262,14 @@ def one_pair(row: Row, pair: tuple[int, int], folder: Path, compute: Compute, de
         path.outcome.name if path.outcome else "", quality.connected, {c.name: c.holds for c in quality.criteria},
         quality.goal, {name: asdict(end) for name, end in quality.ends.items()},
         apart(a, b), curve(quality, row.places, row.sample),
-        continuity(quality, row.sample) if dense else None, stamp(quality.workspace.device), row.method, row.aligned,
+        continuity(quality, row.sample) if dense else None, stamp(quality.workspace.device) + _precision(compute),
+        row.method, row.aligned,
     )  # fmt: skip
+
+
+def _precision(compute: Compute) -> str:
+    """The precision of activations, where it is not that of the weights."""
+    return "" if compute.precision == "float32" else f", {compute.precision}"
 
 
 def end(row: Row, task: Task, seed: int, folder: Path, compute: Compute, deadline: Deadline) -> Weights:
