@@ -72,8 +72,8 @@ FILES, LARGEST = 7, 15 * 2**20
 SMALL = 2 * 2**20
 """Networks of at most so many bytes are kept in float32, larger ones in bfloat16."""
 
-WARM_UP, STEPS = 10, 100
-"""Steps of a loop before it is timed, and while it is."""
+WARM_UP = 10
+"""Steps of a loop before it is timed."""
 
 
 @dataclass(frozen=True)
@@ -207,20 +207,20 @@ class Here(Executor):
         return future
 
 
-def rates(row: Row, compute: Compute) -> dict[str, float]:
+def rates(row: Row, compute: Compute, steps: int) -> dict[str, float]:
     """Steps a second: of a bare training loop, and of a walk that settles every move in two steps."""
     task = row.load()
     ends = [train(task, seed, compute, epochs=1e-9) for seed in (0, 1)]
     workspace = Workspace(task, compute)
     optimizer = torch.optim.SGD(workspace.model.parameters(), 1e-3)
-    for step in range(WARM_UP + STEPS):
+    for step in range(WARM_UP + steps):
         if step == WARM_UP:
             began = clock(workspace.device)
         workspace.backward(workspace.loss())
         optimizer.step()
-    bare = STEPS / (clock(workspace.device) - began)
+    bare = steps / (clock(workspace.device) - began)
     walk = LLPF(min_steps=2, max_steps=2, repairs=0)
-    path = find_path(*ends, task, walk, max_loss=1e3, lr=1e-3, budget=STEPS, sample=64, points=1, compute=compute)
+    path = find_path(*ends, task, walk, max_loss=1e3, lr=1e-3, budget=steps, sample=64, points=1, compute=compute)
     return {"bare": bare, "walk": (path.cost.gradient_steps or 0) / path.cost.spent["walking"].seconds}
 
 
@@ -245,29 +245,32 @@ def report(lines: Sequence[Line]) -> str:
 
 
 def pack(plan: Plan) -> None:
-    """The trained networks, the smallest first, in as many files as results may still consist of."""
-    room = FILES - sum(place.is_file() for place in plan.out.iterdir())
-    ends = sorted(plan.work.glob("*/[0-9].pt"), key=lambda place: place.stat().st_size)
-    box: dict[str, torch.Tensor] = {}
-    for place in ends:
+    """The trained networks, the smallest first, in as many files as results may still consist of.
+
+    A network may be spread over several files; one that does not fit as a whole is left out.
+    """
+    boxes: list[dict[str, torch.Tensor]] = []
+    most = FILES - sum(place.is_file() for place in plan.out.iterdir())
+    for place in sorted(plan.work.glob("*/[0-9].pt"), key=lambda place: place.stat().st_size):
         narrow = partial(half, keep=place.stat().st_size <= SMALL)
         loaded = torch.load(place, weights_only=True)
-        own = {f"{place.parent.name}/{place.stem}/{k}": narrow(t) for k, t in loaded.items()}
-        if box and size(box) + size(own) > LARGEST:
-            room, box = _written(plan, room, box), {}
-        if room > 0 and size(own) <= LARGEST:
-            box |= own
+        trial = filled(boxes, {f"{place.parent.name}/{place.stem}/{k}": narrow(t) for k, t in loaded.items()})
+        if len(trial) <= most:
+            boxes = trial
         else:
             print(f"{place.parent.name}/{place.name} does not fit in the results", flush=True)
-    _written(plan, room, box)
+    for i, box in enumerate(boxes):
+        save_file(box, plan.out / f"ends-{i}.safetensors")
 
 
-def _written(plan: Plan, room: int, box: Mapping[str, torch.Tensor]) -> int:
-    """Write a file of networks if there is one, and say how many more there may be."""
-    if not box or room <= 0:
-        return room
-    save_file(dict(box), plan.out / f"ends-{room}.safetensors")
-    return room - 1
+def filled(boxes: Sequence[dict[str, torch.Tensor]], more: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+    """Boxes with more tensors, a new one begun where the last one is full."""
+    grown = [dict(box) for box in boxes]
+    for name, tensor in more.items():
+        if not grown or size(grown[-1]) + size({name: tensor}) > LARGEST:
+            grown.append({})
+        grown[-1][name] = tensor
+    return grown
 
 
 def half(tensor: torch.Tensor, keep: bool = False) -> torch.Tensor:
@@ -288,6 +291,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--precision", default="bfloat16")
     parser.add_argument("--at-once", type=int, default=12, help="processes, 1 for none beside this one [%(default)s]")
+    parser.add_argument("--steps", type=int, default=100, help="of the loops that rates are taken of [%(default)s]")
     parser.add_argument("--tasks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS), metavar="TASK")
     parser.add_argument("--epochs", type=float, help="of all ends [see the source]")
     parser.add_argument("--budget", type=int, help="gradient steps of every search [2000 or a network's own]")
@@ -327,7 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
     try:
         (first, _), *_ = plan.rows(asked.tasks[0])
-        found = rates(first, plan.compute)
+        found = rates(first, plan.compute, asked.steps)
         write_json(plan.out / "rates.json", {"machine": machine(plan.compute.resolve()), first.task: found})
         print(f"{first.task}: {found['bare']:.1f} bare steps a second, {found['walk']:.1f} of a walk", flush=True)
     except (LLPFError, RuntimeError) as error:

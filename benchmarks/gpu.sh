@@ -11,5 +11,5 @@ minutes=${2:-9}
 shift $(($# < 2 ? $# : 2))
 cd "$(dirname "$0")/.."
 mkdir -p "$out"
-PYTHONPATH="$PWD:$PWD/adapters${PYTHONPATH:+:$PYTHONPATH}" exec python3 -u benchmarks/gpu.py "$out" --minutes "$minutes" "$@" \
+PYTHONPATH="$PWD:$PWD/adapters${PYTHONPATH:+:$PYTHONPATH}" exec "${PYTHON:-python3}" -u benchmarks/gpu.py "$out" --minutes "$minutes" "$@" \
   > >(tee -a "$out/log.txt") 2>&1

@@ -45,3 +45,17 @@ def test_names_are_imported_when_they_are_asked_for() -> None:
         load("dumps")
     with pytest.raises(ModuleNotFoundError):
         load("loads")
+
+
+def test_a_source_tree_that_was_never_installed_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib import metadata
+
+    from llpf_plugin.version import written_by
+
+    assert written_by() == f"llpf-plugin {metadata.version('llpf-plugin')}"
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    assert written_by() == "llpf-plugin, version unknown"

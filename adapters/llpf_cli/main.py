@@ -5,7 +5,6 @@ imported when they are called, and torch only when they do their work, so that `
 """
 
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 from cyclopts import App, CycloptsError
@@ -15,6 +14,7 @@ from llpf_cli.earlier import rewritten
 from llpf_cli.parsing import Options
 from llpf_cli.texts import EXIT_CODES, HELP, SYNOPSIS, epilogue, said
 from llpf_plugin.errors import InterruptedRun, LLPFError, UsageError
+from llpf_plugin.version import written_by
 
 DONE, ERROR, USAGE, NOT_REACHED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes of all commands: done or connected, error, wrong usage, goal not reached or the answer is no, Ctrl-C."""
@@ -23,7 +23,7 @@ app = App(
     name="llpf",
     help="Connect independently trained networks by paths of low training loss, and merge them along these paths.",
     help_epilogue=EXIT_CODES,
-    help_format="markdown", version=lambda: f"llpf-plugin {version('llpf-plugin')}",
+    help_format="markdown", version=written_by,
     suppress_keyboard_interrupt=False, result_action="return_value",
 )  # fmt: skip
 for _place, _name in enumerate(HELP):

@@ -13,7 +13,6 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from llpf_plugin.runs.knots import KnotFolder
 from llpf_plugin.runs.read import has_digests, read_asked, read_document, read_state
 from llpf_plugin.runs.tensors import read_tensors, write_state, write_tensors
 from llpf_plugin.search.progress import Callback, Progress, Searching
+from llpf_plugin.version import written_by
 
 
 class RunFolder(Callback):
@@ -86,7 +86,7 @@ class RunFolder(Callback):
         """
         if not again:
             self.check_free()
-        head = {"format": FORMAT, "version": VERSION, "written_by": f"llpf-plugin {version('llpf-plugin')}"}
+        head = {"format": FORMAT, "version": VERSION, "written_by": written_by()}
         document = {**head, DIGESTS: True, "asked": asked.to_json(), "info": dict(info or {})}
         # First, for by this file the folder is known as a run's.
         write_json(self.folder / "run.json", plain(document))
