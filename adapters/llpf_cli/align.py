@@ -37,14 +37,16 @@ def align(
         raise UsageError("-o is needed: the file that B aligned to A is written to, or a folder for several models")
     from rich.console import Console
 
+    from llpf_plugin.alignment import symmetry
     from llpf_plugin.checkpoint import write
     from llpf_plugin.merging import Source, align_to
 
     network, example = network_of(task, model, inputs)
+    known = symmetry(network, example)  # before the weights are read, for it takes as much memory as they do
     console = Console()
     first, *others = (Source.of(name) for name in models)
     places = _places(others, out)
-    aligned = [align_to(first, other, network, example) for other in others]
+    aligned = [align_to(first, other, network, example, known) for other in others]
     for one, place in zip(aligned, places, strict=True):
         assert one.source.like is not None
         _show(console, one, first.name, write(place, one.matching.weights, one.source.like))

@@ -49,13 +49,14 @@ def average(
     from llpf_plugin.merging import Source, mean_on_spheres
     from llpf_plugin.runs import RunFolder
 
-    console, sources = Console(), [Source.of(name) for name in models]
     RunFolder(out).check_free()
-    weights, notes = _aligned(console, sources, network, example, align)
+    known, notes = _symmetry(network, example, align)
+    console, sources = Console(), [Source.of(name) for name in models]
+    weights, more = _aligned(console, sources, network, example, known)
     mean, like = mean_on_spheres(weights, shares, network), sources[0].like
     assert like is not None
     place = write(out / "merged", mean, like)
-    notes += [UNCHECKED, *_statistics(network)]
+    notes += [*more, UNCHECKED, *_statistics(network)]
     write_json(out / "merged.json", plain({"command": command_line(), "shares": shares, "notes": notes}))
     return _say(console, len(models), notes, place)
 
@@ -106,8 +107,24 @@ def _shares(count: int, pick: str) -> list[float]:
     return [1 / count] * count
 
 
+def _symmetry(network: Any, example: Any, align: "Align") -> tuple[Any, list[str]]:
+    """What may be done to units, None if nothing is; and what there is to say of that.
+
+    Raises:
+        OrderError: nothing can be derived, and the models were to be aligned whatever comes.
+    """
+    from llpf_plugin.alignment import symmetry
+
+    try:
+        return (None if align == "never" else symmetry(network, example)), []
+    except OrderError as error:
+        if align == "always":
+            raise
+        return None, [f"all units stay as they are: no symmetry can be derived: {error}"]
+
+
 def _aligned(
-    console: "Console", sources: "Sequence[Source]", network: Any, example: Any, align: "Align"
+    console: "Console", sources: "Sequence[Source]", network: Any, example: Any, known: Any
 ) -> tuple[list[Any], list[str]]:
     """All models, complete, in the order of the first; and what there is to say of that."""
     from llpf_cli.preview import show_matching
@@ -120,15 +137,10 @@ def _aligned(
     for other in others:
         start, weights = check_pair(first.weights, other.weights, network, (first.name, other.name))
         found = found or [start]
-        try:
-            one = None if align == "never" else align_to(first, other, network, example)
-        except OrderError as error:
-            if align == "always":
-                raise
-            one = None
-            notes.append(f"{other.name}'s units stay as they are: no symmetry can be derived: {error}")
-        if one is not None:
+        if known is not None:
+            one = align_to(first, other, network, example, known)
+            weights = one.matching.weights
             show_matching(console, one.matching, other.name, first.name)
             notes.append(f"{other.name}'s units were {one.matching.symmetry.done}: {computes_the_same(one.difference)}")
-        found.append(weights if one is None else one.matching.weights)
+        found.append(weights)
     return found, notes

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import torch
@@ -19,6 +19,9 @@ Change = Tensor
 """What is done to the units of a group, in each of its blocks: ``int64`` ``[blocks, units]`` is a permutation (the i-th
 unit is the ``change[i]``-th of before), real ``[blocks, units]`` are factors, complex ``[blocks, units / 2]`` multiply
 the first half of the units as real parts and the second half as imaginary ones, ``[blocks, units, units]`` mixes."""
+
+RECENT = 4
+"""Absorbed tensors that are kept: those that one group is seen in are read several times."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,10 @@ def changed(rows: Tensor, change: Change, dual: bool = False) -> Tensor:
         real, imaginary = rows.double().chunk(2, 1)
         turned = torch.complex(real, imaginary) * (1 / change.conj() if dual else change).unsqueeze(-1)
         return torch.cat([turned.real, turned.imag], 1).to(rows.dtype)
+    dtype = torch.promote_types(rows.dtype, torch.float32)
     if change.dim() == 2:
-        return (rows.double() * (1 / change if dual else change).unsqueeze(-1)).to(rows.dtype)
-    matrix, dtype = torch.linalg.inv(change).mT if dual else change, torch.promote_types(rows.dtype, torch.float32)
+        return (rows.to(dtype) * (1 / change if dual else change).unsqueeze(-1).to(dtype)).to(rows.dtype)
+    matrix = torch.linalg.inv(change).mT if dual else change
     return (matrix.to(dtype) @ rows.to(dtype)).to(rows.dtype)
 
 
@@ -109,7 +113,7 @@ class Absorption:
     times: tuple[Place, ...]
     by: tuple[Place, ...]
 
-    def put(self, weights: dict[str, Tensor], gamma: Tensor, out: bool = False) -> None:
+    def put(self, weights: MutableMapping[str, Tensor], gamma: Tensor, out: bool = False) -> None:
         """Multiply γ in, or take it ``out`` again."""
         for places, divide in ((self.times, out), (self.by, not out)):
             for place in places:
@@ -178,20 +182,28 @@ class Symmetry:
     def absorbed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights that compute the same, with the scales of all groups multiplied into what reads them."""
         result = dict(weights)
-        for absorption in self._absorptions():
-            gamma = result[absorption.gamma]
-            absorption.put(result, gamma)
-            result[absorption.gamma] = torch.ones_like(gamma)
+        self.absorb(result)
         return result
+
+    def absorb(self, weights: MutableMapping[str, Tensor]) -> None:
+        """`absorbed`, in place of tensors."""
+        for absorption in self._absorptions():
+            gamma = weights[absorption.gamma].clone()
+            absorption.put(weights, gamma)
+            weights[absorption.gamma] = torch.ones_like(gamma)
 
     def restored(self, weights: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Absorbed weights with the scales of other ones, ``like``, taken out: they compute the same."""
         result = dict(weights)
+        self.restore(result, like)
+        return result
+
+    def restore(self, weights: MutableMapping[str, Tensor], like: Mapping[str, Tensor]) -> None:
+        """`restored`, in place of tensors."""
         for absorption in self._absorptions():
             gamma = like[absorption.gamma]
-            absorption.put(result, gamma, out=True)
-            result[absorption.gamma] = gamma.clone()
-        return result
+            absorption.put(weights, gamma, out=True)
+            weights[absorption.gamma] = gamma.clone()
 
     def _absorptions(self) -> Sequence[Absorption]:
         return [absorption for group in self.groups for absorption in group.absorptions]
@@ -210,6 +222,44 @@ class Symmetry:
         return result
 
 
+class Absorbed(Mapping[str, Tensor]):
+    """The tensors of `Symmetry.absorbed`, each made when it is asked for, so that no second model is held.
+
+    Args:
+        found: the symmetries.
+        weights: complete; not changed.
+        names: of the tensors that there are.
+    """
+
+    def __init__(self, found: Symmetry, weights: Mapping[str, Tensor], names: Iterable[str]) -> None:
+        self.weights, self.names = weights, dict.fromkeys(names)
+        self._recent = lru_cache(RECENT)(self._made)
+        self.of: dict[str, list[Group]] = {}
+        for group in found.groups:
+            for one in group.absorptions:
+                only = replace(group, absorptions=(one,))
+                for name in dict.fromkeys([one.gamma, *(place.tensor for place in (*one.times, *one.by))]):
+                    self.of.setdefault(name, []).append(only)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self.names:
+            raise KeyError(name)
+        return self._recent(name)
+
+    def _made(self, name: str) -> Tensor:
+        own = {name: self.weights[name]}
+        for group in self.of.get(name, []):
+            gamma = group.absorptions[0].gamma
+            own = Symmetry((group,)).absorbed({gamma: self.weights[gamma], **own})
+        return own[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
 def inverse(change: Change) -> Change:
     """What undoes a change."""
     if not change.is_floating_point() and not change.is_complex():
@@ -217,8 +267,11 @@ def inverse(change: Change) -> Change:
     return 1 / change if change.dim() == 2 else torch.linalg.inv(change)
 
 
-def apply(weights: dict[str, Tensor], group: Group, change: Change) -> None:
+def apply(weights: MutableMapping[str, Tensor], group: Group, change: Change) -> None:
     """Make a change to the units of one group, in place of its tensors."""
+    matrix = change.dim() == 3
+    of_dual = (change if group.kind == "orthogonal" else torch.linalg.inv(change).mT) if matrix else change
     for place in group.places:
         if place.tensor in weights:
-            weights[place.tensor] = place.apply(weights[place.tensor], change)
+            own = replace(place, dual=False) if matrix else place
+            weights[place.tensor] = own.apply(weights[place.tensor], of_dual if place.dual else change)

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from llpf_plugin.alignment.candidates import absorbable
-from llpf_plugin.alignment.groups import Symmetry
+from llpf_plugin.alignment.groups import Absorbed, Symmetry
 from llpf_plugin.alignment.sweeps import Sweeps
 from llpf_plugin.alignment.symmetry import symmetry
 from llpf_plugin.errors import MismatchError
@@ -82,9 +82,10 @@ def match(a: Weights, b: Weights, model: nn.Module, found: Symmetry, seed: int =
     own = list(coordinates(model))
     check_finite(own, a, b)
     found = absorbable(found, a, b)
-    sweeps = Sweeps(select(found.absorbed(a), own), found.absorbed(b), found.groups, seed)
+    sweeps = Sweeps(Absorbed(found, a, own), found.absorbed(b), found.groups, seed)
     sweeps.run()
-    weights = tied(found.restored(sweeps.b, a), ties(model))
+    found.restore(sweeps.b, a)
+    weights = tied(sweeps.b, ties(model))
     weights = {name: weights[name] for name in b}
     lengths = distance(select(a, own), select(b, own)), distance(select(a, own), select(weights, own))
     return Matching(weights, sweeps.permutations, found, lengths, sweeps.count)

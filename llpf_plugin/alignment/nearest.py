@@ -1,7 +1,7 @@
 """The change of some units that brings them nearest to others, for each kind of group.
 
-Everything is found from products of rows, ``[blocks, units, units]``: ``p`` are the units' own rows, which a change M
-multiplies, and ``n`` those of their duals, which its inverse transpose multiplies.
+Everything is found from products of rows: ``p`` are the units' own rows, which a change M multiplies, and ``n`` those
+of their duals, which its inverse transpose multiplies.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ FACTORS, ZOOMS = 65, 8
 class Products:
     """Products of rows of A with B, and of B with itself; of units (``p``) and of duals (``n``).
 
+    ``[blocks, units, units]`` for what mixes units, and ``[blocks, units]``, of every row with its own partner, for
+    factors; complex ``[blocks, units / 2]`` for complex ones.
+
     Attributes:
         p: ``Σ A Bᵀ`` over all places that are no duals.
         n: the same over duals.
@@ -35,6 +38,22 @@ class Products:
     nn: Tensor
 
 
+def outer(a: Tensor, b: Tensor) -> Tensor:
+    """``A Bᵀ`` of rows, ``[blocks, units, units]``."""
+    return (a @ b.mT).double()
+
+
+def inner(a: Tensor, b: Tensor) -> Tensor:
+    """``⟨a, b⟩`` of every row with its own partner, ``[blocks, units]``."""
+    return (a * b).sum(-1, dtype=torch.float64)
+
+
+def complex_inner(a: Tensor, b: Tensor) -> Tensor:
+    """``Σ a b̄`` of complex rows whose real parts are the first half of the units, ``[blocks, units / 2]``."""
+    (x, y), (u, v) = a.chunk(2, 1), b.chunk(2, 1)
+    return torch.complex(inner(x, u) + inner(y, v), inner(y, u) - inner(x, v))
+
+
 def permutation(similar: Tensor) -> Tensor:
     """Permutations that maximise ``Σ similar[i, π(i)]``, ``[blocks, units]``."""
     found = [linear_sum_assignment(block.cpu().numpy(), maximize=True)[1] for block in similar]
@@ -43,34 +62,23 @@ def permutation(similar: Tensor) -> Tensor:
 
 def scale(products: Products) -> Tensor:
     """Positive factors s that minimise ``‖a − s b‖² + ‖a' − b'/s‖²`` for every unit, ``[blocks, units]``."""
-    p, n, pp, nn = (one.diagonal(dim1=-2, dim2=-1) for one in (products.p, products.n, products.pp, products.nn))
+    p, n, pp, nn = products.p, products.n, products.pp, products.nn
     return _factor(lambda s: s**2 * pp + nn / s**2 - 2 * (s * p + n / s), p)
 
 
 def factor(products: Products) -> Tensor:
     """Numbers s of either sign that minimise ``‖a − s b‖² + ‖a' − b'/s‖²`` for every unit, ``[blocks, units]``."""
-    p, n, pp, nn = (one.diagonal(dim1=-2, dim2=-1) for one in (products.p, products.n, products.pp, products.nn))
+    p, n, pp, nn = products.p, products.n, products.pp, products.nn
     s = _factor(lambda s: s**2 * pp + nn / s**2 - 2 * (s * p + n / s).abs(), p)
     return torch.where(s * p + n / s < 0, -s, s)
 
 
 def complex_factor(products: Products) -> Tensor:
     """Complex numbers z that minimise ``‖a − z b‖² + ‖a' − b'/z̄‖²`` for pairs of units, ``[blocks, units / 2]``."""
-    p, n, pp, nn = (_complex_diagonal(one) for one in (products.p, products.n, products.pp, products.nn))
-    pp, nn = pp.real, nn.real
+    p, n, pp, nn = products.p, products.n, products.pp.real, products.nn.real
     s = _factor(lambda s: s**2 * pp + nn / s**2 - 2 * (s * p + n / s).abs(), pp)
     turn = s * p + n / s
     return s * torch.where(turn == 0, torch.ones_like(turn), turn / turn.abs().clamp_min(1e-300))
-
-
-def _complex_diagonal(product: Tensor) -> Tensor:
-    """``Σ a b̄`` of complex rows whose real parts are the first half of the units, from products of real ones."""
-    half = product.shape[-1] // 2
-    real = product[:, :half, :half] + product[:, half:, half:]
-    imaginary = product[:, half:, :half] - product[:, :half, half:]
-    return torch.complex(
-        real.diagonal(dim1=-2, dim2=-1).contiguous(), imaginary.diagonal(dim1=-2, dim2=-1).contiguous()
-    )
 
 
 def _factor(loss: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ has changed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -62,7 +62,7 @@ class Sweeps:
     def run(self) -> None:
         """Sweep until nothing is gained that counts."""
         self.within = {group.name: dependents(group, self.groups) for group in self.groups}
-        self._sizes = {name: float(t.double().square().sum()) for name, t in self.a.items()}
+        self._sizes = {name: float(t.square().sum(dtype=torch.float64)) for name, t in self.a.items()}
         size, began = sum(self._sizes.values()), self._square(self.a)
         waiting = self._grow()
         now = self._square(self.a)
@@ -131,7 +131,7 @@ class Sweeps:
         if keeps_lengths and not sure and len({place.tensor for place in places}) == len(places):
             return self._move(group, places)
         names = [name for name in self._touched(group) if name in self.b]
-        before = {name: self.b[name] for name in names}
+        before = {} if sure else {name: self.b[name] for name in names}
         old = self._square(names)
         changes = self._change(group, places)
         for inner in self.within[group.name]:
@@ -179,15 +179,14 @@ class Sweeps:
                 result.append((place.rows(self.a[place.tensor]).to(dtype), place.rows(self.b[place.tensor]).to(dtype)))
         return result
 
-    def products(self, group: Group, places: Sequence[Place]) -> Products:
-        """What the nearest change is found from."""
-        found = []
-        for other in (0, 1):
-            for dual in (False, True):
-                total = torch.zeros(group.blocks, group.size, group.size, dtype=torch.float64)
-                for pair in self.rows(places, dual):
-                    total += (pair[other] @ pair[1].mT).double().cpu()
-                found.append(total)
+    def products(self, places: Sequence[Place], product: Callable[[Tensor, Tensor], Tensor]) -> Products:
+        """What the nearest change is found from, by the product of two units' rows that its kind is about."""
+        nothing = torch.zeros(*places[0].index.shape[:2], 1, dtype=torch.float64)
+        found = [product(nothing, nothing) for _ in range(4)]
+        for i, dual in enumerate((False, True)):
+            for a, b in self.rows(places, dual):
+                found[i] = found[i] + product(a, b).cpu()
+                found[2 + i] = found[2 + i] + product(b, b).cpu()
         return Products(*found)
 
     def similarity(self, group: Group, places: Sequence[Place]) -> Tensor:
@@ -226,7 +225,7 @@ def _factors(state: Sweeps, group: Group, places: Sequence[Place]) -> Change:
     """The nearest ones; where only one side is looked at, those that make it as long as A's."""
     (a, own_a), (b, own_b) = _lengths(state, places, 0), _lengths(state, places, 1)
     if (own_a > NOTHING).any() and (a > NOTHING).any():
-        return nearest.scale(state.products(group, places))
+        return nearest.scale(state.products(places, nearest.inner))
     return a / b if (a > NOTHING).any() else own_b / own_a
 
 
@@ -245,15 +244,15 @@ def _rotation(state: Sweeps, group: Group, places: Sequence[Place]) -> Change:
 
 
 def _mixing(state: Sweeps, group: Group, places: Sequence[Place]) -> Change:
-    return nearest.invertible(state.products(group, places))
+    return nearest.invertible(state.products(places, nearest.outer))
 
 
 def _numbers(state: Sweeps, group: Group, places: Sequence[Place]) -> Change:
-    return nearest.factor(state.products(group, places))
+    return nearest.factor(state.products(places, nearest.inner))
 
 
 def _complex(state: Sweeps, group: Group, places: Sequence[Place]) -> Change:
-    return nearest.complex_factor(state.products(group, places))
+    return nearest.complex_factor(state.products(places, nearest.complex_inner))
 
 
 FINDERS = {

@@ -10,7 +10,7 @@ tried as a smaller one, and left alone in the end.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -19,14 +19,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from llpf_plugin.alignment.axes import Axes, Labels
 from llpf_plugin.alignment.candidates import Candidates, weaker
-from llpf_plugin.alignment.groups import Change, Group, Symmetry
+from llpf_plugin.alignment.groups import Change, Group, Symmetry, apply
 from llpf_plugin.alignment.nearest import rotation
 from llpf_plugin.alignment.propagate import propagate, stored_tensors
 from llpf_plugin.errors import OrderError
+from llpf_plugin.geometry.weights import refresh
 from llpf_plugin.order.derive import unwrap
 from llpf_plugin.order.trace.forward import record
 from llpf_plugin.order.trace.inputs import Inputs
 from llpf_plugin.order.trace.tensors import flat, tensors_in
+
+LARGE = 1 << 26
+"""Elements of a model that is tried in its own precision, so that the trial takes no more memory than the model."""
 
 
 def symmetry(model: nn.Module, example_inputs: Any) -> Symmetry:
@@ -83,33 +87,42 @@ def _verified(candidates: Sequence[Group], trial: _Trial) -> tuple[list[Group], 
 class _Trial:
     """A copy of a model with random weights, on which changes are tried.
 
-    In float64 where the model runs so, else in its own type. What counts as the same output is half of the digits of
-    the least precise type that the model computes in.
+    In float64 where the model runs so and is not large, else in its own type. What counts as the same output is half of
+    the digits of the least precise type that the model computes in.
     """
 
     def __init__(self, model: nn.Module, inputs: Inputs) -> None:
+        self.origin = stored_tensors(model)
+        large = sum(tensor.numel() for tensor in self.origin.values()) > LARGE
         try:
-            self._prepare(copy.deepcopy(model).double(), inputs, torch.float64)
+            self._prepare(copy.deepcopy(model) if large else copy.deepcopy(model).double(), inputs, not large)
         except RuntimeError:  # it says itself in what it computes
-            self._prepare(copy.deepcopy(model), inputs, None)
+            self._prepare(copy.deepcopy(model), inputs, False)
 
-    def _prepare(self, model: nn.Module, inputs: Inputs, dtype: torch.dtype | None) -> None:
+    def _prepare(self, model: nn.Module, inputs: Inputs, double: bool) -> None:
         self.model = model.eval()
-        self.inputs = inputs.map(lambda t: t.to(dtype, copy=True) if dtype and t.is_floating_point() else t.clone())
-        self.tensors, rng = stored_tensors(self.model), torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for tensor in self.tensors.values():
-                noise = torch.rand(tensor.shape, generator=rng, dtype=torch.float64).to(tensor.device)
-                tensor.copy_(tensor + 0.1 * (noise + 0.1))  # positive: variances stay so
+        self.inputs = inputs.map(
+            lambda t: t.double() if double and t.is_floating_point() else t.clone()  # a model may write into them
+        )
+        self.tensors = _InPlace(stored_tensors(self.model))
+        self._randomise(self.tensors)
         with _Precision() as precision:
             self.before = self._outputs()
         self.tolerance = precision.least**0.5
 
     @torch.no_grad()
+    def _randomise(self, names: Iterable[str]) -> None:
+        """Give tensors their random values, the same ones every time."""
+        numbers = {name: i for i, name in enumerate(self.origin)}
+        for name in names:
+            rng, like = torch.Generator().manual_seed(numbers[name]), self.origin[name]
+            noise = torch.rand(like.shape, generator=rng, dtype=torch.float64).to(like.device)
+            self.tensors.held[name].copy_(like + 0.1 * (noise + 0.1))  # positive: variances stay so
+
+    @torch.no_grad()
     def _outputs(self) -> list[Tensor]:
         own = self.inputs.map(torch.clone)
-        self.model.train()
-        self.model.eval()  # what was cached from the weights is dropped
+        refresh(self.model)
         return list(tensors_in(self.model(*own.args, **own.kwargs)))
 
     @torch.no_grad()
@@ -121,19 +134,16 @@ class _Trial:
             k: 1.5 * t + 0.1 * torch.rand(t.shape, generator=rng, dtype=torch.float64).to(t)
             for k, t in self._gammas(tried)
         }
-        weights = tried.absorbed(self.tensors)
-        for group in groups:
-            for change in random_changes(group, rng):
-                weights = Symmetry((group,)).change(weights, {group.name: change})
-        weights = tried.restored(weights, like)
-        kept = {name: tensor.clone() for name, tensor in self.tensors.items() if weights[name] is not tensor}
-        for name in kept:
-            self.tensors[name].copy_(weights[name])
+        self.tensors.written.clear()
         try:
+            tried.absorb(self.tensors)
+            for group in groups:
+                for change in random_changes(group, rng):
+                    apply(self.tensors, group, change)
+            tried.restore(self.tensors, like)
             after = self._outputs()
         finally:
-            for name, tensor in kept.items():
-                self.tensors[name].copy_(tensor)
+            self._randomise(self.tensors.written)
         return bool(self.before) and all(self._close(x, y) for x, y in zip(self.before, after, strict=True))
 
     def _gammas(self, tried: Symmetry) -> list[tuple[str, Tensor]]:
@@ -144,6 +154,29 @@ class _Trial:
         if not x.is_floating_point():
             return bool(torch.equal(x, y))
         return bool((x - y).abs().max() <= self.tolerance * (1 + x.abs().max())) if x.numel() else True
+
+
+class _InPlace(MutableMapping[str, Tensor]):
+    """A model's own tensors: what is assigned is written into them. ``written`` are the names that were."""
+
+    def __init__(self, held: Mapping[str, Tensor]) -> None:
+        self.held, self.written = held, set[str]()
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.held[name]
+
+    def __setitem__(self, name: str, value: Tensor) -> None:
+        self.held[name].copy_(value)
+        self.written.add(name)
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("a model keeps its tensors")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.held)
+
+    def __len__(self) -> int:
+        return len(self.held)
 
 
 class _Precision(TorchDispatchMode):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llpf_plugin.geometry.weights import assign, clone
+from llpf_plugin.geometry.weights import assign, buffers, clone, lend
 from llpf_plugin.order.trace.inputs import Inputs
 from llpf_plugin.order.trace.tensors import tensors_in
 
@@ -42,7 +42,7 @@ def difference_of_outputs(
 @torch.no_grad()
 def _outputs(model: nn.Module, inputs: Inputs, weights: Mapping[str, Tensor]) -> Sequence[Tensor]:
     """Every floating-point tensor of the result, in float64."""
-    assign(model, weights)
+    lend(model, weights)
     own = inputs.map(torch.clone)  # a model may write into what it is given
     return [t.double() for t in tensors_in(model(*own.args, **own.kwargs)) if t.is_floating_point()]
 
@@ -50,11 +50,14 @@ def _outputs(model: nn.Module, inputs: Inputs, weights: Mapping[str, Tensor]) ->
 @contextmanager
 def _left_as_it_was(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside; weights, buffers and training flags are put back."""
-    kept, flags = clone(model.state_dict()), [(module, module.training) for module in model.modules()]
+    data = [(p, p.data) for p in model.parameters()]
+    kept, flags = clone(buffers(model)), [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
+        for p, own in data:
+            p.data = own
         assign(model, kept)
         for module, training in flags:
             module.training = training

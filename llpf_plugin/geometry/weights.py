@@ -11,6 +11,11 @@ from torch import Tensor, nn
 
 Weights = dict[str, Tensor]
 
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+
+PIECE = 1 << 24
+"""Elements of a tensor that are looked at in float64 at once."""
+
 NEAR = 0.01
 """Arrival: every layer within this relative distance of its destination."""
 
@@ -56,7 +61,18 @@ def norm(weights: Mapping[str, Tensor]) -> float:
 
 def distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     """The Euclidean distance between ``a`` and ``b`` over the names of ``a``."""
-    return norm({k: t.double() - b[k].double() for k, t in a.items()})
+    return sum(_squared(x, y) for k, t in a.items() for x, y in _pieces(t, b[k])) ** 0.5
+
+
+def _squared(x: Tensor, y: Tensor) -> float:
+    return float((x.double() - y.double()).square().sum())
+
+
+def _pieces(x: Tensor, y: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+    """Two tensors of one shape; large ones in pieces, since float64 takes several times their memory."""
+    if x.numel() <= PIECE:
+        return [(x, y)]
+    return zip(x.flatten().split(PIECE), y.flatten().split(PIECE), strict=True)
 
 
 def relative_distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
@@ -111,6 +127,20 @@ def assign(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name, tensor in weights.items():
         own[name].copy_(tensor)
     refresh(model)
+
+
+@torch.no_grad()
+def lend(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """`assign` without copies: tensors of a parameter's dtype and device become its memory, buffers are copied.
+
+    Embeddings with a ``max_norm``, which write into their parameter while they run, get copies too.
+    """
+    writing = {id(m.weight) for m in model.modules() if isinstance(m, _EMBEDDINGS) and m.max_norm is not None}
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for name, p in parameters.items():
+        if name in weights:
+            p.data = weights[name].detach().to(p.device, p.dtype, copy=id(p) in writing)
+    assign(model, {name: tensor for name, tensor in weights.items() if name not in parameters})
 
 
 def refresh(model: nn.Module) -> None:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from llpf_plugin import preflight
-from llpf_plugin.alignment.matching import Matching, align_models
+from llpf_plugin.alignment.groups import Symmetry
+from llpf_plugin.alignment.matching import Matching, match
 from llpf_plugin.evaluation.outputs import difference_of_outputs
 from llpf_plugin.evaluation.point import norms_with_statistics
 from llpf_plugin.geometry.sphere import project, spheres
-from llpf_plugin.geometry.weights import Weights, coordinates, tied, ties
+from llpf_plugin.geometry.weights import Weights, coordinates, lend, tied, ties
 from llpf_plugin.merging.pair import Source
 
 STATISTICS = ("running_mean", "running_var")
@@ -33,21 +34,22 @@ class Aligned:
     difference: float
 
 
-def align_to(a: Source, b: Source, model: nn.Module, example_inputs: Any) -> Aligned:
+def align_to(a: Source, b: Source, model: nn.Module, example_inputs: Any, known: Symmetry) -> Aligned:
     """Bring B's units into A's order, and see that it still computes the same.
 
     Args:
         a: the model that sets the order.
         b: the other one.
-        model: that both are loaded into, in float32.
+        model: that both are loaded into, in float32. Afterwards its weights are A's, in A's memory.
         example_inputs: what it is called with, as of `layer_order`.
+        known: the model's symmetries.
 
     Raises:
         MismatchError: the two do not fit each other or the model.
-        OrderError: the model cannot be traced.
     """
     start, end = preflight.check_pair(a.weights, b.weights, model, (a.name, b.name))
-    found = align_models(start, end, model, example_inputs)
+    lend(model, start)
+    found = match(start, end, model, known)
     weights = {name: t.to(end[name].dtype) for name, t in found.weights.items()}
     gap = difference_of_outputs(model, example_inputs, end, weights)
     return Aligned(b, replace(found, weights=weights), gap)

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from helpers import tiny
 
 from llpf_plugin.alignment import Group, Place, Symmetry
-from llpf_plugin.alignment.groups import Absorption, changed
+from llpf_plugin.alignment.groups import Absorbed, Absorption, changed
 
 PIXELS = torch.arange(6).reshape(1, 2, 3)
 BLOCKS = Place("head", 1, PIXELS)  # two channels of three pixels each, flattened
@@ -61,6 +62,8 @@ def test_a_scale_is_absorbed_by_what_reads_it_and_another_is_taken_out() -> None
     absorbed = found.absorbed(weights)
     assert absorbed["gamma"].tolist() == [1, 1] and absorbed["reader"].tolist() == [[2, 4]]
     assert absorbed["beta"].tolist() == [1, 0.5] and weights["reader"].tolist() == [[1, 1]]
+    made = Absorbed(found, weights, ["gamma", "reader", "beta"])
+    assert tiny.same(dict(made), absorbed) and "writer" not in made and len(made) == 3
     other = found.restored(absorbed, {"gamma": torch.tensor([0.5, 1.0])})
     assert other["gamma"].tolist() == [0.5, 1] and other["reader"].tolist() == [[4, 4]]
     assert other["beta"].tolist() == [0.5, 0.5]

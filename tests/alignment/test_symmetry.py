@@ -1,5 +1,6 @@
 """Permutation groups from the trace, and that they change nothing."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from llpf_plugin.alignment import match, symmetry
 from llpf_plugin.tasks.models import MLP, SmallResNet
+
+MODULE = sys.modules["llpf_plugin.alignment.symmetry"]  # the package has its function under this name
 
 
 def test_an_mlp_has_one_group_a_hidden_layer() -> None:
@@ -92,11 +95,23 @@ def test_tied_weights_are_permuted_once(seed: int = 0) -> None:
     assert {("embed.weight", 1), ("inner.weight", 0), ("inner.weight", 1)} <= places(found)[found.groups[0].name]
 
 
-def test_the_model_is_left_as_it_was() -> None:
+@pytest.mark.parametrize("large", [1, 1 << 26], ids=["tried in its own precision", "tried in float64"])
+def test_the_model_is_left_as_it_was(large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MODULE, "LARGE", large)
     model = SmallResNet(4, (1, 1), channels=1)
     before = {k: t.clone() for k, t in model.state_dict().items()}
     symmetry(model, images(1, 8).float())
     assert model.training and all(torch.equal(t, before[k]) for k, t in model.state_dict().items())
+
+
+def test_a_large_model_is_tried_in_its_own_precision_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = nn.TransformerEncoderLayer(12, 3, 10, dropout=0.0, batch_first=True)
+    model, x = nn.Sequential(nn.Linear(5, 12), layer, nn.Linear(12, 2)), images(1, 5)[:, 0].float()
+    fine = symmetry(model, x)
+    monkeypatch.setattr(MODULE, "LARGE", 1)
+    coarse = symmetry(model, x)
+    assert [(g.name, g.kind) for g in coarse.groups] == [(g.name, g.kind) for g in fine.groups]
+    assert coarse.rejected == fine.rejected == () and coarse.left == fine.left
 
 
 class Silent(nn.Module):

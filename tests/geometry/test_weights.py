@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from helpers import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -95,6 +96,13 @@ def test_lerp_takes_counters_from_the_nearer_end() -> None:
     assert [int(weights.lerp(a, b, t)["n"]) for t in (0, 0.49, 0.5, 1)] == [10, 10, 20, 20]
 
 
+def test_large_tensors_are_compared_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = ({"w": torch.randn(7, 5, generator=torch.Generator().manual_seed(seed))} for seed in range(2))
+    whole = weights.distance(a, b)
+    monkeypatch.setattr(weights, "PIECE", 4)
+    assert weights.distance(a, b) == pytest.approx(whole, rel=1e-14)
+
+
 def test_lerp_between_two_dtypes_keeps_the_finer_one() -> None:
     a, b = {"w": torch.tensor([1.0, 2.0], dtype=torch.bfloat16)}, {"w": torch.tensor([1.001, 4.0])}
     for start, end in ((a, b), (b, a)):
@@ -148,3 +156,42 @@ def test_assign_drops_what_a_module_caches_in_eval_mode() -> None:
 def test_assign_names_a_tensor_that_the_model_lacks(mlp: Task) -> None:
     with pytest.raises(KeyError, match="nowhere"):
         weights.assign(mlp.model, {"nowhere": torch.zeros(1)})
+
+
+class Words(nn.Module):
+    """An embedding that shortens its rows while it runs, tied to a layer's weight; and running statistics."""
+
+    def __init__(self, max_norm: float | None = None) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Embedding(5, 3, max_norm=max_norm), nn.Linear(3, 5, bias=False)
+        self.norm = nn.BatchNorm1d(3)
+        self.head.weight = self.embed.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.norm(self.embed(x)))
+
+
+def test_lent_tensors_are_the_parameters_memory_and_buffers_are_copied() -> None:
+    model, new = Words(), {k: t + 1 for k, t in Words().state_dict().items()}
+    new["head.weight"] = new["embed.weight"]
+    weights.lend(model, new)
+    assert tiny.same(model.state_dict(), new) and model.head.weight is model.embed.weight
+    assert model.embed.weight.data_ptr() == new["embed.weight"].data_ptr() and model.embed.weight.requires_grad
+    assert model.norm.running_mean.data_ptr() != new["norm.running_mean"].data_ptr()
+    weights.lend(model, {"norm.weight": torch.ones(3, dtype=torch.float64)})
+    assert model.norm.weight.dtype == torch.float32 and model.norm.weight.tolist() == [1, 1, 1]
+
+
+def test_what_is_lent_is_not_written_into() -> None:
+    model, new = Words(max_norm=0.1), {k: t + 1 for k, t in Words().state_dict().items()}
+    new["head.weight"] = new["embed.weight"]
+    before = weights.clone(new)
+    weights.lend(model, new)
+    model(torch.tensor([0, 1, 2]))
+    assert tiny.same(new, before) and model.embed.weight[:3].norm(dim=1).max() < 0.11
+
+
+def test_a_scripted_module_is_lent_to() -> None:
+    model = torch.jit.script(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+    weights.lend(model, {"0.weight": 2 * torch.eye(2), "0.bias": torch.zeros(2)})
+    assert model(torch.ones(1, 2)).tolist() == [[2, 2]]

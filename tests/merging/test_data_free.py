@@ -5,6 +5,7 @@ import torch
 from helpers import tiny
 from torch import nn
 
+from llpf_plugin.alignment import symmetry
 from llpf_plugin.errors import MismatchError
 from llpf_plugin.geometry import variance
 from llpf_plugin.merging import Source, align_to, mean_on_spheres, statistics_of
@@ -41,9 +42,11 @@ def test_running_statistics_are_named() -> None:
 def test_what_is_aligned_keeps_its_dtypes_and_models_that_do_not_fit_are_named() -> None:
     a, b = tiny.pair("conv")
     half = {k: t.half() if t.is_floating_point() else t for k, t in b.items()}
-    x = torch.zeros(1, 1, 5, 5)
-    found = align_to(Source("a", a), Source("b", half), tiny.ConvNet(), x)
+    x, model = torch.zeros(1, 1, 5, 5), tiny.ConvNet()
+    known = symmetry(model, x)
+    found = align_to(Source("a", a), Source("b", half), model, x, known)
     assert {k: t.dtype for k, t in found.matching.weights.items()} == {k: t.dtype for k, t in half.items()}
     assert found.difference < 1e-5 and found.source.name == "b"
+    assert tiny.same(dict(model.named_parameters()), {k: a[k] for k, _ in model.named_parameters()})
     with pytest.raises(MismatchError, match=r"fc\.bias"):
-        align_to(Source("a", a), Source("b", {**b, "fc.bias": b["fc.bias"][:2]}), tiny.ConvNet(), x)
+        align_to(Source("a", a), Source("b", {**b, "fc.bias": b["fc.bias"][:2]}), model, x, known)
