@@ -2,15 +2,17 @@
 
 Pair ``i`` are the networks trained from seeds ``2i`` and ``2i + 1``, as in ``connect.py``. Every path is measured in
 the same way: densely, between knots too, on the training set, BatchNorm statistics re-estimated at each place.
-LLPF is asked for goals that fall by √2, from above the highest level on, and takes the steps that it takes. The others
-run with 32, 45, 64, 91, … gradient steps (AutoNEB from 64 on; on MNIST 32, 64, 128, …).
+LLPF, at default settings, is asked for goals that fall by √2, from above the highest level on, and takes the steps that
+it takes, those that its rate is found with among them. The others, at the rate that ``--tune`` found best, run with 32,
+45, 64, 91, … gradient steps (AutoNEB from 64 on; on MNIST 32, 64, 128, …).
 Every run starts from scratch; the runs end with the first that is under the lowest level or has used up its budget. A
 level's number is the least steps of a run that is under it, so that a method may need up to 1.4 times fewer than it
 says (2 times where the grid is that coarse). On CIFAR-10 the levels are higher, the goals 0.7 and 0.35, the grid 512,
 1024, 2048, convolutions are in bfloat16, channels last, and paths are measured on 2,000 of the 4,000 images. Seconds
-are those of the CPU.
+are those of the CPU. With ``--align`` every method leads to B aligned to A.
 
     python benchmarks/peers.py --task digits/resnet --json digits.json
+    python benchmarks/peers.py --task digits/resnet --json digits-aligned.json --align
     python benchmarks/peers.py --task digits/resnet --tune
     python benchmarks/peers.py --task digits/resnet --memory
 
@@ -33,7 +35,7 @@ from frontier import Run, paired, summary, whole
 from provenance import add_table, publish, sessions, stamp
 from shared import add_cache, table, trained
 
-from llpf_plugin import LLPF, AutoNEB, Bezier, Compute, LLPFError, SphereCurve, Task, find_path, load_task
+from llpf_plugin import LLPF, AutoNEB, Bezier, Compute, LLPFError, SphereCurve, Task, align, find_path, load_task
 from llpf_plugin.files import write_json
 from llpf_plugin.geometry import Weights
 
@@ -86,6 +88,7 @@ TWICE, HALF = (dict.fromkeys(TRAINED, factor) for factor in (2.0, 0.5))
 
 BENCHES = {
     "digits/resnet": Bench({}, 10, roots(10, 19), GOALS, 1000, rates=TWICE),
+    "digits/transformer": Bench({}, 5, roots(10, 20), GOALS, 1500),
     "mnist/lenet5": Bench({"subset": 4000}, 3, (32, 64, 128, 256, 512, 1024), GOALS, 2000, rates=HALF),
     "cifar10/resnet8": Bench(
         {"subset": 4000}, 3, (512, 1024, 2048), (0.7, 0.35), 3000, (0.5, 0.25, 0.2, 0.1),
@@ -105,18 +108,14 @@ def run(
     task: Task, a: Weights, b: Weights, pair: int, method: str, asked: float, bench: Bench, rate: float | None = None
 ) -> Run:
     """One search, at a factor on the learning rate (by default the one that ``--tune`` found)."""
-    rate = bench.rates.get(method, 1.0) if rate is None else rate
-    shared: dict[str, Any] = {
-        "lr": rate * task.defaults.lr, "points": 2, "sample": bench.sample[0], "compute": bench.compute
-    }  # fmt: skip
+    shared: dict[str, Any] = {"points": 2, "sample": bench.sample[0], "compute": bench.compute, "measure": "exact"}
     began = time.process_time()
     if method == WALK:
-        path = find_path(a, b, task, LLPF(), max_loss=asked, budget=bench.budget, measure="exact", **shared)
+        path = find_path(a, b, task, LLPF(), max_loss=asked, budget=bench.budget, **shared)
     else:
-        steps = int(asked)
-        path = find_path(
-            a, b, task, TRAINED[method](steps=steps), tolerance=1e9, budget=steps, measure="exact", **shared
-        )
+        steps, rate = int(asked), bench.rates.get(method, 1.0) if rate is None else rate
+        shared |= {"lr": rate * task.defaults.lr, "tolerance": 1e9, "budget": steps}
+        path = find_path(a, b, task, TRAINED[method](steps=steps), **shared)
     seconds = time.process_time() - began
     return Run(pair, method, asked, path.cost.gradient_steps, path.quality.maximum, path.length_ratio, seconds)
 
@@ -180,6 +179,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, help="how many (default: ten on digits, three on the others)")
     parser.add_argument("--first", type=int, default=0, help="number of the first pair")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--align", action="store_true", help="lead every method to B aligned to A")
     parser.add_argument("--tune", action="store_true", help="try learning rates on a pair of its own instead")
     parser.add_argument("--rates", nargs="+", type=float, default=RATES, help="factors on it")
     parser.add_argument("--memory", action="store_true", help="measure peak memory on the first pair instead")
@@ -206,9 +206,10 @@ def measure(asked: argparse.Namespace, task: Task, bench: Bench) -> tuple[list[R
 
 
 def ends(asked: argparse.Namespace, task: Task, seeds: Sequence[int]) -> list[Weights]:
-    """The networks of two seeds."""
+    """The networks of two seeds, the second one aligned if that was asked for."""
     stem = asked.task.replace("/", "_")
-    return [trained(task, asked.cache / f"{stem}_{seed}.pt", seed, Compute("cpu")) for seed in seeds]
+    a, b = (trained(task, asked.cache / f"{stem}_{seed}.pt", seed, Compute("cpu")) for seed in seeds)
+    return [a, align(a, b, task).weights if asked.align else b]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -225,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         publish(memory(asked.task, asked.methods, asked.cache), asked.table, arguments, [stamp()])
     else:
         runs, stamps = measure(asked, task, bench)
-        title = f"{asked.task}, pairs {', '.join(map(str, whole(runs)))}"
+        title = f"{asked.task}{', aligned' * asked.align}, pairs {', '.join(map(str, whole(runs)))}"
         beside = (paired(runs, ours, bench.levels) for ours in (WALK, "sphere curve"))
         publish("\n\n".join([title, summary(runs, bench.levels), *beside]), asked.table, arguments, stamps)
 
