@@ -46,8 +46,11 @@ class Place:
         return self.tensor, self.axis, tuple(self.index.flatten().tolist())
 
     def rows(self, tensor: Tensor) -> Tensor:
-        """The tensor as ``[blocks, units, all the rest]``."""
-        return tensor.movedim(self.axis, 0)[self.index.to(tensor.device)].flatten(2)
+        """The tensor as ``[blocks, units, all the rest]``, a view of it where that is possible."""
+        moved, start = tensor.movedim(self.axis, 0), self._start
+        if start is None:
+            return moved[self.index.to(tensor.device)].flatten(2)
+        return moved.narrow(0, start, self.index.numel()).reshape(*self.index.shape, *moved.shape[1:]).flatten(2)
 
     def apply(self, tensor: Tensor, change: Change) -> Tensor:
         """The tensor with a change made to its units."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from llpf_plugin.alignment.groups import Group, Place
 MOST = 16
 """Queries that are told apart where they share a key."""
 
-Rows = Callable[[Sequence[Place], bool], list[tuple[Tensor, Tensor]]]
+Rows = Callable[[Sequence[Place], bool], Iterable[tuple[Tensor, Tensor]]]
 
 
 def dependents(group: Group, groups: Sequence[Group]) -> list[Group]:

@@ -8,8 +8,9 @@ has changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -170,14 +171,12 @@ class Sweeps:
             float((self.a[n] - self.b[n].to(self.a[n])).square().sum(dtype=torch.float64)) for n in names if n in self.a
         )
 
-    def rows(self, places: Sequence[Place], dual: bool) -> list[tuple[Tensor, Tensor]]:
-        """Rows of A and of B at the places that are duals, or are not."""
-        result = []
+    def rows(self, places: Sequence[Place], dual: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows of A and of B at the places that are duals, or are not, one place after another."""
         for place in places:
             if place.tensor in self.a and place.dual == dual:
-                dtype = torch.float32 if self.a[place.tensor].numel() > LARGE else torch.float64
-                result.append((place.rows(self.a[place.tensor]).to(dtype), place.rows(self.b[place.tensor]).to(dtype)))
-        return result
+                dtype = torch.float32 if self.b[place.tensor].numel() > LARGE else torch.float64
+                yield place.rows(self.a[place.tensor]).to(dtype), place.rows(self.b[place.tensor]).to(dtype)
 
     def products(self, places: Sequence[Place], product: Callable[[Tensor, Tensor], Tensor]) -> Products:
         """What the nearest change is found from, by the product of two units' rows that its kind is about."""
@@ -192,7 +191,7 @@ class Sweeps:
     def similarity(self, group: Group, places: Sequence[Place]) -> Tensor:
         """``Σ A Bᵀ`` over some places, ``[blocks, units, units]``."""
         total = torch.zeros(group.blocks, group.size, group.size, dtype=torch.float64)
-        for pair in (*self.rows(places, False), *self.rows(places, True)):
+        for pair in chain(self.rows(places, False), self.rows(places, True)):
             total += (pair[0] @ pair[1].mT).double().cpu()
         return total
 
