@@ -2,13 +2,14 @@
 
 from importlib import metadata
 
-NAME = "llpf-plugin"
-"""Of the distribution."""
+__all__ = ["written_by"]
+
+DISTRIBUTION = "llpf-plugin"
 
 
 def written_by() -> str:
     """The distribution and its version, which is unknown where a source tree runs without being installed."""
     try:
-        return f"{NAME} {metadata.version(NAME)}"
+        return f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}"
     except metadata.PackageNotFoundError:
-        return f"{NAME}, version unknown"
+        return f"{DISTRIBUTION}, version unknown"

@@ -51,6 +51,10 @@ class TerminalWatch(Watch):
         self._view: LiveView | None = None
         self._stopper: StopOnCtrlC | None = None
 
+    def on_gather(self, sentence: str) -> None:
+        """Say it."""
+        self.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
     def on_pair(self, name: str, number: int, total: int, ends: Sequence[Source]) -> None:
         """Name the pair of a tree."""
         if total > 1:

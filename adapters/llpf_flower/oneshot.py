@@ -99,7 +99,10 @@ def join_models(
 
 
 class _Log(Watch):
-    """Says what became of each pair."""
+    """Says what became of the frame and of each pair."""
+
+    def on_gather(self, sentence: str) -> None:
+        log(INFO, "%s", sentence)
 
     def on_open(self, pair: Pair) -> None:
         if pair.alignment is not None:

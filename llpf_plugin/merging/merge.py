@@ -13,8 +13,9 @@ from llpf_plugin.errors import InterruptedRun, LLPFError, MismatchError
 from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.evaluation.point import evaluate
 from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.merging.gather import gathered
 from llpf_plugin.merging.pair import Pair, Request, Source, open_pair
-from llpf_plugin.merging.reorder import Align
+from llpf_plugin.merging.reorder import Align, resolved
 from llpf_plugin.methods.base import Method
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.beside import rank
@@ -29,12 +30,18 @@ from llpf_plugin.tasks.load import load_task
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute, Workspace
 
+FRAME = "frame"
+"""In the ``info`` of the runs of a tree: whether its models were brought into one frame."""
+
 Advance = Literal["connected", "best"]
 """What advances from a pair: the merged model where the pair is connected, or always the best of it and its ends."""
 
 
 class Watch:
     """What a caller may hang into a merge; every method may be left out."""
+
+    def on_gather(self, sentence: str) -> None:
+        """More than two models were brought into one frame, or not: what is to be said of that."""
 
     def on_pair(self, name: str, number: int, total: int, ends: Sequence[Source]) -> None:
         """A pair's turn has come."""
@@ -110,7 +117,8 @@ def merge(
         method: as in `find_path`.
         pick: the point of each path: ``best`` on validation data with t in [0.1, 0.9], ``mid``, ``end``, or t itself.
         align: ``auto`` first brings B's units into A's order, which is the same function, where that lowers the maximum
-            of the straight line; ``always`` in any case. ``never`` is the paper's setting, and what ``auto`` means
+            of the straight line; ``always`` in any case. More than two models are brought into the first one's frame
+            before, where that lowers the loss of their mean. ``never`` is the paper's setting, and what ``auto`` means
             where one of its schedules is walked. The path ends at the re-ordered B.
         advance: what advances from a pair. With ``best``, one of two models that cannot be joined advances as well.
         total_budget: gradient steps of all pairs together; what one does not need is left to the others.
@@ -137,6 +145,7 @@ def merge(
     check_models(sources, request)
     if out is not None and len(nodes) > 1:
         check_folders(out, [node.name for node in nodes], resume)
+    sources, request = _in_one_frame(sources, request, watch)
     going = {Node(i, i): source for i, source in enumerate(sources)}
     joins, pairs, steps, merged = list[Join](), list[Finished](), 0, None
     for number, node in enumerate(nodes, start=1):
@@ -186,6 +195,19 @@ def check_models(sources: Sequence[Source], request: Request) -> None:
         if mark in seen:
             raise MismatchError(f"{seen[mark]} and {source.name} are the same model: name every model once")
         seen[mark] = source.name
+
+
+def _in_one_frame(sources: list[Source], request: Request, watch: Watch) -> tuple[list[Source], Request]:
+    """The models of a tree in one frame, if that is kept; the request notes it."""
+    first, model = sources[0], request.task.model
+    pairs = [preflight.check_pair(first.weights, s.weights, model, (first.name, s.name)) for s in sources[1:]]
+    full, wish = [pairs[0][0], *(pair[1] for pair in pairs)], resolved(request.align, request.method)
+    models, sentence = gathered(full, request.task, wish, request.compute, request.options.sample)
+    if not sentence:
+        return sources, request
+    watch.on_gather(sentence)
+    moved = [replace(source, weights=weights) for source, weights in zip(sources, models, strict=True)]
+    return moved, replace(request, info={**request.info, FRAME: sentence})
 
 
 def _with_share(request: Request, left: int, pairs: int) -> Request:

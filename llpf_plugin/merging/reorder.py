@@ -36,8 +36,8 @@ SAME = 1e-5
 """How near to A, over A's norm, an aligned B is A itself."""
 
 SAME_MODEL = (
-    "A and B are the same model, its units in another order: there is nothing to connect; name two networks that were "
-    "trained independently, or leave B as it is (--align never)"
+    "A and B are the same model, its units in another order or not: there is nothing to connect; name two networks "
+    "that were trained independently, or leave B as it is (--align never)"
 )
 
 CHANGED = (
@@ -132,11 +132,11 @@ def propose(
     if known is not None and known.end not in (None, fingerprint(matching.weights)):
         assert begun is not None
         raise RunError(f"{begun.folder} {CHANGED}")
-    if all(torch.equal(t, end[name]) for name, t in matching.weights.items()):
-        return Proposal(why=IN_ORDER)
     own = list(coordinates(task.model))
     if known is None and matching.distance[1] <= SAME * norm(select(start, own)):
         raise MismatchError(SAME_MODEL)
+    if all(torch.equal(t, end[name]) for name, t in matching.weights.items()):
+        return Proposal(why=IN_ORDER)
     gap = difference_of_outputs(task.model, task.example_inputs(), end, matching.weights)
     return Proposal(matching, "", known, wish == "always", gap)
 

@@ -18,6 +18,7 @@ from llpf_plugin.errors import MismatchError, OrderError, RunError
 from llpf_plugin.geometry import Weights, clone
 from llpf_plugin.merging import Pair, Request, Source, open_pair, reorder
 from llpf_plugin.runs import open_run
+from llpf_plugin.runs.read import read_info
 from llpf_plugin.search import SearchOptions
 from llpf_plugin.workspace import Compute
 
@@ -173,9 +174,11 @@ def test_a_run_whose_re_ordered_end_is_another_is_not_continued(
         opened(*tiny.pair("mlp"), run, resume=True)
 
 
-def test_the_pairs_of_a_tree_are_aligned_each(tmp_path: Path) -> None:
+def test_the_pairs_of_a_tree_are_aligned_each_in_one_frame(tmp_path: Path) -> None:
     models = [clone(tiny.trained("mlp", seed)) for seed in (1, 2, 3)]
     found = merge(models, tiny.mlp(), LLPF(phases="all"), max_loss=0.3, points=1, out=tmp_path / "tree")
-    assert [pair.alignment.kept for pair in found.pairs if pair.alignment is not None] == [True, True]
-    for name in ("1-2", "1-3"):
-        assert json.loads((tmp_path / "tree" / name / "quality.json").read_text())["alignment"]["kept"]
+    kept = [pair.alignment.kept for pair in found.pairs if pair.alignment is not None]
+    assert len(kept) == 2
+    for name, own in zip(("1-2", "1-3"), kept, strict=True):
+        assert json.loads((tmp_path / "tree" / name / "quality.json").read_text())["alignment"]["kept"] == own
+        assert "into the first one's frame" in read_info(tmp_path / "tree" / name)["frame"]
