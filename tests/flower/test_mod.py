@@ -93,6 +93,38 @@ def test_it_leaves_other_messages_alone() -> None:
     assert answer is message and seen == [like]
 
 
+def test_mods_after_it_see_what_the_server_sent_and_the_whole_step() -> None:
+    """Also those that look at the message again after the client has trained, and those of the app."""
+    sent, seen = start(1), list[tuple[float, float]]()
+
+    def gap(arrays: ArrayRecord, weights: dict[str, torch.Tensor]) -> float:
+        return max(float((t - weights[k]).abs().max()) for k, t in state(arrays).items())
+
+    def watch(message: Message, context: Context, call_next: Any) -> Message:
+        answer = call_next(message, context)
+        seen.append((gap(message.content["arrays"], sent), gap(answer.content["arrays"], wanted.weights)))
+        return answer  # type: ignore[no-any-return]
+
+    wanted = merge_into_local(start(0), sent, shard(0), share=0.5, steps=30)
+    nodes = grid(app(echo, mods=[llpf_merge_mod(shard, own=own, share=0.5, steps=30), watch]), 1)
+    made = FedAvg(fraction_evaluate=0.0, min_train_nodes=1, min_available_nodes=1)
+    made.start(nodes, to_arrays(sent), 1)
+    assert seen == [(0.0, 0.0)]
+
+
+def test_a_client_that_answers_with_the_message_itself_sends_what_it_trained() -> None:
+    made = ClientApp(mods=[llpf_merge_mod(shard, own=own, share=0.5, steps=30)])
+
+    @made.train()
+    def _train(message: Message, context: Context) -> Message:
+        message.content["metrics"] = MetricRecord({"num-examples": 1})
+        return Message(message.content, reply_to=message)
+
+    strategy = FedAvg(fraction_evaluate=0.0, min_train_nodes=1, min_available_nodes=1)
+    found = state(strategy.start(grid(made, 1), to_arrays(start(1)), 1).arrays)
+    assert tiny.same(found, merge_into_local(start(0), start(1), shard(0), share=0.5, steps=30).weights)
+
+
 def test_a_clients_folder_keeps_the_order_of_the_arrays(tmp_path: Path) -> None:
     seen: list[list[str]] = []
 
