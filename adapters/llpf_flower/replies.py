@@ -1,7 +1,7 @@
 """Which replies of a round count, in which order, and why the others do not."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from logging import WARNING
 from typing import TypeVar
@@ -10,6 +10,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.common.logger import log
 
 from llpf_flower.arrays import sound, view
+from llpf_flower.asked import Asked
 from llpf_plugin.errors import MismatchError
 
 T = TypeVar("T")
@@ -48,29 +49,35 @@ class Unusable(Exception):  # noqa: N818 - a reason, caught in this file
     """Why a reply is left out."""
 
 
-def sift(replies: Iterable[Message], reference: ArrayRecord, weighted_by: str) -> tuple[list[Reply], dict[int, str]]:
+def sift(
+    replies: Sequence[Message], reference: ArrayRecord, weighted_by: str, asked: Asked | None = None
+) -> tuple[list[Reply], dict[int, str]]:
     """The replies that count, in an order that does not depend on when they came, and why the others do not.
 
-    Replies are ordered by the id that the client gave itself, then by node id.
+    Replies are ordered by the id that the client gave itself, then by what they hold: node ids, which are others in
+    every run, decide between equal replies only.
 
     Args:
         replies: of one training round.
         reference: the model that was sent; names and shapes must be its.
         weighted_by: key of the number of examples among the metrics.
+        asked: whose replies these are; who does not answer is left out.
 
     Returns:
         Replies, and reasons by node id.
     """
+    asked = asked or Asked()
     kept: list[Reply] = []
     left_out: dict[int, str] = {}
     for message in replies:
         try:
             kept.append(_read(message, reference, weighted_by))
         except Unusable as reason:
-            left_out[message.metadata.src_node_id] = str(reason)
+            left_out[asked.node(message)] = str(reason)
+    left_out.update(dict.fromkeys(asked.late(replies), "it did not answer in time"))
     for node, why in left_out.items():
         log(WARNING, "\t> Node %d is left out of this round: %s", node, why)
-    return sorted(kept, key=lambda r: _rank(r.client, r.node)), left_out
+    return sorted(kept, key=lambda r: _rank(r.client, r.node, r.weight, r.metrics, r.arrays)), left_out
 
 
 def _read(message: Message, reference: ArrayRecord, weighted_by: str) -> Reply:
@@ -124,24 +131,45 @@ def some_of(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def sift_metrics(replies: Iterable[Message], weighted_by: str) -> list[RecordDict]:
-    """The evaluation replies that count, in an order that does not depend on when they came; others are logged."""
-    kept: list[tuple[str, int, RecordDict]] = []
+def sift_metrics(replies: Iterable[Message], weighted_by: str, asked: Asked | None = None) -> list[RecordDict]:
+    """The evaluation replies that count, in the order of `sift`; others are logged.
+
+    Args:
+        replies: of one evaluation.
+        weighted_by: key of the number of examples among the metrics.
+        asked: whose replies these are.
+    """
+    asked = asked or Asked()
+    kept: list[tuple[Rank, RecordDict]] = []
     for message in replies:
-        node = message.metadata.src_node_id
+        node = asked.node(message)
         try:
             if message.has_error():
                 raise Unusable(f"it failed: {message.error.reason}")
-            _weight(_one(message.content.metric_records, "MetricRecord"), weighted_by)
-            kept.append((_client(message.content), node, message.content))
+            metrics = _one(message.content.metric_records, "MetricRecord")
+            weight = _weight(metrics, weighted_by)
+            kept.append((_rank(_client(message.content), node, weight, metrics), message.content))
         except Unusable as reason:
             log(WARNING, "\t> Node %d is left out of this evaluation: %s", node, reason)
-    return [content for _, _, content in sorted(kept, key=lambda k: _rank(k[0], k[1]))]
+    return [content for _, content in sorted(kept, key=lambda k: k[0])]
 
 
-def _rank(client: str, node: int) -> tuple[bool, str, int]:
-    """By the id that a client gives itself, numbers as numbers; then by node."""
-    return client == "", client.zfill(12), node
+Rank = tuple[bool, str, float, list[tuple[str, bytes]], list[tuple[str, str]], int]
+"""Where a reply stands in a sum."""
+
+
+def _rank(
+    client: str, node: int, weight: float, metrics: MetricRecord, arrays: Mapping[str, Array] | None = None
+) -> Rank:
+    """By the id that a client gives itself, numbers as numbers; then by what it sent.
+
+    A client without a ``partition-id`` calls itself by its node id, which says as little as none. Models are compared
+    by their bytes, which differ early.
+    """
+    named = client not in ("", str(node))
+    model = [(name, array.data) for name, array in (arrays or {}).items()]
+    numbers = sorted((name, repr(value)) for name, value in metrics.items())
+    return not named, client.zfill(12) if named else "", weight, model, numbers, node
 
 
 def _one(records: Mapping[str, T], kind: str) -> T:

@@ -1,7 +1,7 @@
 """`LLPFStrategy`: FedAvg whose mean lies on the clients' variance spheres."""
 
 from collections.abc import Callable, Iterable, Sequence
-from logging import INFO, WARNING
+from logging import INFO
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 
 from llpf_flower import history, metrics, serverside, serving
+from llpf_flower.asked import Asked
 from llpf_flower.mean import Average, average, by_layer
 from llpf_flower.memory import Memory
 from llpf_flower.momentum import Momentum
@@ -22,7 +23,8 @@ from llpf_plugin.geometry import Correct
 from llpf_plugin.tasks import Task
 from llpf_plugin.workspace import Compute
 
-MetricsFunction = Callable[[list[RecordDict], str], MetricRecord]
+MetricsFunction = Callable[[list[RecordDict], str], MetricRecord | None]
+"""Aggregates the metrics of a round; where it returns None, the round has only the strategy's own."""
 
 
 class LLPFStrategy(Memory, FedAvg):
@@ -79,7 +81,8 @@ class LLPFStrategy(Memory, FedAvg):
     ) -> None:  # fmt: skip
         super().__init__(
             fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, min_available_nodes,
-            weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evaluate_metrics_aggr_fn,
+            weighted_by_key, arrayrecord_key, configrecord_key,
+            train_metrics_aggr_fn, evaluate_metrics_aggr_fn,  # type: ignore[arg-type]
         )  # fmt: skip
         self.remember(first_round, checkpoint_dir, checkpoint_every, Momentum(server_momentum))
         self.rule = Rule(sphere, correct, buffers, dtype)
@@ -87,7 +90,7 @@ class LLPFStrategy(Memory, FedAvg):
             raise LLPFError("buffers='reestimate' needs data: give task=, or choose mean or keep")
         self.phases = Phases(layer_order, phases, rounds_per_phase)
         self.serve_own, self.task, self.compute = serve_own, task, compute
-        self._asked: set[int] = set()
+        self._asked = Asked()
 
     def summary(self) -> None:
         """Log the settings."""
@@ -133,15 +136,17 @@ class LLPFStrategy(Memory, FedAvg):
         self.arrays = arrays
         config = serving.training(config) if self.serve_own else config
         messages = list(super().configure_train(server_round + self.first_round, arrays, config, grid))
-        self._asked = {message.metadata.dst_node_id for message in messages}
+        self._asked = Asked(messages)
         return messages
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """As FedAvg; rounds before this run count."""
+        """As FedAvg, and remember who was asked; rounds before this run count."""
         config = serving.evaluating(config) if self.serve_own else config
-        return super().configure_evaluate(server_round + self.first_round, arrays, config, grid)
+        messages = list(super().configure_evaluate(server_round + self.first_round, arrays, config, grid))
+        self._asked = Asked(messages)
+        return messages
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -156,12 +161,8 @@ class LLPFStrategy(Memory, FedAvg):
         """
         if self.arrays is None:
             raise LLPFError("there is no model to start from: configure_train comes before aggregate_train")
-        replies = list(replies)
-        kept, left_out = sift(replies, self.arrays, self.weighted_by_key)
-        for node in sorted(self._asked - {m.metadata.src_node_id for m in replies}):
-            left_out[node] = "it did not answer in time"
-            log(WARNING, "\t> Node %d is left out of this round: %s", node, left_out[node])
-        self._asked = set()
+        kept, left_out = sift(list(replies), self.arrays, self.weighted_by_key, self._asked)
+        self._asked = Asked()
         log(INFO, "aggregate_train: %d models count, %d are left out", len(kept), len(left_out))
         row: history.Row = {"round": server_round + self.first_round, "clients": len(kept), "left_out": left_out}
         self.rows.append(row)
@@ -170,7 +171,7 @@ class LLPFStrategy(Memory, FedAvg):
         found = MetricRecord()
         if kept:
             contents = metrics.common_metrics([r.content for r in kept])
-            found.update(self.train_metrics_aggr_fn(contents, self.weighted_by_key))
+            found.update(self.train_metrics_aggr_fn(contents, self.weighted_by_key) or {})
             row.update(history.numbers(found))
         found.update(metrics.of_round(row))
         return (self.arrays if kept else None), found
@@ -181,12 +182,12 @@ class LLPFStrategy(Memory, FedAvg):
         try:
             if self.serve_own and self.rows:
                 self.rows[-1].update(serving.note(replies))
-            kept = sift_metrics(replies, self.weighted_by_key)
+            kept = sift_metrics(replies, self.weighted_by_key, self._asked)
             log(INFO, "aggregate_evaluate: %d replies count", len(kept))
             if not kept:
                 return None
             found = self.evaluate_metrics_aggr_fn(metrics.common_metrics(kept), self.weighted_by_key)
-            if self.rows:
+            if self.rows and found is not None:
                 self.rows[-1].update(history.numbers(found, "client "))
             return found
         finally:

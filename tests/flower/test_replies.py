@@ -11,11 +11,27 @@ from typing import Any
 import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
-from helpers.flower_apps import GOOD, START, Reply, aggregate, app, fixed, grid, number, record, reply, strategy, values
+from helpers.flower_apps import (
+    GOOD,
+    START,
+    Reply,
+    SuperLinkAnswers,
+    aggregate,
+    app,
+    echo,
+    fixed,
+    grid,
+    number,
+    record,
+    reply,
+    strategy,
+    values,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llpf_flower import LLPFStrategy, to_arrays
+from llpf_flower.asked import Asked
 from llpf_flower.replies import sift
 
 BAD = {
@@ -100,6 +116,46 @@ def test_law_the_order_of_replies_changes_no_bit(order: list[int], named: bool) 
     made, shuffled = strategy(sphere="clients"), strategy(sphere="clients")
     made.arrays = shuffled.arrays = record(w=np.zeros((3, 5), np.float32))
     assert aggregate(made, *replies) == aggregate(shuffled, *[replies[i] for i in order])
+
+
+@settings(max_examples=40)
+@given(st.permutations(range(6)), st.booleans())
+def test_law_node_ids_change_no_bit(nodes: list[int], named: bool) -> None:
+    """Also where the clients call themselves by these, as the mod does without a partition id."""
+    rng = np.random.default_rng(2)
+    models = [record(frozen=np.ones(3, np.float32), w=rng.normal(size=(3, 5)).astype(np.float32)) for _ in nodes]
+    found = []
+    for ids in (range(6), nodes):
+        made = strategy(sphere="clients")
+        made.arrays = record(frozen=np.ones(3, np.float32), w=np.zeros((3, 5), np.float32))
+        sent = [reply(models[i], 1, node, f"{node}" if named else "", loss=i / 7) for i, node in enumerate(ids)]
+        found.append((aggregate(made, *sent), made.aggregate_evaluate(1, sent)))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_failure_counts_for_the_node_whose_message_it_answers(known: bool) -> None:
+    sent = [reply(START, node=0) for _ in range(3)]
+    for i, message in enumerate(sent):
+        message.metadata.__dict__.update(message_id=f"m{i}", dst_node_id=50 + i)
+    answers = [Reply(None, 1, Error(code=2, reason="gone")) for _ in range(2)]
+    for answer, name in zip(answers, ["m2", "m0"] if known else ["m2", "expired"], strict=True):
+        answer.metadata.__dict__["reply_to_message_id"] = name
+    kept, left_out = sift([*answers, reply(GOOD[0], 1, 51)], START, "num-examples", Asked(sent))
+    assert [r.node for r in kept] == [51]
+    # An answer to nothing that was asked stays where it came from, and its node is late.
+    late = {} if known else {1: "it failed: gone", 50: "it did not answer in time"}
+    assert left_out == {50: "it failed: gone", 52: "it failed: gone", **late}
+
+
+def test_a_node_that_dies_before_the_evaluation_is_named_itself(caplog: pytest.LogCaptureFixture) -> None:
+    def evaluate(message: Message, context: Context) -> dict[str, Any]:
+        if number(context) == 1:
+            raise RuntimeError("gone")
+        return {"metrics": MetricRecord({"num-examples": 1, "x": 1.0})}
+
+    LLPFStrategy().start(SuperLinkAnswers(app(echo, evaluate), 3), START, 1)
+    assert "Node 1002 is left out of this evaluation" in caplog.text and "Node 1 " not in caplog.text
 
 
 def test_clients_without_an_id_are_ordered_by_node_after_those_with_one() -> None:
