@@ -50,18 +50,20 @@ class Unusable(Exception):  # noqa: N818 - a reason, caught in this file
 
 
 def sift(
-    replies: Sequence[Message], reference: ArrayRecord, weighted_by: str, asked: Asked | None = None
-) -> tuple[list[Reply], dict[int, str]]:
+    replies: Sequence[Message], reference: ArrayRecord, weighted_by: str, asked: Asked | None = None,
+    whole: bool = False,
+) -> tuple[list[Reply], dict[int, str]]:  # fmt: skip
     """The replies that count, in an order that does not depend on when they came, and why the others do not.
 
-    Replies are ordered by the id that the client gave itself, then by what they hold: node ids, which are others in
-    every run, decide between equal replies only.
+    Replies are ordered by what they hold; only between equal ones the id that the client gave itself decides, and then
+    that of its node, which is another one in every run.
 
     Args:
         replies: of one training round.
-        reference: the model that was sent; names and shapes must be its.
+        reference: the whole model; names and shapes must be its.
         weighted_by: key of the number of examples among the metrics.
         asked: whose replies these are; who does not answer is left out.
+        whole: whether a reply must hold all of the model, not only a part.
 
     Returns:
         Replies, and reasons by node id.
@@ -71,7 +73,7 @@ def sift(
     left_out: dict[int, str] = {}
     for message in replies:
         try:
-            kept.append(_read(message, reference, weighted_by))
+            kept.append(_read(message, reference, weighted_by, whole))
         except Unusable as reason:
             left_out[asked.node(message)] = str(reason)
     left_out.update(dict.fromkeys(asked.late(replies), "it did not answer in time"))
@@ -80,13 +82,13 @@ def sift(
     return sorted(kept, key=lambda r: _rank(r.client, r.node, r.weight, r.metrics, r.arrays)), left_out
 
 
-def _read(message: Message, reference: ArrayRecord, weighted_by: str) -> Reply:
+def _read(message: Message, reference: ArrayRecord, weighted_by: str, whole: bool) -> Reply:
     if message.has_error():
         raise Unusable(f"it failed: {message.error.reason}")
     content = message.content
     arrays = _one(content.array_records, "ArrayRecord")
     metrics = _one(content.metric_records, "MetricRecord")
-    _check_model(arrays, reference)
+    _check_model(arrays, reference, whole)
     weight = _weight(metrics, weighted_by)
     return Reply(message.metadata.src_node_id, _client(content), content, arrays, metrics, weight)
 
@@ -105,13 +107,14 @@ def _weight(metrics: MetricRecord, key: str) -> float:
     return float(weight)
 
 
-def _check_model(arrays: ArrayRecord, reference: ArrayRecord) -> None:
-    if missing := sorted(reference.keys() - arrays.keys()):
+def _check_model(arrays: ArrayRecord, reference: ArrayRecord, whole: bool) -> None:
+    missing = sorted(reference.keys() - arrays.keys())
+    if missing and (whole or len(missing) == len(reference)):
         raise Unusable(f"its model lacks {some_of(missing)}")
     if more := sorted(arrays.keys() - reference.keys()):
         raise Unusable(f"its model has {some_of(more)}, which the global model has not")
-    for name, sent in reference.items():
-        got = arrays[name]
+    for name, got in arrays.items():
+        sent = reference[name]
         if tuple(got.shape) != tuple(sent.shape):
             raise Unusable(f"its {name} is {tuple(got.shape)}, the global model's is {tuple(sent.shape)}")
         _check_numbers(name, got, sent)
@@ -154,22 +157,20 @@ def sift_metrics(replies: Iterable[Message], weighted_by: str, asked: Asked | No
     return [content for _, content in sorted(kept, key=lambda k: k[0])]
 
 
-Rank = tuple[bool, str, float, list[tuple[str, bytes]], list[tuple[str, str]], int]
+Rank = tuple[float, list[tuple[str, bytes]], list[tuple[str, str]], bool, str, int]
 """Where a reply stands in a sum."""
 
 
 def _rank(
     client: str, node: int, weight: float, metrics: MetricRecord, arrays: Mapping[str, Array] | None = None
 ) -> Rank:
-    """By the id that a client gives itself, numbers as numbers; then by what it sent.
+    """By what a client sent, then by the id that it gives itself, numbers as numbers.
 
-    A client without a ``partition-id`` calls itself by its node id, which says as little as none. Models are compared
-    by their bytes, which differ early.
+    Models are compared by their bytes, which differ early.
     """
-    named = client not in ("", str(node))
     model = [(name, array.data) for name, array in (arrays or {}).items()]
     numbers = sorted((name, repr(value)) for name, value in metrics.items())
-    return not named, client.zfill(12) if named else "", weight, model, numbers, node
+    return weight, model, numbers, client == "", client.zfill(12), node
 
 
 def _one(records: Mapping[str, T], kind: str) -> T:

@@ -20,6 +20,7 @@ from torch import nn
 from llpf_flower import LLPFStrategy, llpf_merge_mod, merge_into_local, to_arrays
 from llpf_flower.replies import RECORD
 from llpf_plugin import Task, TensorData
+from llpf_plugin.errors import RunError
 from llpf_plugin.training import train
 
 
@@ -158,7 +159,8 @@ def test_one_nan_does_not_exclude_a_client_for_ever(tmp_path: Path, folder: bool
 def test_a_model_too_large_for_the_context_is_refused_before_any_work() -> None:
     net, mod = linear(state_limit=1)
     made = LLPFStrategy(**QUIET)
-    made.start(grid(app(echo, mods=[mod]), 2), to_arrays(net.state_dict()), 1)
+    with pytest.raises(RunError, match=r"no reply counted.*too large"):
+        made.start(grid(app(echo, mods=[mod]), 2), to_arrays(net.state_dict()), 1)
     assert ["too large for Flower's context" in why for why in made.rows[0]["left_out"].values()] == [True, True]
 
 

@@ -6,13 +6,16 @@ pytest.importorskip("flwr", reason="the Flower adapter needs flwr: pip install '
 
 import re
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.serverapp.strategy import FedAvg
 from helpers.flower_apps import (
     GOOD,
+    QUIET,
     START,
     Reply,
     SuperLinkAnswers,
@@ -29,10 +32,13 @@ from helpers.flower_apps import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from llpf_flower import LLPFStrategy, to_arrays
 from llpf_flower.asked import Asked
 from llpf_flower.replies import sift
+from llpf_plugin import Task, TensorData
+from llpf_plugin.errors import RunError
 
 BAD = {
     "holds NaN": reply(record(w=[[np.nan, 0.0]]), 1, 9),
@@ -64,8 +70,29 @@ def test_if_none_is_left_the_old_model_stays() -> None:
     made = strategy()
     found, metrics = aggregate(made, BAD["holds NaN"])
     assert found is None and metrics["llpf-clients"] == 0 and values(made.arrays) == values(START)
-    result = made.start(grid(fixed({0: record(w=[[np.nan, 1.0]]), 1: GOOD[0]}, {1: 0}), 2), START, num_rounds=2)
-    assert values(result.arrays) == values(START) and len(made.rows[-1]["left_out"]) == 2
+
+
+def test_a_run_in_which_no_reply_counts_says_so_at_its_end() -> None:
+    made = strategy()
+    nodes = grid(fixed({0: record(w=[[np.nan, 1.0]]), 1: GOOD[0]}, {1: 0}), 2)
+    with pytest.raises(RunError, match=r"no reply counted in any of 2 rounds.*trained on 0 examples \(node 1002\)"):
+        made.start(nodes, START, num_rounds=2)
+    assert values(made.arrays) == values(START) and [len(row["left_out"]) for row in made.rows] == [2, 2]
+
+
+def test_a_run_in_which_one_reply_counts_ends_well() -> None:
+    def train(message: Message, context: Context) -> dict[str, Any]:
+        if message.content["config"]["server-round"] != 2 or number(context):  # type: ignore[index]
+            raise RuntimeError("no data today")
+        return {"arrays": GOOD[0], "metrics": MetricRecord({"num-examples": 1})}
+
+    assert values(strategy().start(grid(app(train), 2), START, 3).arrays) == values(GOOD[0])
+
+
+def test_a_run_that_only_evaluates_keeps_its_model() -> None:
+    made = LLPFStrategy(fraction_train=0.0)
+    assert values(made.start(grid(app(echo), 2), START, 1).arrays) == values(START)
+    assert made.rows[0]["client x"] == 1.0
 
 
 def test_a_client_that_raises_and_one_that_is_late_are_named() -> None:
@@ -97,12 +124,43 @@ def test_a_client_whose_model_is_bfloat16_is_named_and_to_arrays_is_the_remedy()
     assert values(result.arrays) == {"w": [[1.0, -1.0]]}
 
 
-def test_clients_of_a_global_model_that_grew_a_layer_are_left_out() -> None:
-    grown = ArrayRecord({**START, "new.weight": Array(np.zeros((2, 2), np.float32))})
+HEADED = ArrayRecord({**START, "head.weight": Array(np.zeros((2, 2), np.float32))})
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_clients_that_keep_a_part_for_themselves_are_averaged_as_by_fedavg(momentum: float) -> None:
+    theirs = FedAvg(**QUIET).start(grid(fixed(GOOD, {0: 1, 1: 3}), 2), HEADED, 1)
+    made = strategy(server_momentum=momentum)
+    ours = made.start(grid(fixed(GOOD, {0: 1, 1: 3}), 2), HEADED, 2)
+    assert values(ours.arrays) == values(theirs.arrays) == {"w": [[2.5, -2.5]]}
+    assert [row["clients"] for row in made.rows] == [2, 2]
+
+
+def test_each_tensor_is_the_mean_of_those_that_send_it() -> None:
+    headed = record(w=[[5.0, 1.0]], **{"head.weight": [[1.0, 2.0], [3.0, 4.0]]})
     made = strategy()
-    result = made.start(grid(fixed(GOOD), 2), grown, num_rounds=1)
-    assert values(result.arrays) == values(grown)
-    assert made.rows[0]["left_out"] == dict.fromkeys((1001, 1002), "its model lacks new.weight")
+    made.arrays = HEADED
+    found, _ = aggregate(made, reply(headed, 1, 1), reply(GOOD[0], 3, 2))
+    assert found == {"w": [[2.0, -0.5]], "head.weight": [[1.0, 2.0], [3.0, 4.0]]}
+
+
+def test_a_tensor_that_nobody_sent_for_some_rounds_may_come_back(tmp_path: Path) -> None:
+    made = strategy(checkpoint_dir=tmp_path)
+    made.start(grid(fixed(GOOD), 2), HEADED, 1)
+    again = strategy()
+    headed = record(**{"head.weight": [[1.0, 2.0], [3.0, 4.0]], "w": [[5.0, 1.0]]})
+    result = again.start(grid(fixed({0: headed, 1: GOOD[0]}), 2), again.resume(tmp_path), 1)
+    assert values(result.arrays) == {"w": [[3.0, 0.0]], "head.weight": [[1.0, 2.0], [3.0, 4.0]]}
+
+
+def test_a_server_with_a_task_of_its_own_needs_whole_models() -> None:
+    net = nn.Linear(2, 2)
+    task = Task(net, TensorData(torch.randn(8, 2), torch.arange(8) % 2))
+    whole = to_arrays(net.state_dict())
+    part = ArrayRecord({"weight": whole["weight"]})
+    made = LLPFStrategy(**QUIET, task=task)
+    result = made.start(grid(fixed({0: part, 1: whole}), 2), whole, 1)
+    assert made.rows[0]["left_out"] == {1001: "its model lacks bias"} and list(result.arrays) == ["weight", "bias"]
 
 
 @settings(max_examples=40)
