@@ -140,7 +140,7 @@ def remove_leftovers(folder: Path | str, stem: str = "*") -> None:
     """Remove the temporary files that a killed process left in ``folder``.
 
     Args:
-        folder: nobody else may be writing there the files in question.
+        folder: where nobody else is writing these files.
         stem: a pattern of the names, without suffix, of the files that were being written.
     """
     for leftover in Path(folder).glob(f".{stem}{_PARTIAL}*"):
