@@ -7,6 +7,8 @@ from types import FunctionType
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
+from llpf_plugin.errors import LLPFError
+
 
 def innermost(call_next: ClientAppCallable, mod: Mod) -> ClientAppCallable:
     """The rest of a chain, with one more mod around the function at its end.
@@ -17,6 +19,9 @@ def innermost(call_next: ClientAppCallable, mod: Mod) -> ClientAppCallable:
     Args:
         call_next: the rest of the chain, as Flower hands it to a mod.
         mod: to be called last.
+
+    Raises:
+        LLPFError: this version of Flower builds chains in another way, so that mods of the function might be missed.
     """
     if (link := _link(call_next)) is not None:
         outer, rest = link
@@ -30,13 +35,21 @@ def innermost(call_next: ClientAppCallable, mod: Mod) -> ClientAppCallable:
 
 
 def _link(call_next: ClientAppCallable) -> tuple[Mod, ClientAppCallable] | None:
-    """The next mod and what follows it, None at the end; Flower's ``make_ffn`` keeps both in a closure."""
+    """The next mod and what follows it, None at the end; Flower's ``make_ffn`` keeps both in a closure.
+
+    A function of Flower's own at the end is the one that calls a client of the old kind (``client_fn``).
+    """
     if not isinstance(call_next, FunctionType) or call_next.__module__.partition(".")[0] != "flwr":
         return None
     cells = dict(zip(call_next.__code__.co_freevars, call_next.__closure__ or (), strict=True))
-    if cells.keys() != {"_mod", "_ffn"}:
+    if cells.keys() == {"_mod", "_ffn"}:
+        return cells["_mod"].cell_contents, cells["_ffn"].cell_contents
+    if "client_fn" in cells:
         return None
-    return cells["_mod"].cell_contents, cells["_ffn"].cell_contents
+    raise LLPFError(
+        "this version of Flower chains its mods in an unknown way, and a privacy mod might be bypassed: name "
+        "llpf_merge_mod as the last mod of the train and of the evaluate function, or use flwr 1.42"
+    )
 
 
 @contextmanager
