@@ -136,9 +136,14 @@ def is_empty(folder: Path) -> bool:
     return folder.is_dir() and all(entry.match(_LEFTOVER) for entry in folder.iterdir())
 
 
-def remove_leftovers(folder: Path | str) -> None:
-    """Remove the temporary files that a killed process left in ``folder``; nobody else may be writing there."""
-    for leftover in Path(folder).glob(_LEFTOVER):
+def remove_leftovers(folder: Path | str, stem: str = "*") -> None:
+    """Remove the temporary files that a killed process left in ``folder``.
+
+    Args:
+        folder: where nobody else is writing these files.
+        stem: a pattern of the names, without suffix, of the files that were being written.
+    """
+    for leftover in Path(folder).glob(f".{stem}{_PARTIAL}*"):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:

@@ -129,3 +129,11 @@ def test_leftovers_of_a_killed_process_can_be_removed(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
     remove_leftovers(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["kept"]
+
+
+def test_leftovers_of_some_names_only(tmp_path: Path) -> None:
+    mine, others = tmp_path / ".client-1.1a2b.partial.bin", tmp_path / ".client-12.1a2b.partial.bin"
+    for file in (mine, others):
+        file.write_text("half of it")
+    remove_leftovers(tmp_path, "client-1.*")
+    assert list(tmp_path.iterdir()) == [others]

@@ -58,6 +58,16 @@ def view(array: Array) -> Tensor:
         raise MismatchError(f"an array of dtype {array.dtype} cannot be read: {error}") from error
 
 
+def shapes(record: ArrayRecord) -> dict[str, tuple[int, ...]]:
+    """The shape of each array by name."""
+    return {name: tuple(array.shape) for name, array in record.items()}
+
+
+def same(one: ArrayRecord, other: ArrayRecord) -> bool:
+    """Whether two records of the same names and shapes hold the same numbers."""
+    return all(one[k].data == other[k].data or bool((view(one[k]) == view(other[k])).all()) for k in one)
+
+
 def is_buffer(name: str, tensor: Tensor) -> bool:
     """Whether a tensor is a buffer, as far as its name and dtype tell: no path moves it."""
     numbers = tensor.is_floating_point() or tensor.is_complex()

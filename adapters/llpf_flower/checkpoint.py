@@ -1,13 +1,22 @@
-"""A strategy's state on disk: tensors and JSON in one safetensors file, written whole or not at all."""
+"""A strategy's state on disk: tensors and JSON in one safetensors file, written whole or not at all.
+
+The file holds the row of its own round; the rows of the rounds before are in the folder's `llpf_flower.journal`, so
+that a checkpoint has the same size in every round.
+"""
 
 import json
 from collections.abc import Mapping
+from logging import WARNING
 from pathlib import Path
 from typing import Any
 
+from flwr.common.logger import log
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from llpf_flower import journal
+from llpf_flower.history import Row
+from llpf_flower.journal import Journal
 from llpf_plugin.errors import CheckpointError
 from llpf_plugin.files import atomic_write
 
@@ -15,17 +24,25 @@ KEY = "llpf-strategy"
 SEPARATOR = "/"
 
 
-def save(state: Mapping[str, Any], place: str | Path) -> Path:
+def save(state: Mapping[str, Any], place: str | Path, rows: Journal | None = None) -> Path:
     """Write what `LLPFStrategy.state_dict` returned.
+
+    Args:
+        state: all of it.
+        place: the file to make or to replace.
+        rows: of the run, None to write them all.
 
     Raises:
         RunError: the file cannot be written; what was there before is untouched.
     """
+    rows = rows or Journal(Path(place).parent / journal.NAME)
+    rows.write(state["rows"][:-1])
     tensors = {
         f"{part}{SEPARATOR}{name}": t.contiguous() for part, own in state["models"].items() for name, t in own.items()
     }
     # The file sorts its tensors.
     values = {k: v for k, v in state.items() if k != "models"}
+    values["rows"], values["earlier"] = state["rows"][-1:], {"count": rows.count, "crc": rows.crc}
     values["names"] = {part: list(own) for part, own in state["models"].items()}
     return atomic_write(place, lambda target: save_file(tensors, target, metadata={KEY: json.dumps(values)}))
 
@@ -49,7 +66,16 @@ def load(place: str | Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{place} is not a checkpoint of a strategy: name a file of its checkpoint folder"
         ) from error
-    return {**values, "models": models}
+    return {**values, "models": models, "rows": _earlier(values, Path(place)) + values["rows"]}
+
+
+def _earlier(values: dict[str, Any], place: Path) -> list[Row]:
+    """The rows of the rounds before; a checkpoint of version 0.1 holds them itself."""
+    told = values.pop("earlier", {"count": 0, "crc": 0})
+    rows = journal.read(place.parent / journal.NAME, **told)
+    if rows is None:
+        log(WARNING, "The rows before that of %s are lost: %s is gone or another run's", place.name, journal.NAME)
+    return rows or []
 
 
 def newest(place: str | Path) -> Path:

@@ -16,6 +16,9 @@ OURS = (
 )  # fmt: skip
 """Entries of a row that are not the clients' metrics."""
 
+MODELS = ("consensus", "variance kept", "barrier")
+"""Entries of a row that compare the clients' models; the picture has them below."""
+
 HIDDEN = ("left_out", "variance", "clients")
 """Entries of a row that the table does not show as they are."""
 
@@ -48,11 +51,26 @@ def _show(value: Any) -> str:
 
 
 def draw(rows: Sequence[Row], place: str | Path) -> Path:
-    """One picture: metrics by round above, consensus distance, variance kept and barrier below.
+    """Write `picture` to a file.
 
     Args:
         rows: of all rounds.
         place: file to write; the suffix says the format (png, svg, pdf).
+
+    Raises:
+        LLPFError: matplotlib is not installed.
+    """
+    figure, suffix = picture(rows), Path(place).suffix.lstrip(".") or "png"
+    return atomic_write(place, lambda target: figure.savefig(target, format=suffix, dpi=130))
+
+
+def picture(rows: Sequence[Row]) -> Any:
+    """A figure of matplotlib: metrics by round above; consensus distance, variance kept and barrier below.
+
+    A run of a single round, such as one-shot merging, has bars in place of lines, with the numbers beside them.
+
+    Args:
+        rows: of all rounds.
 
     Raises:
         LLPFError: matplotlib is not installed.
@@ -64,15 +82,28 @@ def draw(rows: Sequence[Row], place: str | Path) -> Path:
         raise LLPFError("pictures need matplotlib: pip install 'llpf-plugin[report]'") from error
     figure = Figure(figsize=(8, 6), layout="constrained")
     FigureCanvasAgg(figure)
-    above, below = figure.subplots(2, 1, sharex=True)
-    ours = ("consensus", "variance kept", "barrier")
-    for name in dict.fromkeys(k for row in rows for k, v in row.items() if isinstance(v, float)):
-        points = [(row["round"], row[name]) for row in rows if row.get(name) is not None]
-        (below if name in ours else above).plot(*zip(*points, strict=True), label=name, marker=".", lw=1.2)
-    for axes, label in ((above, "metrics"), (below, "the clients' models")):
+    above, below = figure.subplots(2, 1)
+    names = dict.fromkeys(k for row in rows for k, v in row.items() if isinstance(v, float))
+    fill = _bars if len(rows) == 1 else _lines
+    for axes, label, ours in ((above, "metrics", False), (below, "the clients' models", True)):
         axes.set_ylabel(label)
-        if axes.lines:
-            axes.legend(fontsize=7)
-    below.set_xlabel("round")
-    suffix = Path(place).suffix.lstrip(".") or "png"
-    return atomic_write(place, lambda target: figure.savefig(target, format=suffix, dpi=130))
+        fill(axes, rows, [name for name in names if (name in MODELS) == ours])
+    return figure
+
+
+def _lines(axes: Any, rows: Sequence[Row], names: Sequence[str]) -> None:
+    """A line for each number, by round."""
+    for name in names:
+        points = [(row["round"], row[name]) for row in rows if row.get(name) is not None]
+        axes.plot(*zip(*points, strict=True), label=name, marker=".", lw=1.2)
+    axes.set_xlabel("round")
+    if names:
+        axes.legend(fontsize=7)
+
+
+def _bars(axes: Any, rows: Sequence[Row], names: Sequence[str]) -> None:
+    """A bar for each number of the only round."""
+    bars = axes.barh(names, [rows[0][name] for name in names])
+    axes.bar_label(bars, fmt="%.4g", padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from flwr.app import Array, ArrayRecord
@@ -38,6 +39,11 @@ class Average:
         """The clients' distance to their mean, relative to the mean's norm."""
         return self.distance / self.norm if self.norm > 0 else 0.0
 
+    def noted(self) -> dict[str, Any]:
+        """What a round's row says of it: ``consensus``, ``variance`` by layer and, on spheres, ``variance kept``."""
+        kept = {"variance kept": sum(self.kept.values()) / len(self.kept)} if self.kept else {}
+        return {"consensus": self.consensus, "variance": by_layer(self.kept), **kept}
+
 
 def average(
     models: Sequence[tuple[ArrayRecord, float]],
@@ -52,8 +58,9 @@ def average(
     of the models and on nothing else.
 
     Args:
-        models: records of one architecture with weights above 0, at least one.
-        previous: the model before; its names, order and dtypes are the result's.
+        models: records of one architecture, or of parts of it, with weights above 0, at least one.
+        previous: the model before; its order and dtypes are the result's, and its names but for those that no model
+            has. Each tensor is the mean of the models that have it.
         rule: how the mean is taken.
         active: parameters that change, None for all; the others stay as they were in ``previous``.
     """
@@ -61,7 +68,9 @@ def average(
     result = Average(ArrayRecord())
     squares = [0.0, 0.0]
     for name, old in previous.items():
-        tensors = [(view(record[name]), weight) for record, weight in models]
+        tensors = [(view(record[name]), weight) for record, weight in models if name in record]
+        if not tensors:
+            continue
         buffer = is_buffer(name, tensors[0][0])
         keep = rule.buffers == "keep" if buffer else active is not None and name not in active
         mean, spread = _mean(tensors)

@@ -1,18 +1,33 @@
 """What a strategy remembers of its rounds: rows, table and picture; its state, and how to continue from it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
 
-from flwr.app import ArrayRecord, MetricRecord
+from flwr.app import Array, ArrayRecord, MetricRecord
 from flwr.common.logger import log
+from flwr.serverapp.strategy import Result
 
 from llpf_flower import checkpoint, history
-from llpf_flower.arrays import to_arrays, to_weights
+from llpf_flower.arrays import same, shapes, to_arrays, to_weights
+from llpf_flower.folders import prepare
+from llpf_flower.journal import NAME, Journal
 from llpf_flower.momentum import Momentum
-from llpf_plugin.errors import LLPFError, MismatchError
+from llpf_plugin.errors import LLPFError, MismatchError, RunError
+
+
+def _compare(loaded: ArrayRecord, given: ArrayRecord) -> None:
+    """Refuse a model that cannot be the one of the state, and warn of one that is not."""
+    wanted, found = shapes(loaded), shapes(given)
+    if odd := sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k)):
+        raise MismatchError(
+            f"the run continues from the state of another model: {', '.join(odd[:3])} differ. Start with what resume() "
+            "returned, or with a new strategy (first_round= counts on)."
+        )
+    if not same(loaded, given):
+        log(WARNING, "The run continues from a state, but not with its model: start with what resume() returned")
 
 
 class Memory:
@@ -23,13 +38,15 @@ class Memory:
         arrays: the newest global model, None before the first round.
         first_round: rounds that went before.
         momentum: of the server.
-        resumed: whether the next `start` continues from a state.
+        known: every tensor that the global model ever had; clients may send a part of them.
+        resumed: whether the next run continues from a state.
         checkpoint_dir: folder of the checkpoints.
         checkpoint_every: rounds between two.
     """
 
     rows: list[history.Row]
     arrays: ArrayRecord | None
+    known: dict[str, Array]
 
     def remember(
         self, first_round: int, checkpoint_dir: str | Path | None, checkpoint_every: int, momentum: Momentum
@@ -41,21 +58,49 @@ class Memory:
         """
         if checkpoint_every < 1:
             raise LLPFError(f"checkpoint_every = {checkpoint_every}: it must be at least 1")
-        self.rows, self.arrays, self.resumed = [], None, False
+        self.rows, self.arrays, self.known, self.resumed = [], None, {}, False
+        self._journal: Journal | None = None
         self.first_round, self.momentum, self.checkpoint_every = first_round, momentum, checkpoint_every
         self.checkpoint_dir = None if checkpoint_dir is None else Path(checkpoint_dir)
 
     def begin(self, arrays: ArrayRecord) -> None:
-        """Begin a new run, which forgets the one before, or continue from the state that was loaded."""
+        """Begin a new run, which forgets the one before, or continue from the state that was loaded.
+
+        Raises:
+            MismatchError: the run is to continue from a state, with a model of other names or shapes.
+            RunError: the folder of the checkpoints cannot be made, or not be written to.
+        """
+        if self.resumed and self.arrays is not None:
+            _compare(self.arrays, arrays)
+        if self.checkpoint_dir is not None:
+            prepare(self.checkpoint_dir, "checkpoint folder", "ro*")  # round-…, rounds, rows
+            self._journal = Journal(self.checkpoint_dir / NAME)
         if not self.resumed:
-            self.rows, self.momentum.velocity = [], None
+            self.rows, self.momentum.velocity, self.known = [], None, {}
         self.resumed, self.arrays = False, arrays
+
+    @property
+    def reference(self) -> ArrayRecord:
+        """The newest version of every tensor: the global model, and what no client sent in the rounds before it."""
+        return ArrayRecord({**self.known, **(self.arrays or {})})
+
+    def serve(self, arrays: ArrayRecord) -> None:
+        """Take what is served for the global model: another strategy that wraps this one may have changed it."""
+        if self.arrays is not None and arrays is not self.arrays:
+            self.momentum.follow(self.arrays, arrays)
+        self.arrays = arrays
+
+    def row(self, server_round: int) -> history.Row:
+        """The row of a round; one that nobody keeps if a strategy that wraps this one let nothing be aggregated."""
+        last = self.rows[-1] if self.rows else {}
+        return last if last.get("round") == server_round + self.first_round else {}
 
     def save(self, server_round: int) -> None:
         """Write the checkpoint of a round, if it is its turn."""
         number = server_round + self.first_round
         if self.checkpoint_dir is not None and number % self.checkpoint_every == 0:
-            checkpoint.save(self.state_dict(), self.checkpoint_dir / f"round-{number:05d}.safetensors")
+            place = self.checkpoint_dir / f"round-{number:05d}.safetensors"
+            checkpoint.save({**self._state(), "round": number}, place, self._journal)
 
     def noting(
         self, evaluate: Callable[[int, ArrayRecord], MetricRecord | None]
@@ -65,11 +110,34 @@ class Memory:
         def noted(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
             metrics = evaluate(server_round + self.first_round, arrays)
             if metrics is not None and self.rows and server_round > 0:
-                self.rows[-1].update(history.numbers(metrics, "server "))
+                self.row(server_round).update(history.numbers(metrics, "server "))
                 self.save(server_round)
             return metrics
 
         return noted
+
+    def end(self, result: Result, rows: Sequence[history.Row]) -> Result:
+        """Show the run, and count its rounds on from those before it.
+
+        Args:
+            result: as Flower numbers it, from 1.
+            rows: of this run alone.
+
+        Raises:
+            RunError: clients were asked, and no reply of any round counted.
+        """
+        self.report()
+        if left_out := [item for row in rows for item in row["left_out"].items() if not result.arrays]:
+            node, why = left_out[-1]
+            raise RunError(
+                f"no reply counted in any of {len(rows)} rounds: the model is still the one that the run began with. "
+                f"The last one was left out for this reason: {why} (node {node}); the log names all."
+            )
+        if not result.arrays and self.arrays is not None:  # nobody was asked to train
+            result.arrays = self.arrays
+        for name in ("train_metrics_clientapp", "evaluate_metrics_clientapp", "evaluate_metrics_serverapp"):
+            setattr(result, name, {self.first_round + k: metrics for k, metrics in getattr(result, name).items()})
+        return result
 
     def table(self) -> str:
         """A Markdown table of all rounds."""
@@ -95,11 +163,17 @@ class Memory:
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later run needs to continue: round, rows, and models (tensors by name, by part)."""
+        return {**self._state(), "rows": deepcopy(self.rows)}
+
+    def _state(self) -> dict[str, Any]:
+        """The same, with the rows themselves."""
         models = {} if self.arrays is None else {"arrays": to_weights(self.arrays)}
+        if unsent := {k: a for k, a in self.known.items() if self.arrays is not None and k not in self.arrays}:
+            models["unsent"] = to_weights(ArrayRecord(unsent))
         if self.momentum.velocity is not None:
             models["velocity"] = self.momentum.velocity
         number = self.rows[-1]["round"] if self.rows else self.first_round
-        return {"round": number, "rows": deepcopy(self.rows), "models": models}
+        return {"round": number, "rows": self.rows, "models": models}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`: the round offset, the rows and the global model, which `start` is to be given.
@@ -116,6 +190,7 @@ class Memory:
                 f"this is not the state of a strategy: {error!r}; give what state_dict() returned"
             ) from error
         self.arrays = to_arrays(models["arrays"]) if "arrays" in models else None
+        self.known = dict(to_arrays({**models.get("arrays", {}), **models.get("unsent", {})}))
         self.momentum.velocity = models.get("velocity")
 
     def resume(self, place: str | Path) -> ArrayRecord:

@@ -10,6 +10,7 @@ from flwr.clientapp.typing import ClientAppCallable
 from torch import Tensor
 
 from llpf_flower.arrays import sound, to_arrays, to_weights, view
+from llpf_flower.chain import holding, innermost
 from llpf_flower.local import Merged, Pace, merge_into_local
 from llpf_flower.replies import RECORD
 from llpf_flower.serving import AVERAGE, BETTER, MODE, SERVING, as_good
@@ -43,39 +44,50 @@ class LLPFMergeMod:
     config_key: str = "config"
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        """Handle one message."""
+        """Handle one message, after the other mods of the app and of the function that is called."""
         kind = message.metadata.message_type.split(".")[0]
-        if kind not in ("train", "evaluate") or self.arrays_key not in message.content:
+        if kind not in ("train", "evaluate"):
+            return call_next(message, context)
+        return innermost(call_next, self._train if kind == "train" else self._evaluate)(message, context)
+
+    def _train(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        """Call the train function, with the merged model unless the server wants the incoming one trained."""
+        if self.arrays_key not in message.content:
             return call_next(message, context)
         config = message.content.config_records.get(self.config_key, ConfigRecord())
-        arrays = message.content.array_records[self.arrays_key]
-        if kind == "train" and config.get(MODE) != AVERAGE:
-            return self._merge(message, context, call_next, config, arrays)
-        words: dict[str, Any] = {"mode": AVERAGE}
-        if kind == "evaluate":
-            words = self._choose(message, context, arrays) if config.get(SERVING) == BETTER else {}
-        return _told(call_next(message, context), context, words)
+        if config.get(MODE) == AVERAGE:
+            return _told(call_next(message, context), context, {"mode": AVERAGE})
+        return self._merge(message, context, call_next, config)
 
-    def _merge(
-        self,
-        message: Message,
-        context: Context,
-        call_next: ClientAppCallable,
-        config: ConfigRecord,
-        arrays: ArrayRecord,
-    ) -> Message:
+    def _evaluate(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        """Call the evaluate function, with the model that serves this client where the server asks for that."""
+        if self.arrays_key not in message.content:
+            return call_next(message, context)
+        config = message.content.config_records.get(self.config_key, ConfigRecord())
+        if config.get(SERVING) != BETTER:
+            return _told(call_next(message, context), context, {})
+        own = self._better(context, message.content.array_records[self.arrays_key])
+        if own is None:
+            return _told(call_next(message, context), context, {"served": "mean"})
+        with holding(message, self.arrays_key, to_arrays(own.weights)):
+            reply = call_next(message, context)
+        return _told(reply, context, {"served": "own"})
+
+    def _merge(self, message: Message, context: Context, call_next: ClientAppCallable, config: ConfigRecord) -> Message:
         """Train on the merge of the client's own model with the incoming one, and keep what that returns.
 
         A reply without a model, or with an unsound one, is not kept.
         """
-        store = Store(context, self.state_dir, self.state_limit)
+        arrays, now = message.content.array_records[self.arrays_key], config.get("server-round")
+        store = Store(context, self.state_dir, self.state_limit, now if isinstance(now, int) else None)
         own = store.load(arrays) or self._first(context, arrays)
         words: dict[str, Any] = {"mode": "train"}
         if own is not None:
             merged = self._walk(own, arrays, config, context)
             own, words = Own(merged.weights, {"pace": asdict(merged.pace)}), told(merged)
-            arrays = message.content[self.arrays_key] = to_arrays(own.weights)
-        reply = call_next(message, context)
+            arrays = to_arrays(own.weights)
+        with holding(message, self.arrays_key, arrays):
+            reply = call_next(message, context)
         if reply.has_content() and len(reply.content.array_records) == 1:
             trained = next(iter(reply.content.array_records.values()))
             if store.fits(trained) and _sound(trained, arrays):
@@ -101,13 +113,12 @@ class LLPFMergeMod:
             seed=self.seed + _seed(context), compute=self.compute, **options,
         )  # fmt: skip
 
-    def _choose(self, message: Message, context: Context, arrays: ArrayRecord) -> dict[str, Any]:
-        """Put the model that serves this client into the message: its own until the federation's is as good."""
+    def _better(self, context: Context, arrays: ArrayRecord) -> Own | None:
+        """The client's own model, None once the federation's is as good."""
         own = self._first(context, arrays)
         if own is None or as_good(to_weights(arrays), own.weights, self.task(context), self.tolerance, self.compute):
-            return {"served": "mean"}
-        message.content[self.arrays_key] = to_arrays(own.weights)
-        return {"served": "own"}
+            return None
+        return own
 
 
 def llpf_merge_mod(
@@ -119,9 +130,10 @@ def llpf_merge_mod(
     """A mod that merges what the server sends into the client's own model, instead of overwriting it.
 
     In a training round it walks ``share`` of the way from the client's model to the incoming one, hands the result to
-    the client's train function, and keeps what that returns. With ``LLPFStrategy(serve_own=True)`` on the server it
-    does not merge: the train function gets the federation's model, and the evaluate function the model that serves the
-    client, which is its own until the federation's is as good on the client's data.
+    the client's train function, and keeps what that returns. It stands next to that function, after all other mods: a
+    privacy mod sees what the server sent and clips the whole step from there. With ``LLPFStrategy(serve_own=True)`` on
+    the server it does not merge: the train function gets the federation's model, and the evaluate function the model
+    that serves the client, which is its own until the federation's is as good on the client's data.
 
     Args:
         task_factory: makes the client's `Task` (model, objective, data) from its context.

@@ -33,6 +33,15 @@ class Momentum:
         self.beta = beta
         self.velocity: dict[str, Tensor] | None = None
 
+    def follow(self, model: ArrayRecord, served: ArrayRecord) -> None:
+        """Take the step to what is served in place of that to ``model``, to which a wrapper has added noise, say.
+
+        So the velocity tells nothing of the mean without that noise.
+        """
+        for name, step in (self.velocity or {}).items():
+            if name in model and name in served and bool(step.any()):  # a first step is not carried on
+                step += view(served[name]).to(step.dtype) - view(model[name]).to(step.dtype)
+
     def carry(
         self, model: ArrayRecord, mean: ArrayRecord, held: Collection[str], active: Collection[str] | None
     ) -> ArrayRecord:

@@ -1,7 +1,7 @@
 """Which replies of a round count, in which order, and why the others do not."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from logging import WARNING
 from typing import TypeVar
@@ -10,6 +10,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.common.logger import log
 
 from llpf_flower.arrays import sound, view
+from llpf_flower.asked import Asked
 from llpf_plugin.errors import MismatchError
 
 T = TypeVar("T")
@@ -48,38 +49,46 @@ class Unusable(Exception):  # noqa: N818 - a reason, caught in this file
     """Why a reply is left out."""
 
 
-def sift(replies: Iterable[Message], reference: ArrayRecord, weighted_by: str) -> tuple[list[Reply], dict[int, str]]:
+def sift(
+    replies: Sequence[Message], reference: ArrayRecord, weighted_by: str, asked: Asked | None = None,
+    whole: bool = False,
+) -> tuple[list[Reply], dict[int, str]]:  # fmt: skip
     """The replies that count, in an order that does not depend on when they came, and why the others do not.
 
-    Replies are ordered by the id that the client gave itself, then by node id.
+    Replies are ordered by what they hold; only between equal ones the id that the client gave itself decides, and then
+    that of its node, which is another one in every run.
 
     Args:
         replies: of one training round.
-        reference: the model that was sent; names and shapes must be its.
+        reference: the whole model; names and shapes must be its.
         weighted_by: key of the number of examples among the metrics.
+        asked: whose replies these are; who does not answer is left out.
+        whole: whether a reply must hold all of the model, not only a part.
 
     Returns:
         Replies, and reasons by node id.
     """
+    asked = asked or Asked()
     kept: list[Reply] = []
     left_out: dict[int, str] = {}
     for message in replies:
         try:
-            kept.append(_read(message, reference, weighted_by))
+            kept.append(_read(message, reference, weighted_by, whole))
         except Unusable as reason:
-            left_out[message.metadata.src_node_id] = str(reason)
+            left_out[asked.node(message)] = str(reason)
+    left_out.update(dict.fromkeys(asked.late(replies), "it did not answer in time"))
     for node, why in left_out.items():
         log(WARNING, "\t> Node %d is left out of this round: %s", node, why)
-    return sorted(kept, key=lambda r: _rank(r.client, r.node)), left_out
+    return sorted(kept, key=lambda r: _rank(r.client, r.node, r.weight, r.metrics, r.arrays)), left_out
 
 
-def _read(message: Message, reference: ArrayRecord, weighted_by: str) -> Reply:
+def _read(message: Message, reference: ArrayRecord, weighted_by: str, whole: bool) -> Reply:
     if message.has_error():
         raise Unusable(f"it failed: {message.error.reason}")
     content = message.content
     arrays = _one(content.array_records, "ArrayRecord")
     metrics = _one(content.metric_records, "MetricRecord")
-    _check_model(arrays, reference)
+    _check_model(arrays, reference, whole)
     weight = _weight(metrics, weighted_by)
     return Reply(message.metadata.src_node_id, _client(content), content, arrays, metrics, weight)
 
@@ -98,13 +107,14 @@ def _weight(metrics: MetricRecord, key: str) -> float:
     return float(weight)
 
 
-def _check_model(arrays: ArrayRecord, reference: ArrayRecord) -> None:
-    if missing := sorted(reference.keys() - arrays.keys()):
+def _check_model(arrays: ArrayRecord, reference: ArrayRecord, whole: bool) -> None:
+    missing = sorted(reference.keys() - arrays.keys())
+    if missing and (whole or len(missing) == len(reference)):
         raise Unusable(f"its model lacks {some_of(missing)}")
     if more := sorted(arrays.keys() - reference.keys()):
         raise Unusable(f"its model has {some_of(more)}, which the global model has not")
-    for name, sent in reference.items():
-        got = arrays[name]
+    for name, got in arrays.items():
+        sent = reference[name]
         if tuple(got.shape) != tuple(sent.shape):
             raise Unusable(f"its {name} is {tuple(got.shape)}, the global model's is {tuple(sent.shape)}")
         _check_numbers(name, got, sent)
@@ -124,24 +134,43 @@ def some_of(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def sift_metrics(replies: Iterable[Message], weighted_by: str) -> list[RecordDict]:
-    """The evaluation replies that count, in an order that does not depend on when they came; others are logged."""
-    kept: list[tuple[str, int, RecordDict]] = []
+def sift_metrics(replies: Iterable[Message], weighted_by: str, asked: Asked | None = None) -> list[RecordDict]:
+    """The evaluation replies that count, in the order of `sift`; others are logged.
+
+    Args:
+        replies: of one evaluation.
+        weighted_by: key of the number of examples among the metrics.
+        asked: whose replies these are.
+    """
+    asked = asked or Asked()
+    kept: list[tuple[Rank, RecordDict]] = []
     for message in replies:
-        node = message.metadata.src_node_id
+        node = asked.node(message)
         try:
             if message.has_error():
                 raise Unusable(f"it failed: {message.error.reason}")
-            _weight(_one(message.content.metric_records, "MetricRecord"), weighted_by)
-            kept.append((_client(message.content), node, message.content))
+            metrics = _one(message.content.metric_records, "MetricRecord")
+            weight = _weight(metrics, weighted_by)
+            kept.append((_rank(_client(message.content), node, weight, metrics), message.content))
         except Unusable as reason:
             log(WARNING, "\t> Node %d is left out of this evaluation: %s", node, reason)
-    return [content for _, _, content in sorted(kept, key=lambda k: _rank(k[0], k[1]))]
+    return [content for _, content in sorted(kept, key=lambda k: k[0])]
 
 
-def _rank(client: str, node: int) -> tuple[bool, str, int]:
-    """By the id that a client gives itself, numbers as numbers; then by node."""
-    return client == "", client.zfill(12), node
+Rank = tuple[float, list[tuple[str, bytes]], list[tuple[str, str]], bool, str, int]
+"""Where a reply stands in a sum."""
+
+
+def _rank(
+    client: str, node: int, weight: float, metrics: MetricRecord, arrays: Mapping[str, Array] | None = None
+) -> Rank:
+    """By what a client sent, then by the id that it gives itself, numbers as numbers.
+
+    Models are compared by their bytes, which differ early.
+    """
+    model = [(name, array.data) for name, array in (arrays or {}).items()]
+    numbers = sorted((name, repr(value)) for name, value in metrics.items())
+    return weight, model, numbers, client == "", client.zfill(12), node
 
 
 def _one(records: Mapping[str, T], kind: str) -> T:

@@ -1,9 +1,9 @@
 """A client's own model between rounds: in a folder where one is named, else in Flower's context while it is small."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from llpf_flower.arrays import sound, to_arrays, to_weights, view
+from llpf_flower.folders import prepare
 from llpf_plugin.errors import CheckpointError, MismatchError, RunError
 from llpf_plugin.files import atomic_write
 from llpf_plugin.geometry import Weights
@@ -51,10 +52,13 @@ class Store:
         context: the client's.
         folder: where the model lies (default: ``state-dir`` of the node config); what lies there outlasts the run.
         limit: bytes up to which a model may stay in the context, where no folder is named.
+        server_round: the round that is being trained; None where the server does not say.
     """
 
-    def __init__(self, context: Context, folder: str | Path | None = None, limit: int = LIMIT) -> None:
-        self.context, self.limit = context, limit
+    def __init__(
+        self, context: Context, folder: str | Path | None = None, limit: int = LIMIT, server_round: int | None = None
+    ) -> None:
+        self.context, self.limit, self.round = context, limit, server_round
         named = folder or context.node_config.get("state-dir")
         self.folder = Path(str(named)) if named else None
 
@@ -98,14 +102,17 @@ class Store:
         """Keep the client's own model.
 
         Raises:
-            RunError: the file cannot be written; the one before is untouched.
+            RunError: the file cannot be written, or another client has written it in this round; what is there stays.
         """
         arrays = to_arrays(weights)
         if self.folder is None:
             self.context.state[OWN] = arrays
             self.context.state[NOTES] = ConfigRecord({"json": json.dumps(dict(notes))})
             return
-        values = {"run": self.context.run_id, "node": self.context.node_id, "notes": dict(notes)}
+        values = {
+            "run": self.context.run_id, "node": self.context.node_id, "round": self.round,
+            "former": self._former(), "notes": dict(notes),
+        }  # fmt: skip
         tensors = {k: t.detach().cpu().contiguous().clone() for k, t in weights.items()}
         atomic_write(self.file, lambda target: save_file(tensors, target, metadata={OWN: json.dumps(values)}))
 
@@ -129,28 +136,50 @@ class Store:
                 f"(above {self.limit / 1e6:.0f} MB it may be lost without a word): name a folder for it with "
                 "state_dir=, or start the SuperNode with --node-config 'state-dir=\"…\"'"
             )
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"the state folder {self.folder} cannot be made: {error.strerror}; name another") from error
-        if not os.access(self.folder, os.W_OK):
-            raise RunError(f"the state folder {self.folder} cannot be written to: name another, or change its rights")
+        prepare(self.folder, "state folder", f"{escape(self.file.stem)}.*")
         if self.file.is_file():
             self._read(header=True)
 
     def _read(self, header: bool = False) -> Own:
         """The file, or only what it says of its model."""
+        values, weights = self._open(header)
+        self._check_owner(values)
+        return Own(weights, values["notes"])
+
+    def _open(self, header: bool) -> tuple[dict[str, Any], Weights]:
+        """What the file says of its model, and the model itself unless only the header is asked for."""
         try:
             with safe_open(self.file, "pt") as file:
                 values = json.loads((file.metadata() or {})[OWN])
                 weights = {} if header else {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - no mapping
+                return {"round": None, "former": [], **values}, weights
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise CheckpointError(
                 f"{self.file} is not a client's model or is damaged ({error}): remove it, or name another state-dir"
             ) from error
-        if values["run"] == self.context.run_id and values["node"] != self.context.node_id:
+
+    def _check_owner(self, values: Mapping[str, Any]) -> None:
+        """Refuse the file of another client of this run.
+
+        A node that restarts has another id, so its own file names its former one. Two clients with one file are told by
+        a round in which both want it, or by a node that comes back after another one took its place.
+        """
+        node = self.context.node_id
+        if values["run"] != self.context.run_id or values["node"] == node:
+            return
+        taken = self.round is None or values["round"] == self.round or node in values["former"]
+        if taken:
             raise RunError(
-                f"two clients of this run keep their model in {self.file}: nodes {values['node']} and "
-                f"{self.context.node_id}. Give each its own partition-id, or its own state-dir."
+                f"two clients of this run keep their model in {self.file}: nodes {values['node']} and {node}. Give "
+                "each its own partition-id, or its own state-dir."
             )
-        return Own(weights, values["notes"])
+
+    def _former(self) -> list[int]:
+        """Nodes of this run that kept the file before this one; another client may have written it since `load`."""
+        if not self.file.is_file():
+            return []
+        values, _ = self._open(header=True)
+        self._check_owner(values)
+        if values["run"] != self.context.run_id:
+            return []
+        return sorted({*values["former"], values["node"]} - {self.context.node_id})

@@ -1,7 +1,7 @@
 """`LLPFStrategy`: FedAvg whose mean lies on the clients' variance spheres."""
 
 from collections.abc import Callable, Iterable, Sequence
-from logging import INFO, WARNING
+from logging import INFO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 
 from llpf_flower import history, metrics, serverside, serving
-from llpf_flower.mean import Average, average, by_layer
+from llpf_flower.asked import Asked
+from llpf_flower.mean import average
 from llpf_flower.memory import Memory
 from llpf_flower.momentum import Momentum
 from llpf_flower.order import Cut, OrderSource, Phases
@@ -22,7 +23,8 @@ from llpf_plugin.geometry import Correct
 from llpf_plugin.tasks import Task
 from llpf_plugin.workspace import Compute
 
-MetricsFunction = Callable[[list[RecordDict], str], MetricRecord]
+MetricsFunction = Callable[[list[RecordDict], str], MetricRecord | None]
+"""Aggregates the metrics of a round; where it returns None, the round has only the strategy's own."""
 
 
 class LLPFStrategy(Memory, FedAvg):
@@ -31,7 +33,8 @@ class LLPFStrategy(Memory, FedAvg):
     The mean of networks that have drifted apart has less variance than any of them. Here each layer of it is projected
     back on its variance sphere. Replies with NaN or infinity, with other names or shapes, without examples, and clients
     that fail or do not answer are left out of the round and named in the log, in the metrics and in `rows`; if
-    none is left, the model stays as it is. The order of replies changes no bit of the result.
+    none is left, the model stays as it is. Clients may send a part of the model: each tensor is the mean of those that
+    send it. Neither the order of replies nor the nodes' ids change a bit of the result.
 
     Args:
         fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, min_available_nodes, weighted_by_key,
@@ -79,7 +82,8 @@ class LLPFStrategy(Memory, FedAvg):
     ) -> None:  # fmt: skip
         super().__init__(
             fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, min_available_nodes,
-            weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evaluate_metrics_aggr_fn,
+            weighted_by_key, arrayrecord_key, configrecord_key,
+            train_metrics_aggr_fn, evaluate_metrics_aggr_fn,  # type: ignore[arg-type]
         )  # fmt: skip
         self.remember(first_round, checkpoint_dir, checkpoint_every, Momentum(server_momentum))
         self.rule = Rule(sphere, correct, buffers, dtype)
@@ -87,7 +91,7 @@ class LLPFStrategy(Memory, FedAvg):
             raise LLPFError("buffers='reestimate' needs data: give task=, or choose mean or keep")
         self.phases = Phases(layer_order, phases, rounds_per_phase)
         self.serve_own, self.task, self.compute = serve_own, task, compute
-        self._asked: set[int] = set()
+        self._asked, self._begun = Asked(), False
 
     def summary(self) -> None:
         """Log the settings."""
@@ -114,34 +118,47 @@ class LLPFStrategy(Memory, FedAvg):
     ) -> Result:  # fmt: skip
         """Run, as FedAvg does, and end with a table and, given ``checkpoint_dir``, a picture.
 
+        Returns:
+            The newest model and the metrics by round; rounds before this run count.
+
         Raises:
             OrderError: the layer order belongs to another model than ``initial_arrays``.
+            MismatchError: the run continues from a state, and ``initial_arrays`` have other names or shapes.
+            RunError: ``checkpoint_dir`` cannot be written to, or no reply of any round counted.
         """
-        self.phases.fit(initial_arrays)
         self.begin(initial_arrays)
+        self._begun, before = True, len(self.rows)
         evaluate = None if evaluate_fn is None else self.noting(evaluate_fn)
         result = super().start(grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate)
-        if not result.arrays and self.arrays is not None:  # no round had a reply that counts
-            result.arrays = self.arrays
-        self.report()
-        return result
+        return self.end(result, self.rows[before:])
+
+    def begin(self, arrays: ArrayRecord) -> None:
+        """Begin a run, or continue one, after checks."""
+        self.phases.fit(arrays)
+        super().begin(arrays)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """As FedAvg, and remember who was asked; rounds before this run count."""
-        self.arrays = arrays
+        if server_round == 1 and not self._begun:
+            log(INFO, "Another strategy wraps %s: call its report() for the table of rounds", type(self).__name__)
+            self.begin(arrays)
+        self._begun, self.arrays = False, arrays
         config = serving.training(config) if self.serve_own else config
         messages = list(super().configure_train(server_round + self.first_round, arrays, config, grid))
-        self._asked = {message.metadata.dst_node_id for message in messages}
+        self._asked = Asked(messages)
         return messages
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """As FedAvg; rounds before this run count."""
+        """As FedAvg, and remember who was asked and what is served; rounds before this run count."""
+        self.serve(arrays)
         config = serving.evaluating(config) if self.serve_own else config
-        return super().configure_evaluate(server_round + self.first_round, arrays, config, grid)
+        messages = list(super().configure_evaluate(server_round + self.first_round, arrays, config, grid))
+        self._asked = Asked(messages)
+        return messages
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -156,21 +173,18 @@ class LLPFStrategy(Memory, FedAvg):
         """
         if self.arrays is None:
             raise LLPFError("there is no model to start from: configure_train comes before aggregate_train")
-        replies = list(replies)
-        kept, left_out = sift(replies, self.arrays, self.weighted_by_key)
-        for node in sorted(self._asked - {m.metadata.src_node_id for m in replies}):
-            left_out[node] = "it did not answer in time"
-            log(WARNING, "\t> Node %d is left out of this round: %s", node, left_out[node])
-        self._asked = set()
+        whole = self.task is not None
+        kept, left_out = sift(list(replies), self.reference, self.weighted_by_key, self._asked, whole)
+        self._asked = Asked()
         log(INFO, "aggregate_train: %d models count, %d are left out", len(kept), len(left_out))
         row: history.Row = {"round": server_round + self.first_round, "clients": len(kept), "left_out": left_out}
         self.rows.append(row)
-        if kept:
-            self.arrays = self.combine(row, kept)
         found = MetricRecord()
         if kept:
+            reference, self.arrays = self.reference, self.combine(row, kept)
+            self.known = {**reference, **self.arrays}
             contents = metrics.common_metrics([r.content for r in kept])
-            found.update(self.train_metrics_aggr_fn(contents, self.weighted_by_key))
+            found.update(self.train_metrics_aggr_fn(contents, self.weighted_by_key) or {})
             row.update(history.numbers(found))
         found.update(metrics.of_round(row))
         return (self.arrays if kept else None), found
@@ -179,39 +193,30 @@ class LLPFStrategy(Memory, FedAvg):
         """As FedAvg, over the replies that count, and write the round's checkpoint."""
         replies = list(replies)
         try:
-            if self.serve_own and self.rows:
-                self.rows[-1].update(serving.note(replies))
-            kept = sift_metrics(replies, self.weighted_by_key)
+            row = self.row(server_round)
+            if self.serve_own:
+                row.update(serving.note(replies))
+            kept = sift_metrics(replies, self.weighted_by_key, self._asked)
             log(INFO, "aggregate_evaluate: %d replies count", len(kept))
             if not kept:
                 return None
             found = self.evaluate_metrics_aggr_fn(metrics.common_metrics(kept), self.weighted_by_key)
-            if self.rows:
-                self.rows[-1].update(history.numbers(found, "client "))
+            if found is not None:
+                row.update(history.numbers(found, "client "))
             return found
         finally:
             self.save(server_round)
 
     def combine(self, row: history.Row, replies: Sequence[Reply]) -> ArrayRecord:
         """The next global model; notes in ``row`` what was seen on the way."""
-        assert self.arrays is not None
-        active = None
+        active, before, models = None, self.reference, [(r.arrays, r.weight) for r in replies]
         if self.phases:
             row["phase"], active = self.phases.of(row["round"])
-        result = average([(r.arrays, r.weight) for r in replies], self.arrays, self.rule, active)
-        result.arrays = self.momentum.carry(self.arrays, result.arrays, result.kept, active)
-        return self.finish(row, result, replies)
-
-    def finish(self, row: history.Row, result: Average, replies: Sequence[Reply]) -> ArrayRecord:
-        """Note consensus, variance and barrier; re-estimate buffers where asked."""
-        arrays = result.arrays
-        row["consensus"] = result.consensus
-        row["variance"] = by_layer(result.kept)
-        if result.kept:
-            row["variance kept"] = sum(result.kept.values()) / len(result.kept)
+        result = average(models, before, self.rule, active)
+        arrays = self.momentum.carry(before, result.arrays, result.kept, active)
+        row.update(result.noted())
         if self.task is not None:
             if self.rule.buffers == "reestimate":
                 arrays = serverside.reestimated(self.task, arrays, self.compute)
-            models = [(r.arrays, r.weight) for r in replies]
             row["barrier"] = serverside.barrier(self.task, arrays, models, self.compute)
         return arrays

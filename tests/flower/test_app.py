@@ -44,6 +44,17 @@ def test_every_strategy_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert list(result.evaluate_metrics_clientapp) == list(range(1, rounds + 1))
 
 
+def test_the_log_tells_what_clients_are_served_from_the_servers_model(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.syspath_prepend(str(flower.APP))
+    from digits_app.server_app import show
+
+    show({1: 0.845}, {0: 0.1, 1: 0.63})
+    assert "Round 1: accuracy 0.845 as served to the clients" in caplog.text
+    assert "Round 1: accuracy 0.630 of the server's model" in caplog.text and "Round 0" not in caplog.text
+
+
 def test_an_unknown_strategy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(flower.APP))
     from digits_app.strategy import make_strategy

@@ -13,7 +13,7 @@ from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordD
 from helpers.flower_apps import QUIET, app, echo, fixed, grid, number, record, through, values
 
 from llpf_flower import LLPFStrategy, checkpoint
-from llpf_plugin.errors import CheckpointError, MismatchError
+from llpf_plugin.errors import CheckpointError, MismatchError, RunError
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
@@ -28,7 +28,7 @@ def test_a_resumed_run_counts_on_and_ends_with_the_same_bits(tmp_path: Path, mom
     whole = LLPFStrategy(server_momentum=momentum, checkpoint_dir=tmp_path / "whole", checkpoint_every=2)
     wanted = whole.start(grid(app(train), 3), start, num_rounds=4)
     assert sorted(p.name for p in (tmp_path / "whole").iterdir()) == [
-        "round-00002.safetensors", "round-00004.safetensors", "rounds.png",
+        "round-00002.safetensors", "round-00004.safetensors", "rounds.png", "rows.jsonl",
     ]  # fmt: skip
     half = LLPFStrategy(server_momentum=momentum, checkpoint_dir=tmp_path / "half")
     half.start(grid(app(train), 3), start, num_rounds=2)
@@ -36,6 +36,7 @@ def test_a_resumed_run_counts_on_and_ends_with_the_same_bits(tmp_path: Path, mom
     got = again.start(grid(app(train), 3), again.resume(tmp_path / "half"), num_rounds=2)
     assert values(got.arrays) == values(wanted.arrays)
     assert again.rows == whole.rows and again.state_dict()["round"] == 4
+    assert list(got.train_metrics_clientapp) == [3, 4] and list(got.evaluate_metrics_clientapp) == [3, 4]
 
 
 def test_a_resumed_run_keeps_the_order_of_the_arrays(tmp_path: Path) -> None:
@@ -88,6 +89,22 @@ def test_a_checkpoint_has_the_servers_own_evaluation(tmp_path: Path) -> None:
     assert again.rows == whole.rows
 
 
+def test_a_run_does_not_continue_with_another_model_than_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    through(record(w=[[1.0, 2.0]], b=[3.0]), checkpoint_dir=tmp_path)
+    again = LLPFStrategy(**QUIET)
+    again.resume(tmp_path)
+    for other, odd in ((record(w=[[1.0, 2.0]]), "b"), (record(w=[[1.0], [2.0]], b=[3.0]), "w")):
+        with pytest.raises(MismatchError, match=f"state of another model: {odd} differ"):
+            again.start(grid(app(echo), 2), other, 1)
+    again.start(grid(app(echo), 2), record(w=[[1.0, 2.0]], b=[3.0]), 1)  # the same numbers are the same model
+    assert [row["round"] for row in again.rows] == [1, 2] and "not with its model" not in caplog.text
+    again.resume(tmp_path)
+    again.start(grid(app(echo), 2), record(w=[[1.0, 2.5]], b=[3.0]), 1)
+    assert "not with its model" in caplog.text
+
+
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
@@ -104,3 +121,21 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     checkpoint.save(LLPFStrategy().state_dict(), tmp_path / "round-00000.safetensors")
     with pytest.raises(MismatchError, match="holds no model"):
         LLPFStrategy().resume(tmp_path)
+
+
+def test_what_a_killed_run_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".round-00003.1a2b.partial.safetensors", ".rounds.1a2b.partial.png", ".rows.1a2b.partial.jsonl"):
+        (tmp_path / name).write_text("half of it")
+    (tmp_path / ".mine.partial").write_text("")
+    through(record(w=[[1.0, 2.0]]), checkpoint_dir=tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".mine.partial", "round-00001.safetensors", "rounds.png", "rows.jsonl",
+    ]  # fmt: skip
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere
+    made = LLPFStrategy(checkpoint_dir=tmp_path)
+    with pytest.raises(RunError, match=r"checkpoint folder .* cannot be written to"):
+        made.start(grid(app(echo), 2), record(w=[[1.0, 2.0]]), 1, evaluate_fn=lambda *_: pytest.fail("too late"))
+    assert made.rows == []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
-from helpers.flower_apps import GOOD, QUIET, aggregate, app, grid, number, record, reply, strategy
+from helpers.flower_apps import GOOD, QUIET, aggregate, app, echo, grid, number, record, reply, strategy
 
 from llpf_flower import LLPFStrategy
 
@@ -56,6 +56,22 @@ def test_odd_metrics_do_not_end_the_run(tmp_path: Path) -> None:
     assert dict(result.evaluate_metrics_clientapp[1]) == {"acc": 0.5}
     assert result.train_metrics_clientapp[1]["loss"] == 1.0 and "by class" not in result.train_metrics_clientapp[1]
     assert (tmp_path / "round-00001.safetensors").is_file()
+
+
+def test_an_aggregator_that_only_sometimes_has_something_to_say_ends_no_run(tmp_path: Path) -> None:
+    rounds: list[int] = []
+
+    def every_other(contents: list[RecordDict], weighted_by: str) -> MetricRecord | None:
+        rounds.append(len(contents))
+        return MetricRecord({"acc": 0.5}) if len(rounds) % 2 == 0 else None
+
+    made = LLPFStrategy(
+        train_metrics_aggr_fn=lambda contents, by: None, evaluate_metrics_aggr_fn=every_other, checkpoint_dir=tmp_path
+    )
+    result = made.start(grid(app(echo), 3), record(w=[[1.0, 2.0]]), 2)
+    assert rounds == [3, 3] and list(result.evaluate_metrics_clientapp) == [2]
+    assert [row.get("client acc") for row in made.rows] == [None, 0.5]
+    assert result.train_metrics_clientapp[1]["llpf-clients"] == 3
 
 
 def test_a_function_of_the_user_gets_the_replies_as_from_fedavg() -> None:

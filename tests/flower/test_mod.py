@@ -20,6 +20,7 @@ from torch import nn
 from llpf_flower import LLPFStrategy, llpf_merge_mod, merge_into_local, to_arrays
 from llpf_flower.replies import RECORD
 from llpf_plugin import Task, TensorData
+from llpf_plugin.errors import RunError
 from llpf_plugin.training import train
 
 
@@ -93,6 +94,38 @@ def test_it_leaves_other_messages_alone() -> None:
     assert answer is message and seen == [like]
 
 
+def test_mods_after_it_see_what_the_server_sent_and_the_whole_step() -> None:
+    """Also those that look at the message again after the client has trained, and those of the app."""
+    sent, seen = start(1), list[tuple[float, float]]()
+
+    def gap(arrays: ArrayRecord, weights: dict[str, torch.Tensor]) -> float:
+        return max(float((t - weights[k]).abs().max()) for k, t in state(arrays).items())
+
+    def watch(message: Message, context: Context, call_next: Any) -> Message:
+        answer = call_next(message, context)
+        seen.append((gap(message.content["arrays"], sent), gap(answer.content["arrays"], wanted.weights)))
+        return answer  # type: ignore[no-any-return]
+
+    wanted = merge_into_local(start(0), sent, shard(0), share=0.5, steps=30)
+    nodes = grid(app(echo, mods=[llpf_merge_mod(shard, own=own, share=0.5, steps=30), watch]), 1)
+    made = FedAvg(fraction_evaluate=0.0, min_train_nodes=1, min_available_nodes=1)
+    made.start(nodes, to_arrays(sent), 1)
+    assert seen == [(0.0, 0.0)]
+
+
+def test_a_client_that_answers_with_the_message_itself_sends_what_it_trained() -> None:
+    made = ClientApp(mods=[llpf_merge_mod(shard, own=own, share=0.5, steps=30)])
+
+    @made.train()
+    def _train(message: Message, context: Context) -> Message:
+        message.content["metrics"] = MetricRecord({"num-examples": 1})
+        return Message(message.content, reply_to=message)
+
+    strategy = FedAvg(fraction_evaluate=0.0, min_train_nodes=1, min_available_nodes=1)
+    found = state(strategy.start(grid(made, 1), to_arrays(start(1)), 1).arrays)
+    assert tiny.same(found, merge_into_local(start(0), start(1), shard(0), share=0.5, steps=30).weights)
+
+
 def test_a_clients_folder_keeps_the_order_of_the_arrays(tmp_path: Path) -> None:
     seen: list[list[str]] = []
 
@@ -126,7 +159,8 @@ def test_one_nan_does_not_exclude_a_client_for_ever(tmp_path: Path, folder: bool
 def test_a_model_too_large_for_the_context_is_refused_before_any_work() -> None:
     net, mod = linear(state_limit=1)
     made = LLPFStrategy(**QUIET)
-    made.start(grid(app(echo, mods=[mod]), 2), to_arrays(net.state_dict()), 1)
+    with pytest.raises(RunError, match=r"no reply counted.*too large"):
+        made.start(grid(app(echo, mods=[mod]), 2), to_arrays(net.state_dict()), 1)
     assert ["too large for Flower's context" in why for why in made.rows[0]["left_out"].values()] == [True, True]
 
 

@@ -1,6 +1,6 @@
 """Clients and replies that the tests of the Flower adapter stand on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,16 @@ def fixed(models: Mapping[int, ArrayRecord], examples: Mapping[int, float] | Non
 
 def grid(client_app: ClientApp, nodes: int, **options: Any) -> InProcessGrid:
     return InProcessGrid(client_app, nodes, **options)
+
+
+class SuperLinkAnswers(InProcessGrid):
+    """A grid on which nodes that fail have died: the SuperLink, node 1, answers for them."""
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        for message in super().pull_messages(message_ids):
+            if message.has_error():
+                message.metadata.__dict__["_src_node_id"] = 1
+            yield message
 
 
 def state(arrays: ArrayRecord) -> dict[str, Tensor]:

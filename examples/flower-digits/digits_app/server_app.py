@@ -1,10 +1,12 @@
 """The server: a strategy, rounds, and what came out."""
 
 import json
+from logging import INFO
 from pathlib import Path
 
 import torch
 from flwr.app import ArrayRecord, Context, MetricRecord
+from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
 from digits_app import dataset
@@ -15,11 +17,18 @@ app = ServerApp()
 
 
 def evaluate_fn(server_round: int, arrays: ArrayRecord) -> MetricRecord:
-    """Loss and accuracy of the model that serves, on the test images."""
+    """Loss and accuracy of the server's model, on the test images; clients may be served their own meanwhile."""
     net = Net()
     net.load_state_dict(arrays.to_torch_state_dict())
     loss, accuracy = evaluate(net, dataset.test_set())
     return MetricRecord({"loss": loss, "accuracy": accuracy})
+
+
+def show(clients: dict[int, float], server: dict[int, float]) -> None:
+    """Log both accuracies of each round: clients may be served better than by the server's model."""
+    for number, served in clients.items():
+        log(INFO, "Round %d: accuracy %.3f as served to the clients", number, served)
+        log(INFO, "Round %d: accuracy %.3f of the server's model", number, server[number])
 
 
 @app.main()
@@ -31,10 +40,11 @@ def main(grid: Grid, context: Context) -> None:
     torch.manual_seed(int(config["seed"]))
     strategy = make_strategy(name, out)
     result = strategy.start(grid, ArrayRecord(Net().state_dict()), rounds, timeout=600, evaluate_fn=evaluate_fn)
+    accuracy = {k: m["accuracy"] for k, m in result.evaluate_metrics_serverapp.items()}
+    clients = {k: m["accuracy"] for k, m in result.evaluate_metrics_clientapp.items()}
+    show(clients, accuracy)
     if out:
         Path(out).mkdir(parents=True, exist_ok=True)
-        accuracy = {k: m["accuracy"] for k, m in result.evaluate_metrics_serverapp.items()}
-        clients = {k: m["accuracy"] for k, m in result.evaluate_metrics_clientapp.items()}
         found = {"strategy": name, "server": accuracy, "clients": clients}
         Path(out, "results.json").write_text(json.dumps(found, indent=1))
         torch.save(result.arrays.to_torch_state_dict(), Path(out, "final.pt"))
