@@ -17,11 +17,18 @@ def quoted(value: object, longest: int = LONGEST) -> str:
         text = _REPR.repr(value)
     except ValueError:  # more digits than Python writes out
         text = f"{'-' if isinstance(value, int) and value < 0 else ''}(a number of thousands of digits)"
-    text = text.encode("utf-8", "backslashreplace").decode()
+    text = visible(text)
     if len(text) <= longest:
         return text
     half = (longest - 3) // 2
     return f"{text[:half]}...{text[-half:]}"
+
+
+def visible(text: str) -> str:
+    """The text with its control characters and other marks that are not seen escaped; line ends and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 class _Repr(reprlib.Repr):
