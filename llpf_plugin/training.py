@@ -10,7 +10,7 @@ from torch.optim import Optimizer, lr_scheduler
 
 from llpf_plugin.errors import TaskError
 from llpf_plugin.evaluation.point import reestimate
-from llpf_plugin.geometry.weights import Weights, clone
+from llpf_plugin.geometry.weights import Weights, clone, state
 from llpf_plugin.tasks.recipe import Recipe
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute, Workspace
@@ -80,7 +80,7 @@ def train(
         if progress and (step % 20 == 0 or step == steps - 1):
             progress(step + 1, steps, float(loss.detach()))
     reestimate(workspace)
-    return clone(workspace.model.state_dict(), "cpu")
+    return clone(state(workspace.model), "cpu")
 
 
 def _optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from llpf_plugin.clock import Clock
+from llpf_plugin.documents import quoted
 from llpf_plugin.errors import TaskError
-from llpf_plugin.tasks.batches import Batch, Data, Examples, batch_size
+from llpf_plugin.tasks.batches import Batch, Data, Examples, Explained, batch_size
+from llpf_plugin.tasks.foreign import explained
 from llpf_plugin.tasks.sampling import EVAL_BATCH, draw, generator
 from llpf_plugin.tasks.task import Task
 
@@ -131,7 +133,8 @@ class Workspace:
         Args:
             weights: parameters to take the loss at instead of the model's own, by name; the graph continues into them.
         """
-        batch = self.task.train.batch(self.batch_size, self.seed, self.steps)
+        with explained(f"a training batch of {quoted(self.task.name)}", TaskError):
+            batch = self.task.train.batch(self.batch_size, self.seed, self.steps)
         self.clock.passed(batch_size(batch))
         # Where CUDA sleeps, torch.manual_seed formats a stack trace for every kind of device, for half a millisecond.
         own = torch.default_generator if self.device.type == "cpu" else torch
@@ -146,16 +149,30 @@ class Workspace:
         return loss
 
     def backward(self, loss: Tensor, leaves: Iterable[Tensor] = ()) -> None:
-        """Fresh gradients of ``loss`` in the ``grad`` of the model's parameters, or of the ``leaves`` it came from."""
+        """Fresh gradients of ``loss`` in the ``grad`` of the model's parameters, or of the ``leaves`` it came from.
+
+        Raises:
+            TaskError: the loss does not depend on them by a graph, or its gradient cannot be taken.
+        """
+        name = quoted(self.task.name)
+        if not loss.requires_grad:
+            raise TaskError(
+                f"the loss of {name} has no gradient: return it undetached, from outside of torch.no_grad(), of a "
+                "model whose parameters require gradients"
+            )
         self.model.zero_grad(set_to_none=True)
         for leaf in leaves:
             leaf.grad = None
-        loss.backward()
+        with explained(f"the gradient of the loss of {name}", TaskError):
+            loss.backward()
 
     def examples(self, data: Data, n: int | None = None) -> Examples:
         """``n`` examples of a split (None: all), drawn once, so that every point is measured on the same ones."""
         if (id(data), n) not in self._drawn:
-            self._drawn[id(data), n] = data, draw(data, n, self.seed)  # with the data, so that no others get their id
+            what = f"reading the data of {quoted(self.task.name)}"
+            with explained(what, TaskError):
+                drawn = draw(data, n, self.seed)
+            self._drawn[id(data), n] = data, Explained(what, drawn)  # with the data, so that no others get their id
         return self._drawn[id(data), n][1]
 
     def score(self, batch: Batch) -> tuple[Tensor, Tensor | None]:

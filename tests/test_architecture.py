@@ -33,6 +33,7 @@ SHELLS = {name: file for folder in sorted(ADAPTERS.glob("llpf_*")) for name, fil
 LOOSE = {name for name in LIBRARY if name.count(".") == 1 and LIBRARY[name].name != "__init__.py"}
 ROOMS = [
     {"errors", "lazy", "version"},
+    {"documents"},
     {"records", "files", "order"},
     {"geometry", "checkpoint"},
     {"tasks"},
@@ -212,12 +213,12 @@ def test_the_loop_knows_no_method() -> None:
 
 
 @pytest.mark.parametrize("name", below("llpf_plugin.order"))
-def test_order_stands_on_torch_networkx_numpy_and_errors(name: str) -> None:
+def test_order_stands_on_torch_networkx_numpy_errors_and_documents(name: str) -> None:
     allowed = {"torch", "networkx", "numpy", "llpf_plugin", *sys.stdlib_module_names}
     assert tops(name) <= allowed
-    assert tops(name, everywhere=True) <= allowed | {"yaml"}
+    assert tops(name, everywhere=True) <= allowed
     own = {m for m, _ in imports(name, LIBRARY[name], everywhere=True) if m.startswith("llpf_plugin")}
-    assert all(m == "llpf_plugin.errors" or m.startswith("llpf_plugin.order") for m in own)
+    assert all(m.split(".")[1] in ("errors", "documents", "order") for m in own)
 
 
 @pytest.mark.parametrize("name", ["sphere", "moves", "weights"])

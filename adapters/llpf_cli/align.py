@@ -35,15 +35,14 @@ def align(
         raise UsageError("a checkpoint is named twice: name every model once")
     if out is None:
         raise UsageError("-o is needed: the file that B aligned to A is written to, or a folder for several models")
-    from rich.console import Console
-
+    from llpf_cli.terminal import terminal
     from llpf_plugin.alignment import symmetry
     from llpf_plugin.checkpoint import write
     from llpf_plugin.merging import Source, align_to
 
     network, example = network_of(task, model, inputs)
     known = symmetry(network, example)  # before the weights are read, for it takes as much memory as they do
-    console = Console()
+    console = terminal()
     first, *others = (Source.of(name) for name in models)
     places = _places(others, out)
     aligned = [align_to(first, other, network, example, known) for other in others]

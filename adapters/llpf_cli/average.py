@@ -42,8 +42,7 @@ def average(
     shares = _shares(len(models), pick)
     _check_needs_no_data(method, [*(w for o in needless for w in words_of(o)), *(f for f in flags if flags[f])])
     network, example = network_of(task, model, inputs)
-    from rich.console import Console
-
+    from llpf_cli.terminal import terminal
     from llpf_plugin.checkpoint import write
     from llpf_plugin.files import plain, write_json
     from llpf_plugin.merging import Source, mean_on_spheres
@@ -51,7 +50,7 @@ def average(
 
     RunFolder(out).check_free()
     known, notes = _symmetry(network, example, align)
-    console, sources = Console(), [Source.of(name) for name in models]
+    console, sources = terminal(), [Source.of(name) for name in models]
     weights, more = _aligned(console, sources, network, example, known)
     mean, like = mean_on_spheres(weights, shares, network), sources[0].like
     assert like is not None

@@ -43,9 +43,10 @@ def compare(
     began = time.monotonic()
     (task_name, task_args), made = task.named(), _made(methods, method)
     folders = _folders(made)
-    from rich.console import Console
+    from rich.markup import escape
 
     from llpf_cli import results
+    from llpf_cli.terminal import terminal
     from llpf_cli.watch import TerminalWatch, write_page
     from llpf_plugin import load_task, merge
     from llpf_plugin.files import plain, write_json
@@ -53,7 +54,7 @@ def compare(
     from llpf_plugin.quality import check_pick
     from llpf_plugin.runs import check_folders
 
-    out, console, search = output.out or RUN, Console(), search_options(goal, measure)
+    out, console, search = output.out or RUN, terminal(), search_options(goal, measure)
     with checked():
         check_pick(pick)
     check_folders(out, list(folders.values()), output.resume)
@@ -69,7 +70,7 @@ def compare(
     line: Sequence[float] = ()
     with resumable(out):
         for name, one in made.items():
-            console.print(f"\n[bold]{name}[/]", highlight=False)
+            console.print(f"\n[bold]{escape(name)}[/]", highlight=False)
             if "llpf" in found and goal.budget is None:
                 search["budget"] = max(1, found["llpf"].quality.path.cost.gradient_steps)
             watch = TerminalWatch(console, out, said, output.tensorboard, brief=bool(found))

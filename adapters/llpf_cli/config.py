@@ -12,7 +12,8 @@ import yaml
 
 from llpf_cli.parsing import Options
 from llpf_cli.trust import check_names
-from llpf_plugin.errors import InterruptedRun, UsageError
+from llpf_plugin.documents import quoted, read_yaml
+from llpf_plugin.errors import InterruptedRun, TaskError, UsageError
 from llpf_plugin.tasks import nearest, parse_value
 
 UNWRITTEN = ("--config", "--trust")
@@ -67,22 +68,10 @@ def _without_config(tokens: Sequence[str]) -> tuple[list[str], Path | None]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(file.read_bytes())
-    except OSError as error:
-        raise UsageError(f"--config {file} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"--config {file} is not YAML: {_fault(error)}") from error
+    document = read_yaml(file, UsageError, f"--config {file}")
     if not isinstance(document, dict):
         raise UsageError(f"--config {file}: expected a mapping of options, got {type(document).__name__}")
     return {str(key).replace("-", "_"): value for key, value in document.items()}
-
-
-def _fault(error: Exception) -> str:
-    """What is wrong with a YAML file, and in which line."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return " ".join(str(error).split())[:300]
 
 
 def _models(file: Path, named: Any) -> list[str]:
@@ -90,7 +79,7 @@ def _models(file: Path, named: Any) -> list[str]:
     # What begins with a dash would be read as an option, and an option may name code.
     if isinstance(models, list) and all(isinstance(model, str) and not model.startswith("-") for model in models):
         return models
-    raise UsageError(f"{file}: models must be a list of checkpoints, got {named!r}")
+    raise UsageError(f"{file}: models must be a list of checkpoints, got {quoted(named)}")
 
 
 def _tokens(file: Path, command: str, key: str, value: Any, options: Options, said: Sequence[str]) -> list[str]:
@@ -100,7 +89,7 @@ def _tokens(file: Path, command: str, key: str, value: Any, options: Options, sa
         repeated = {key for key, short in REPEATED.items() if short in options}
         singular = {"config", "trust", *(key.removesuffix("s") for key in REPEATED)}
         known = sorted(repeated | {name[2:].replace("-", "_") for name in options.long} - singular)
-        raise UsageError(f"{file}: llpf {command} has no option {key!r}{nearest(key, known)}")
+        raise UsageError(f"{file}: llpf {command} has no option {quoted(key)}{nearest(key, known)}")
     if key in REPEATED:
         return [w for pair in _pairs(file, key, value) for w in (word, pair)]
     if value is None or _is_said(word, options, said):
@@ -108,7 +97,7 @@ def _tokens(file: Path, command: str, key: str, value: Any, options: Options, sa
     if options.takes_value(word):
         return [word, str(value)]
     if not isinstance(value, bool):
-        raise UsageError(f"{file}: {key} must be true or false, got {value!r}")
+        raise UsageError(f"{file}: {key} must be true or false, got {quoted(value)}")
     negative = f"--no-{word[2:]}"
     return [word] if value else [negative] if negative in options else []
 
@@ -132,7 +121,7 @@ def _pairs(file: Path, key: str, value: Any) -> list[str]:
         return value
     if value is None:
         return []
-    raise UsageError(f"{file}: {key} must be a mapping, or a list of key=value, got {value!r}")
+    raise UsageError(f"{file}: {key} must be a mapping, or a list of key=value, got {quoted(value)}")
 
 
 def config_text(command: str, **parts: Any) -> str:
@@ -177,9 +166,16 @@ def command_line(*more: str) -> str:
 
 @contextmanager
 def resumable(place: Path) -> Iterator[None]:
-    """Whatever stops a run says how to continue it."""
+    """Whatever stops a run, the task's own errors included, says how to continue it."""
     try:
         yield
+    except TaskError as error:
+        saved = place.is_dir() and next(place.rglob("state.json"), None) is not None
+        if not saved and error.__cause__ is None:  # what the task is made of was refused
+            raise
+        kept = f"Everything before is kept in {place}" if saved else "Nothing was written"
+        told = f"{error}\n{kept}. Once the task is mended, continue with:\n  {command_line('--resume')}"
+        raise TaskError(told) from error
     except (InterruptedRun, KeyboardInterrupt) as stop:
         begun = f"stopped; everything so far is in {place}" if place.exists() else "stopped before anything was written"
         raise InterruptedRun(f"{begun}. Continue with:\n  {command_line('--resume')}") from stop

@@ -30,14 +30,14 @@ def demo(
 ) -> int:
     """Train two small networks on scikit-learn's digits from two seeds, and connect them."""
     import torch
-    from rich.console import Console
 
+    from llpf_cli.terminal import terminal
     from llpf_plugin import load_task
     from llpf_plugin.files import atomic_write
     from llpf_plugin.runs import RunFolder
     from llpf_plugin.training import train
 
-    console, folder = Console(), out or _free(FOLDER)
+    console, folder = terminal(), out or _free(FOLDER)
     RunFolder(folder).check_free()
     places = [folder / "a.pt", folder / "b.pt"]
     for place, own in zip(places, (seed, seed + 1), strict=True):

@@ -12,8 +12,10 @@ from cyclopts import App, CycloptsError
 from llpf_cli.config import with_config
 from llpf_cli.earlier import rewritten
 from llpf_cli.parsing import Options
+from llpf_cli.streams import fall_back
 from llpf_cli.texts import EXIT_CODES, HELP, SYNOPSIS, epilogue, said
-from llpf_plugin.errors import InterruptedRun, LLPFError, UsageError
+from llpf_plugin.documents import visible
+from llpf_plugin.errors import InterruptedRun, LLPFError, RunError, UsageError
 from llpf_plugin.version import written_by
 
 DONE, ERROR, USAGE, NOT_REACHED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -38,12 +40,29 @@ def options_of(command: str) -> Options:
     return Options.of(app, command) if command in HELP else Options()
 
 
+def _check_text(words: list[str]) -> None:
+    """Refuse words that are no text: files keep the paths that they come from, and their libraries take UTF-8 alone.
+
+    Raises:
+        RunError: names the first of them.
+    """
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise RunError(
+                f"{word!r} is not UTF-8, as files of a run must be: rename it, or give a link to it"
+            ) from error
+
+
 def run() -> None:
     """The console scripts."""
     script = Path(sys.argv[0]).stem.removeprefix("llpf-")
     tokens = [script, *sys.argv[1:]] if script in HELP else sys.argv[1:]
     code, message = DONE, ""
+    fall_back()
     try:
+        _check_text(sys.argv[1:])
         tokens = rewritten(with_config(tokens, options_of), options_of)
         code = app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -56,5 +75,5 @@ def run() -> None:
         code, message = ERROR, str(error)
     if message:
         name = f"llpf {tokens[0]}" if tokens and tokens[0] in HELP else "llpf"
-        print(f"{name}: {message}", file=sys.stderr)
+        print(visible(f"{name}: {message}"), file=sys.stderr)
     sys.exit(code if isinstance(code, int) else DONE)

@@ -67,15 +67,14 @@ def merge(
         return average(models, task, model, inputs, method, align, pick, output.out or RUN, needless, flags)
     began = time.monotonic()
     (task_name, task_args), made = task.named(), method.made()
-    from rich.console import Console
-
     from llpf_cli import preview, results
+    from llpf_cli.terminal import terminal
     from llpf_cli.watch import TerminalWatch, write_page
     from llpf_plugin import load_task
     from llpf_plugin import merge as merge_models
     from llpf_plugin.quality import check_pick
 
-    out, console = output.out or RUN, Console()
+    out, console = output.out or RUN, terminal()
     options = {"align": align, "compute": compute.made(), **search_options(goal, measure)}
     with checked():
         check_pick(pick)

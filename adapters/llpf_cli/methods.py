@@ -13,11 +13,12 @@ NAME = Parameter(name="NAME", help="One method: its name, file.py:Class or modul
 
 def methods(name: Annotated[str | None, NAME] = None, /) -> int:
     """List the methods that find a path, or show one with its settings, defaults and source."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    from llpf_cli.terminal import terminal
+
+    console = terminal()
     if name is None:
         table = Table.grid(padding=(0, 3))
         for spec, place in known().items():  # those of other packages are not imported to be listed

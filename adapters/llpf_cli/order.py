@@ -9,7 +9,8 @@ from cyclopts import Group, Parameter
 
 from llpf_cli.inputs import INPUTS, SPECIFICATIONS, InputOptions, unknown_inputs
 from llpf_cli.options import option, pairs
-from llpf_plugin.errors import OrderError, RunError, UsageError
+from llpf_plugin.documents import visible
+from llpf_plugin.errors import OrderError, UsageError
 
 SHOWN = Group("Output", sort_key=2)
 
@@ -91,7 +92,7 @@ def _show(order: Any, phases: Any, kind: Format, level: Level | None, depth: int
     if kind == "table" and sys.stdout.isatty():
         _rich_table(order, phases)
     else:
-        print(_text(order, phases, kind, level, depth))
+        print(visible(_text(order, phases, kind, level, depth)))
 
 
 def _text(order: Any, phases: Any, kind: Format, level: Level | None, depth: int | None) -> str:
@@ -108,10 +109,10 @@ def _text(order: Any, phases: Any, kind: Format, level: Level | None, depth: int
 
 
 def _rich_table(order: Any, phases: Any) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from llpf_cli.terminal import terminal
     from llpf_plugin.order import render
 
     table = Table(header_style="bold", box=None, pad_edge=False)
@@ -120,7 +121,7 @@ def _rich_table(order: Any, phases: Any) -> None:
     rows = render.rows(order, phases)
     for row, following in zip(rows, [*rows[1:], None], strict=True):
         table.add_row(*map(escape, row), end_section=following is not None and following[1] != row[1])
-    console = Console()
+    console = terminal()
     console.print(table)
     console.print(f"\n{escape(render.summary(order))}", highlight=False)
     for warning in order.warnings:
@@ -141,16 +142,14 @@ def _check_output(path: Path) -> None:
 
 
 def _write(path: Path, order: Any, phases: Any, level: Level | None) -> None:
+    from llpf_plugin.files import write_text
     from llpf_plugin.order import picture
 
     if path.suffix == ".svg":
         text = picture.svg(picture.draw(order, phases, level or "layer"))
     else:
         text = _text(order, phases, KINDS[path.suffix], level, None) + "\n"
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+    write_text(path, text)
 
 
 def _read(path: Path) -> str:

@@ -48,10 +48,9 @@ def origin(
     """
     began = time.monotonic()
     (task_name, task_args), walk = task.named(), method.made()
-    from rich.console import Console
-
     from llpf_cli import preview, results
     from llpf_cli.progress_bar import LiveView, StopOnCtrlC
+    from llpf_cli.terminal import terminal
     from llpf_cli.watch import KeepConfig, picture_of, write_page
     from llpf_plugin import load_task
     from llpf_plugin.llpf import LLPF, Descent
@@ -61,7 +60,7 @@ def origin(
     from llpf_plugin.search import SearchOptions, descend
 
     assert isinstance(walk, LLPF)
-    out, console, search = output.out or RUN, Console(), SearchOptions(**search_options(goal, measure))
+    out, console, search = output.out or RUN, terminal(), SearchOptions(**search_options(goal, measure))
     with checked():
         check_pick(pick)
         Descent(walk)

@@ -45,7 +45,7 @@ def preflight(console: Console, pair: Pair, line: Sequence[float], everything: b
     rows = layer_statistics(select(search.start, moving), select(search.end, moving))
     count = sum(p.numel() for p in coordinates(workspace.model).values())
     ends = " → ".join(f"[bold]{escape(end.name)}[/]" for end in (a, b))
-    say(f"{ends}: {count:,} parameters, {workspace.task.name} on {workspace.device}")
+    say(f"{ends}: {count:,} parameters, {escape(str(workspace.task.name))} on {workspace.device}")
     for finding in look(a.weights, b.weights, workspace.model, (a.name, b.name)):
         if finding.level != "note" or everything:
             show_finding(console, finding)
@@ -57,7 +57,7 @@ def preflight(console: Console, pair: Pair, line: Sequence[float], everything: b
         say(f"{len(rows)} tensors on spheres: cosine {min(cosines):+.3f} to {max(cosines):+.3f}, {spread}")
     apart = [r.name for r in off_sphere(rows)]
     if apart:
-        names = ", ".join(apart[:4]) + (" …" if len(apart) > 4 else "")
+        names = escape(", ".join(apart[:4])) + (" …" if len(apart) > 4 else "")
         say(
             f"[yellow]{len(apart)} tensors lie on different variance spheres ({names}){_across(pair.request.method)}[/]"
         )
@@ -106,8 +106,8 @@ def descent(console: Console, pair: Pair) -> None:
     found = scale_groups(workspace.model, select(pair.search.start, pair.search.names))
     names = ", ".join(g.matrix for g in found[:4]) + (" …" if len(found) > 4 else "")
     console.print(
-        f"[bold]{escape(name)}[/] → origin: {len(found)} layers walk ({names}), normalizations stay; "
-        f"{workspace.task.name} on {workspace.device}", highlight=False,
+        f"[bold]{escape(name)}[/] → origin: {len(found)} layers walk ({escape(names)}), normalizations stay; "
+        f"{escape(str(workspace.task.name))} on {workspace.device}", highlight=False,
     )  # fmt: skip
     for finding in pair.search.findings:
         show_finding(console, finding)
@@ -145,7 +145,7 @@ def _layer_table(rows: Sequence[LayerStatistics]) -> Table:
         table.add_column(name, justify="right")
     for r in rows:
         values = (r.variance_a, r.variance_b, r.ratio, r.cosine, r.distance)
-        table.add_row(r.name, *(f"{v:.4g}" for v in values), style=None if r.same_sphere else "yellow")
+        table.add_row(escape(r.name), *(f"{v:.4g}" for v in values), style=None if r.same_sphere else "yellow")
     return table
 
 

@@ -25,8 +25,9 @@ class LiveView(Callback):
     def __init__(self, console: Console) -> None:
         self.console = console
         self.bar = Progress(
-            TextColumn("[bold]{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[words]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            TextColumn("{task.description}", style="bold", markup=False), BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[words]}"), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(),
             console=console, transient=True, disable=not console.is_terminal,
         )  # fmt: skip
         self._task = self.bar.add_task("measuring the ends", total=1.0, words="")
@@ -75,7 +76,7 @@ class LiveView(Callback):
         now = time.monotonic()
         if not self.console.is_terminal and now - self._spoken >= QUIET:
             self._spoken = now
-            self.console.print(f"{name}: {part:.0%}  {words}", highlight=False)
+            self.console.print(f"{name}: {part:.0%}  {words}", markup=False, highlight=False)
 
 
 class StopOnCtrlC(Callback):

@@ -48,8 +48,7 @@ def report(
     for name, number in (("--points", points), ("--sample", sample)):
         if number is not None and number < 1:
             raise UsageError(f"{name} {number}: it must be at least 1")
-    from rich.console import Console
-
+    from llpf_cli.terminal import terminal
     from llpf_plugin.files import write_json
     from llpf_plugin.report import check_place, document, write_report
     from llpf_plugin.runs import check_comparable, name_runs, open_run, open_tree
@@ -59,7 +58,7 @@ def report(
     check_comparable(opened)
     target = out or (runs[0] if len(runs) == 1 else Path("llpf-report"))
     check_place(target, [*runs, *folders])
-    console = Console(stderr=as_json)
+    console = terminal(stderr=as_json)
     measured = _measure(opened, task, trust, extras, points, sample, compute.made(), console)
     numbers = document(measured)
     write_json(target / "report.json", numbers)
@@ -123,6 +122,7 @@ def _measure(
 def _show(console: "Console", measured: "Sequence[Measured]", page: Path, figures: Path | None) -> None:
     """A table of the runs, best first, what is to be known, and where everything lies."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     from llpf_cli.results import show_place
@@ -136,7 +136,7 @@ def _show(console: "Console", measured: "Sequence[Measured]", page: Path, figure
         cells = (metric_cell(row[key], "loss") for key in ("maximum", "validation", "ratio"))
         mark = "[green]✓[/]" if row["connected"] else "[red]✗[/]"
         numbers = (number(row["steps"]), duration(row["seconds"]), *(value or why for value, why in cells))
-        table.add_row(f"{mark} {row['name']}", *numbers)
+        table.add_row(f"{mark} {escape(row['name'])}", *numbers)
     console.print(table)
     for one in measured:
         for note in one.notes:

@@ -31,7 +31,7 @@ def closing(
     say("\n[bold green]connected[/]" if quality.connected else "\n[bold red]not connected[/]")
     for criterion in quality.criteria:
         mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]–[/]"}[criterion.holds]
-        say(f" {mark} {criterion.name}: {criterion.sentence}")
+        say(f" {mark} {criterion.name}: {escape(criterion.sentence)}")
     if path.outcome is not None:
         say(f"   {path.outcome.value}")
     if alignment is not None:
@@ -121,8 +121,8 @@ def tree(console: Console, joins: Sequence[Join], merged: Path | None) -> None:
     table = _table("  models", "max loss", "steps", "search", "A", "B", "merged", "advances")
     for j in joins:
         table.add_row(
-            f"{_mark(j.connected)} {j.node.name}", _loss(j.maximum), str(j.steps), duration(j.seconds), j.scores["A"],
-            j.scores["B"], j.scores["merged"], j.goes_on,
+            f"{_mark(j.connected)} {escape(j.node.name)}", _loss(j.maximum), str(j.steps), duration(j.seconds),
+            j.scores["A"], j.scores["B"], j.scores["merged"], j.goes_on,
         )  # fmt: skip
     console.print(table)
     show_place(console, "merged model", merged)
@@ -136,7 +136,7 @@ def comparison(console: Console, rows: Mapping[str, Finished]) -> None:
         quality, cost, scores = row.quality, row.quality.path.cost, row.picked.scores
         score = scores.get("test") or scores.get("validation")
         table.add_row(
-            f"{_mark(quality.connected)} {name}", _loss(quality.maximum), _loss(quality.mean),
+            f"{_mark(quality.connected)} {escape(name)}", _loss(quality.maximum), _loss(quality.mean),
             f"{quality.path.length_ratio:.2f}", str(cost.gradient_steps), duration(cost.seconds or 0.0),
             "–" if score is None else _loss(score.loss) if score.accuracy is None else f"{score.accuracy:.2%}",
             style="bold" if quality.maximum == lowest else None,

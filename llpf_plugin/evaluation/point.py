@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from llpf_plugin.evaluation.answers import Answer, Score, mean
-from llpf_plugin.geometry.weights import Weights, assign, buffers, clone
+from llpf_plugin.geometry.weights import Weights, assign, buffers, clone, state
 from llpf_plugin.records import Row
 from llpf_plugin.tasks.batches import Data, Examples, batch_size
 from llpf_plugin.workspace import Workspace
@@ -104,7 +104,7 @@ def _statistics(model: nn.Module) -> Iterator[list[nn.Module]]:
 @contextmanager
 def borrowed(workspace: Workspace) -> Iterator[None]:
     """Lend the model out: its parameters and buffers are put back afterwards, bit by bit."""
-    kept = clone(workspace.model.state_dict())
+    kept = clone(state(workspace.model))
     try:
         yield
     finally:

@@ -29,7 +29,12 @@ def coordinates(model: nn.Module, of: Container[str] | None = None) -> Weights:
 def buffers(model: nn.Module) -> Weights:
     """The model's persistent buffers by name (running statistics, counters): not copies."""
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    return {name: t for name, t in model.state_dict().items() if name not in parameters}
+    return {name: t for name, t in state(model).items() if name not in parameters}
+
+
+def state(model: nn.Module) -> Weights:
+    """The model's state dict as far as it holds tensors: extra state of other kinds is no weight. Not copies."""
+    return {name: t for name, t in model.state_dict().items() if isinstance(t, Tensor)}
 
 
 def ties(model: nn.Module) -> dict[str, str]:

@@ -27,8 +27,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
-
+from llpf_plugin.documents import parse_yaml, quoted, read_yaml
 from llpf_plugin.errors import OrderError, ScheduleError
 from llpf_plugin.geometry.moves import Moves, StepRule
 from llpf_plugin.geometry.sphere import Correct
@@ -127,7 +126,7 @@ def _cut(place: str, entry: Any, task: Task) -> list[dict[str, Any]]:
     """Cumulative phases of the model's Follow-Data-Flow order, as entries of ``phases``."""
     where = f"{place}, cut"
     if not isinstance(entry, dict):
-        raise ScheduleError(f"{where}: expected a mapping with 'phases' and 'ticks', got {entry!r}")
+        raise ScheduleError(f"{where}: expected a mapping with 'phases' and 'ticks', got {quoted(entry)}")
     rest = dict(entry)
     mode, most = str(rest.pop("phases", "stage")), rest.pop("max_phases", None)
     most = None if most is None else whole(most, where, "max_phases")
@@ -137,19 +136,15 @@ def _cut(place: str, entry: Any, task: Task) -> list[dict[str, Any]]:
 
 
 def _load(place: str) -> dict[str, Any]:
-    path = Path(place)
-    if path.is_file():
-        text: str | bytes = path.read_bytes()
+    if Path(place).is_file():
+        document = read_yaml(Path(place), ScheduleError)
     elif place in shipped():
-        text = (resources.files("llpf_plugin.llpf") / "schedules" / f"{place}.yaml").read_text()
+        text = (resources.files("llpf_plugin.llpf") / "schedules" / f"{place}.yaml").read_text(encoding="utf-8")
+        document = parse_yaml(text, ScheduleError, place)
     else:
         raise ScheduleError(
             f"there is no schedule file {place!r}, and none of that name is shipped: {', '.join(shipped())}"
         )
-    try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ScheduleError(f"{place} is not YAML: {error}") from error
     if not isinstance(document, dict):
         raise ScheduleError(f"{place}: expected a mapping with 'phases', got {type(document).__name__}")
     return document
@@ -158,13 +153,13 @@ def _load(place: str) -> dict[str, Any]:
 def _phase(place: str, index: int, entry: Any, settle: SettleRule, names: list[str], moves: Moves) -> Phase:
     where = f"{place}, phase {index + 1}"
     if not isinstance(entry, dict):
-        raise ScheduleError(f"{where}: expected a mapping with 'layers' and 'ticks', got {entry!r}")
+        raise ScheduleError(f"{where}: expected a mapping with 'layers' and 'ticks', got {quoted(entry)}")
     only(entry, ("name", "layers", "ticks", "settle", *_STEPS), where)
     ticks = whole(entry.get("ticks"), where, "ticks")
     rule = StepRule(**{k: number(entry.get(k, 0.0), where, k) for k in _STEPS})
     layers = entry.get("layers", "all")
     if not isinstance(layers, str | list) or not layers:
-        raise ScheduleError(f"{where}: layers = {layers!r}; it must be a list of layers, or all")
+        raise ScheduleError(f"{where}: layers = {quoted(layers)}; it must be a list of layers, or all")
     active = names if layers == "all" else _matching(layers, names, where)
     name = str(entry.get("name", f"phase {index + 1}"))
     return Phase(

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from llpf_plugin.documents import quoted, read_yaml
 from llpf_plugin.errors import OrderError
 from llpf_plugin.order.blocks import Group, group_by_tree, layers_below, prefixes, shared_modules
 from llpf_plugin.order.patterns import REST, select
@@ -76,19 +77,16 @@ def _groups(order: LayerOrder, how: How) -> list[Group]:
         return [[layer.name for layer in order.layers]]
     if isinstance(how, str | Path):
         if how not in MODES:
-            raise OrderError(f"unknown phases {how!r}; choose {', '.join(MODES)}, a number, a YAML file, or patterns")
+            raise OrderError(
+                f"unknown phases {quoted(how)}; choose {', '.join(MODES)}, a number, a YAML file, or patterns"
+            )
         return group_by_tree(order, str(how))
     return _explicit(order, how)
 
 
 def _read(path: Path) -> tuple[list[str | None], list[list[str]]]:
     """Names and patterns of the phases in a YAML file."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise OrderError(f"cannot read the phase file {path}: {error}") from error
+    content = read_yaml(path, OrderError, f"the phase file {path}")
     entries = content.get("phases") if isinstance(content, dict) else content
     if not isinstance(entries, list) or not entries:
         raise OrderError(f"{path} does not hold a list of phases; write phases: and a list of patterns for each")
@@ -101,7 +99,7 @@ def _entry(entry: Any, where: str) -> tuple[str | None, list[str]]:
     name, layers = (entry.get("name"), entry.get("layers")) if isinstance(entry, dict) else (None, entry)
     layers = [layers] if isinstance(layers, str) else layers
     if not isinstance(layers, list) or not layers or not all(isinstance(pattern, str) for pattern in layers):
-        raise OrderError(f"{where}: expected a list of patterns, got {entry!r}")
+        raise OrderError(f"{where}: expected a list of patterns, got {quoted(entry)}")
     return str(name) if name else None, layers
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import networkx as nx
 from torch import fx
 
+from llpf_plugin.documents import quoted
 from llpf_plugin.errors import OrderError
 
 FORMAT, VERSION = "llpf-order", 1
@@ -132,17 +133,19 @@ class LayerOrder:
             document: dict[str, Any] = json.loads(text)
             found = document.get("format"), document.get("version")
             result = cls._from_document(document) if found == (FORMAT, VERSION) else None
-        except (LookupError, TypeError, AttributeError, ValueError) as error:
-            raise OrderError(f"not a layer order: {type(error).__name__}: {error}; write it with to_json()") from error
+        except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            raise OrderError(
+                f"not a layer order: {type(error).__name__}: {str(error)[:200]}; write it with to_json()"
+            ) from error
         if result is None:
             raise OrderError(
-                f"not a layer order: expected format {FORMAT!r} version {VERSION}, found {found[0]!r} version "
-                f"{found[1]!r}; write the file again with to_json()"
+                f"not a layer order: expected format {FORMAT!r} version {VERSION}, found {quoted(found[0])} version "
+                f"{quoted(found[1])}; write the file again with to_json()"
             )
         if result.fingerprint != document.get("fingerprint"):
             raise OrderError(
                 f"the layer order was changed by hand: its fingerprint is {result.fingerprint}, the file says "
-                f"{document.get('fingerprint')}; derive it again, or write a phase file to choose phases"
+                f"{quoted(document.get('fingerprint'))}; derive it again, or write a phase file to choose phases"
             )
         return result
 

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from llpf_plugin.checkpoint import tied_names
-from llpf_plugin.geometry.weights import Weights, distance, norm
+from llpf_plugin.geometry.weights import Weights, distance, norm, state
 from llpf_plugin.preflight.checks import (
     Finding,
     Named,
@@ -41,13 +41,13 @@ def check_pair(a: Named, b: Named, model: nn.Module, names: tuple[str, str] = ("
         MismatchError: all errors at once, each with its place and its remedy.
     """
     raise_errors(look(a, b, model, names))
-    own = _state(model)
+    own = state(model)
     return complete(a, own), complete(b, own)
 
 
 def look(a: Named, b: Named, model: nn.Module, names: tuple[str, str] = ("A", "B")) -> list[Finding]:
     """Everything that `fits` finds of each and `compare` finds of both; arguments as of `check_pair`."""
-    own = _state(model)
+    own = state(model)
     each = [found for weights, name in zip((a, b), names, strict=True) for found in fits(weights, model, name)]
     return each + compare(complete(a, own), complete(b, own), names, model)
 
@@ -57,7 +57,7 @@ def fits(weights: Named, model: nn.Module, name: str) -> list[Finding]:
 
     Names that `complete` can add are a note, not an error.
     """
-    own = _state(model)
+    own = state(model)
     full = complete(weights, own)
     added = [k for k in full if k not in weights]
     whose = (name, "the model")
@@ -88,11 +88,6 @@ def complete(weights: Named, reference: Named) -> Weights:
         if counter in reference and counter not in weights:
             full[counter] = reference[counter].clone()
     return full
-
-
-def _state(model: nn.Module) -> Weights:
-    """The state dict without extra state that is not a tensor."""
-    return {k: t for k, t in model.state_dict().items() if isinstance(t, Tensor)}
 
 
 def compare(a: Named, b: Named, names: tuple[str, str] = ("A", "B"), model: nn.Module | None = None) -> list[Finding]:

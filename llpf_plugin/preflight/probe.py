@@ -7,10 +7,12 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor
 
+from llpf_plugin.documents import quoted
 from llpf_plugin.errors import TaskError
 from llpf_plugin.evaluation.point import borrowed
 from llpf_plugin.order.trace.inputs import Inputs
 from llpf_plugin.tasks.batches import Batch
+from llpf_plugin.tasks.foreign import each
 from llpf_plugin.workspace import Workspace
 
 
@@ -48,6 +50,7 @@ def first_batch(workspace: Workspace) -> Batch:
     Raises:
         TaskError: there are none.
     """
-    for batch in workspace.task.train.batches(workspace.batch_size, workspace.batch_size):
+    task, size = workspace.task, workspace.batch_size
+    for batch in each(f"reading the training data of {quoted(task.name)}", lambda: task.train.batches(size, size)):
         return batch
     raise TaskError("the training data give no batch: they are empty, or can be gone through only once")

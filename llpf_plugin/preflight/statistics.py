@@ -67,11 +67,13 @@ class LayerStatistics:
 def layer_statistics(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> list[LayerStatistics]:
     """Variance, mean, angle and distance of every floating-point tensor of ≥ 2 dimensions, in the order of ``a``.
 
+    Tensors without elements have none of these and are left out.
+
     Args:
         a: weights by plain name.
         b: weights with the names and shapes of ``a``.
     """
-    return [_statistics(k, t, b[k]) for k, t in a.items() if t.is_floating_point() and t.dim() >= 2]
+    return [_statistics(k, t, b[k]) for k, t in a.items() if t.is_floating_point() and t.dim() >= 2 and t.numel()]
 
 
 def off_sphere(rows: Iterable[LayerStatistics]) -> list[LayerStatistics]:

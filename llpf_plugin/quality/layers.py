@@ -55,7 +55,7 @@ def trace_layers(path: Path, layers: Mapping[str, Sequence[str]]) -> LayerTrace:
         layers: names of the coordinates of each layer, in the order in which they are to be shown.
     """
     destination = path.knots[path.destination]
-    tensors = [k for own in layers.values() for k in own if destination[k].dim() >= 2]
+    tensors = [k for own in layers.values() for k in own if destination[k].dim() >= 2 and destination[k].numel()]
     distances, moved, variance, mean = [], [], [], []
     before = None
     for knot in path.knots:

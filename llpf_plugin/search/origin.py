@@ -6,7 +6,7 @@ from pathlib import Path as FilePath
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.geometry.knots import Knots
 from llpf_plugin.geometry.path import Path
-from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.geometry.weights import Weights, state
 from llpf_plugin.llpf.method import LLPF, Descent
 from llpf_plugin.quality.origin import OriginQuality
 from llpf_plugin.search.find import Search, Snapshot
@@ -80,4 +80,4 @@ def _fitted(model: Weights | str | FilePath, task: Task, name: str) -> Weights:
     """A complete state dict that fits the task's model."""
     weights = dict(model) if isinstance(model, Mapping) else checkpoint.read(model).weights
     preflight.raise_errors(preflight.fits(weights, task.model, name))
-    return preflight.complete(weights, task.model.state_dict())
+    return preflight.complete(weights, state(task.model))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from llpf_plugin.errors import TaskError
 from llpf_plugin.order.trace.inputs import Inputs
+from llpf_plugin.tasks.foreign import each
 
 Batch = Any
 """What one call of the objective takes: ``(inputs, targets)`` for the built-in classification."""
@@ -46,6 +47,25 @@ class Examples(Protocol):
 
     def __len__(self) -> int:
         """How many they are."""
+
+
+class Explained:
+    """Examples of a user's; what goes wrong while they are read is an error in one sentence.
+
+    Args:
+        what: reading them is.
+        examples: that are read.
+    """
+
+    def __init__(self, what: str, examples: Examples) -> None:
+        self.what, self.examples = what, examples
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Those of the examples."""
+        return each(self.what, lambda: self.examples.batches(size))
+
+    def __len__(self) -> int:
+        return len(self.examples)
 
 
 def move_batch(batch: Batch, device: torch.device | None) -> Batch:

@@ -8,6 +8,7 @@ from typing import Any
 
 from llpf_plugin.errors import LLPFError, TaskError
 from llpf_plugin.tasks import BUILT_IN
+from llpf_plugin.tasks.check import check_task
 from llpf_plugin.tasks.factory import check_factory
 from llpf_plugin.tasks.specification import build, find, nearest
 from llpf_plugin.tasks.task import Task
@@ -21,10 +22,11 @@ def load_task(spec: str | Task, arguments: Mapping[str, Any] | None = None) -> T
         arguments: keyword arguments of the factory.
 
     Raises:
-        TaskError: an unknown name, a file or function that is missing, what is no factory (it is not called), or a
-            factory that fails; the cause is named.
+        TaskError: an unknown name, a file or function that is missing, what is no factory (it is not called), a
+            factory that fails (the cause is named), or a task whose parts are of the wrong kind (see `check_task`).
     """
     if isinstance(spec, Task):
+        check_task(spec)
         return spec
     arguments = dict(arguments or {})
     try:
@@ -36,6 +38,7 @@ def load_task(spec: str | Task, arguments: Mapping[str, Any] | None = None) -> T
         raise TaskError(f"the task {spec!r} could not be built: {error}") from error
     if not isinstance(task, Task):
         raise TaskError(f"{spec!r} returned {type(task).__name__}; a task factory returns an llpf_plugin.Task")
+    check_task(task)
     made = task.build or (lambda: build(spec, factory, arguments).model)
     return replace(task, name=spec if task.name == "task" else task.name, build=made)
 

@@ -45,24 +45,49 @@ class LoaderData:
     def __init__(
         self, loader: Iterable[Batch], evaluation: Iterable[Batch] | None = None, device: torch.device | str = "cpu"
     ):
-        self.loader, self.evaluation, self.device = loader, evaluation or loader, torch.device(device)
+        self.loader, self.evaluation = loader, loader if evaluation is None else evaluation
+        self.device = torch.device(device)
         self._stream: Iterator[Batch] | None = None
 
     def __len__(self) -> int:
+        said = self._said
+        return self._counted if said is None else said
+
+    @property
+    def _said(self) -> int | None:
+        """The number of examples, None where nothing says it."""
         given: Any = getattr(self.evaluation, "dataset", self.evaluation)
         sampler: Any = getattr(self.evaluation, "sampler", None)  # it may leave some out
         sized = next((one for one in (sampler, given) if hasattr(one, "__len__")), None)
-        return self._counted if sized is None else len(sized)
+        return None if sized is None else len(sized)
 
     @cached_property
     def _counted(self) -> int:
         """The number of examples of what does not say it, by reading it once."""
-        count = 0
+        return sum(batch_size(batch) for batch in self._once())
+
+    def _once(self) -> Iterator[Batch]:
+        """One pass over the evaluation loader.
+
+        Raises:
+            TaskError: it has no end, as far as can be told.
+        """
+        said = self._said if hasattr(self.evaluation, "dataset") else None  # a list's length is one of batches
+        if said is None and isinstance(self.evaluation, DataLoader):
+            raise TaskError(
+                f"the loader's {type(self.evaluation.dataset).__name__} says no length, so that it may have no end: "
+                "give it __len__(), or LoaderData another loader to score on, evaluation=…"
+            )
+        count, most = 0, ENDLESS if said is None else MANY * max(said, 1)
         for batch in self.evaluation:
+            yield batch
             count += batch_size(batch)
-            if count > ENDLESS:
-                raise TaskError(f"the loader gave more than {ENDLESS:,} examples and says no length: has it no end?")
-        return count
+            if count > most:
+                length = "no length" if said is None else f"a length of {said:,}"
+                raise TaskError(
+                    f"the loader gave more than {most:,} examples and says {length}: if it has no end, give another "
+                    "one to score on, LoaderData(loader, evaluation=…), else the right length"
+                )
 
     def to(self, device: torch.device) -> "LoaderData":
         """The same loader with its batches moved to ``device``."""
@@ -80,7 +105,7 @@ class LoaderData:
     def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
         """The evaluation loader's batches until ``limit`` examples have been given."""
         left = math.inf if limit is None else limit
-        for batch in self.evaluation:
+        for batch in self._once():
             count = batch_size(batch)
             if left < count and divisible(batch):
                 batch = take(batch, slice(0, int(left)))
@@ -93,7 +118,7 @@ class LoaderData:
         """``n`` examples of the evaluation loader (see `llpf_plugin.tasks.sampling.draw`)."""
         rows = _rows(self.evaluation)
         if rows is None:
-            return self if n is None else Held(picked(self.evaluation, n, seed), self.device)
+            return self if n is None else Held(picked(self._once(), n, seed), self.device)
         labels = _labels(self.evaluation.dataset, rows)  # type: ignore[attr-defined]
         chosen = choose(len(rows), n, seed, labels)
         return _held(_part(self.evaluation, [rows[i] for i in chosen.tolist()]), len(chosen), self.device)
@@ -134,6 +159,8 @@ def _part(loader: Any, rows: list[int]) -> DataLoader[Any]:
 def _held(loader: DataLoader[Any], count: int, device: torch.device) -> Examples:
     """The batches in memory if they fit, else the loader."""
     batches = iter(loader)
-    first = next(batches)
+    first = next(batches, None)
+    if first is None:
+        raise TaskError("the loader gives no batch: its data are empty")
     size = sum(tensor.nbytes for tensor in Inputs((first,)).tensors()) / batch_size(first)
     return Held(chain([first], batches), device) if size * count <= HELD else LoaderData(loader, device=device)

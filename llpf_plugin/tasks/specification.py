@@ -9,16 +9,14 @@ import importlib
 import importlib.util
 import inspect
 import sys
-import sysconfig
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from llpf_plugin.errors import LLPFError, SpecificationError
+from llpf_plugin.errors import SpecificationError
+from llpf_plugin.tasks.foreign import explained
 
-_INSTALLED = tuple(sysconfig.get_path(k) for k in ("stdlib", "platstdlib", "purelib", "platlib"))
 _WORDS = {"true": True, "false": False, "none": None}
 
 
@@ -105,22 +103,6 @@ def nearest(name: str, known: Sequence[str], most: int = 12) -> str:
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Turn whatever foreign code raises into one message that says where.
-
-    Raises:
-        SpecificationError: names the exception, and the user's own line that it came through.
-    """
-    try:
-        yield
-    except LLPFError:
-        raise
-    except Exception as error:
-        text = " ".join(str(error).split())[:500]
-        raise SpecificationError(f"{what} failed: {type(error).__name__}: {text}{_where(error)}") from error
-
-
-@contextmanager
 def importable(folder: Path) -> Iterator[None]:
     """Modules of a folder can be imported, as for a script that lies there."""
     place = str(folder.resolve())
@@ -144,10 +126,3 @@ def _import_file(path: Path) -> Any:
     with importable(path.parent):
         spec.loader.exec_module(module)
     return module
-
-
-def _where(error: BaseException) -> str:
-    """The last line that an error came through outside of Python's own and installed packages, if there is one."""
-    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    own = [(file, line) for file, line in lines if not file.startswith(("<", __file__, *_INSTALLED))]
-    return f" ({own[-1][0]}, line {own[-1][1]})" if own else ""

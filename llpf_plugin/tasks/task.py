@@ -8,9 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from llpf_plugin.documents import quoted
 from llpf_plugin.errors import OrderError, TaskError
 from llpf_plugin.order.trace.inputs import Inputs
+from llpf_plugin.tasks.answer import answer_of
 from llpf_plugin.tasks.batches import Batch, Data
+from llpf_plugin.tasks.foreign import each, explained
 from llpf_plugin.tasks.recipe import Recipe
 
 Objective = Callable[[nn.Module, Batch], Tensor | tuple[Tensor, Tensor]]
@@ -77,15 +80,25 @@ class Task:
     inputs: Callable[[Batch], Inputs] | None = None
 
     def to(self, device: torch.device | str) -> "Task":
-        """The same task with model and data on ``device``."""
+        """The same task with model and data on ``device``.
+
+        Raises:
+            TaskError: they cannot be there.
+        """
         device = torch.device(device)
-        splits = {s: d.to(device) for s in ("train", "validation", "test") if (d := getattr(self, s)) is not None}
-        return replace(self, model=self.model.to(device), **splits)
+        with explained(f"moving {quoted(self.name)} to {device}", TaskError):
+            splits = {s: d.to(device) for s in ("train", "validation", "test") if (d := getattr(self, s)) is not None}
+            return replace(self, model=self.model.to(device), **splits)
 
     def score(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Loss and number of correct answers (or None) of the model on one batch."""
-        result = self.objective(self.model, batch)
-        return result if isinstance(result, tuple) else (result, None)
+        """Loss (0-d) and number of correct answers (or None) of the model on one batch.
+
+        Raises:
+            TaskError: the objective raised something, or does not return a mean loss, with or without such a number.
+        """
+        with explained(f"the objective of {quoted(self.name)}", TaskError):
+            result = self.objective(self.model, batch)
+        return answer_of(result, self.name)
 
     def fresh_model(self, seed: int) -> nn.Module:
         """The network made again under a seed: initial weights that have nothing in common with the model's.
@@ -110,12 +123,16 @@ class Task:
 
         Raises:
             OrderError: the objective does not call the model itself.
+            TaskError: the data give no batch, or they or the objective raise something.
         """
-        batch = next(iter(self.train.batches(TRACED, limit=TRACED)))
+        data = f"the training data of {quoted(self.name)}"
+        batch = next(each(f"reading {data}", lambda: self.train.batches(TRACED, TRACED)), None)
+        if batch is None:
+            raise TaskError(f"{data} give no batch, so that the model cannot be traced")
         return _overheard(self, batch) if self.inputs is None else Inputs.of(self.inputs(batch))
 
 
-class _Heard(Exception):  # noqa: N818 - ends a call whose arguments are known
+class _Heard(BaseException):
     """Thrown by a model that was called, with what it was called with."""
 
 
@@ -125,15 +142,17 @@ def _overheard(task: Task, batch: Batch) -> Inputs:
     def listen(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         raise _Heard(args, kwargs)
 
+    own = f"the objective of {quoted(task.name)}"
     handle = task.model.register_forward_pre_hook(listen, with_kwargs=True)
     try:
-        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-            task.objective(task.model, batch)
-    except _Heard as heard:
-        return Inputs(*heard.args)
+        with explained(own, TaskError), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            try:
+                task.objective(task.model, batch)
+            except _Heard as heard:
+                return Inputs(*heard.args)
     finally:
         handle.remove()
     raise OrderError(
-        f"the objective of {task.name!r} does not call the model itself, so that it cannot be traced: say what the "
-        "model is called with, Task(…, inputs=lambda batch: …)"
+        f"{own} does not call the model itself, so that it cannot be traced: say what the model is called with, "
+        "Task(…, inputs=lambda batch: …)"
     )

@@ -206,7 +206,7 @@ def test_an_order_can_be_given_to_merge(folder: Path, asked: list[object]) -> No
         ("some_models.py:model -i 1x4", "does not run on the example inputs (0: float32[1, 4]): RuntimeError"),
         ("some_models.py:pair --phases stages", "unknown phases 'stages'"),
         ("some_models.py:pair --phases 0", "at least one"),
-        ("some_models.py:pair --phases nowhere.yaml", "cannot read the phase file nowhere.yaml"),
+        ("some_models.py:pair --phases nowhere.yaml", "the phase file nowhere.yaml cannot be read"),
         ("some_models.json", "some_models.json cannot be read"),
         ("torchvision:resnet81", "torchvision has no model 'resnet81': did you mean resnet18"),
         ("hf:nothing", "no configuration of transformers named 'nothing'"),

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from llpf_plugin import LoaderData, Task, TensorData
+from llpf_plugin.errors import TaskError
 from llpf_plugin.evaluation.point import borrowed, evaluate, norms_with_statistics, reestimate, score
 from llpf_plugin.geometry.weights import clone, coordinates
 from llpf_plugin.workspace import CPU_BATCH, Workspace
@@ -97,7 +98,7 @@ def test_momentum_comes_back_and_nothing_stays_in_train_mode(conv: Task) -> None
 
 def test_momentum_comes_back_when_the_model_fails() -> None:
     model = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(3, 1))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(TaskError, match="shapes cannot be multiplied"):
         reestimate(with_inputs(model, noise(8, 4)))
     assert model[0].momentum == 0.1 and not model[0].training
 

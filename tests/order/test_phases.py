@@ -99,7 +99,7 @@ def test_patterns_that_do_not_fit_are_named(patterns: list[list[str]], message: 
     [
         ("phases: 3", "does not hold a list"),
         ("- [1, 2]", r"phases.yaml, phase 1: expected a list of patterns, got \[1, 2\]"),
-        ("a: [", "cannot read the phase file"),
+        ("a: [", "the phase file .* is not YAML"),
         ("[{name: a, layers: [tokenizer]}, {name: a, layers: [rest]}]", "more than one phase is called 'a'"),
     ],
 )

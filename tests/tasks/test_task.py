@@ -125,7 +125,7 @@ def test_an_objective_that_fails_before_it_calls_the_model_is_not_swallowed(mlp:
         raise KeyError("labels")
 
     task = replace(mlp, objective=objective)
-    with pytest.raises(KeyError, match="labels"):
+    with pytest.raises(TaskError, match="KeyError: 'labels'"):
         task.example_inputs()
     assert not task.model._forward_pre_hooks
 

@@ -1,0 +1,31 @@
+"""The streams that a command prints to: where their encoding lacks a character, something near it is printed."""
+
+import codecs
+import sys
+
+NEAR = str.maketrans(
+    {
+        "→": "->", "✓": "+", "✗": "x", "–": "-", "—": "-", "−": "-", "…": "...", "≤": "<=", "≥": ">=", "·": "*",
+        "×": "x", "′": "'", "σ": "sigma", "█": "#", "━": "-", "─": "-", "│": "|", "├": "|", "└": "`", "•": "*",
+    }
+)  # fmt: skip
+"""What stands for characters of ours; others are written as their number."""
+
+_NAME = "llpf_near"
+
+
+def fall_back() -> None:
+    """Let the standard streams of this process print any text, whatever their encoding is."""
+    codecs.register_error(_NAME, _near)
+    for stream in (sys.stdout, sys.stderr):
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace" if encoding.lower().startswith("utf") else _NAME)
+
+
+def _near(error: UnicodeError) -> tuple[str, int]:
+    """What replaces characters that an encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(NEAR)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
