@@ -88,7 +88,7 @@ TWICE, HALF = (dict.fromkeys(TRAINED, factor) for factor in (2.0, 0.5))
 
 BENCHES = {
     "digits/resnet": Bench({}, 10, roots(10, 19), GOALS, 1000, rates=TWICE),
-    "digits/transformer": Bench({}, 5, roots(10, 20), GOALS, 1500),
+    "digits/transformer": Bench({}, 5, roots(10, 20), GOALS, 1500, rates=TWICE),
     "mnist/lenet5": Bench({"subset": 4000}, 3, (32, 64, 128, 256, 512, 1024), GOALS, 2000, rates=HALF),
     "cifar10/resnet8": Bench(
         {"subset": 4000}, 3, (512, 1024, 2048), (0.7, 0.35), 3000, (0.5, 0.25, 0.2, 0.1),

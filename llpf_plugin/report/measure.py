@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from llpf_plugin.errors import LLPFError, OrderError, RunError
+from llpf_plugin.errors import LLPFError, OrderError, RunError, TaskError
 from llpf_plugin.evaluation.along_path import LINE_SAMPLE, losses_on_line
 from llpf_plugin.geometry.weights import select
 from llpf_plugin.order import layer_order
@@ -91,7 +91,7 @@ def _layers(quality: Quality) -> tuple[Mapping[str, Sequence[str]], list[str]]:
     task, moving = quality.workspace.task, set(quality.path.knots[0])
     try:
         order = layer_order(task.model, task.example_inputs())
-    except (OrderError, RuntimeError) as error:
+    except (OrderError, TaskError) as error:
         return quality.layers, [f"layers stand as the model lists them, for their order cannot be derived: {error}"]
     own = {layer.name: [k for k in layer.parameters if k in moving] for layer in order.layers}
     return {name: names for name, names in own.items() if names}, []

@@ -171,7 +171,6 @@ def test_a_tensor_of_65_dimensions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
-@fails("names are printed as they are")
 def test_names_with_control_characters_are_escaped(tmp_path: Path, suffix: str) -> None:
     if suffix == "pt":
         torch.save({**weights(), ANSI: torch.zeros(3)}, tmp_path / "a.pt")
