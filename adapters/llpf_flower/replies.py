@@ -77,6 +77,7 @@ def sift(
         except Unusable as reason:
             left_out[asked.node(message)] = str(reason)
     left_out.update(dict.fromkeys(asked.late(replies), "it did not answer in time"))
+    left_out = dict(sorted(left_out.items()))
     for node, why in left_out.items():
         log(WARNING, "\t> Node %d is left out of this round: %s", node, why)
     return sorted(kept, key=lambda r: _rank(r.client, r.node, r.weight, r.metrics, r.arrays)), left_out
