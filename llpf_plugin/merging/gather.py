@@ -24,7 +24,7 @@ def gathered(
     Args:
         models: more than two complete state dicts; not changed.
         task: whose loss is looked at.
-        align: ``auto``, ``always``; with ``never``, and where there are two models, nothing is done or said.
+        align: ``auto`` or ``always``.
         compute: device and precision.
         sample: training examples to look at.
 
@@ -32,8 +32,6 @@ def gathered(
         MismatchError: a weight is not finite.
         OrderError: the model cannot be traced, and ``always`` was asked for.
     """
-    if len(models) < 3 or align == "never":
-        return models, ""
     try:
         found = align_all(models, task.to("cpu"))
     except OrderError as error:

@@ -198,13 +198,14 @@ def check_models(sources: Sequence[Source], request: Request) -> None:
 
 
 def _in_one_frame(sources: list[Source], request: Request, watch: Watch) -> tuple[list[Source], Request]:
-    """The models of a tree in one frame, if that is kept; the request notes it."""
+    """The models of a tree in one frame, if that is kept; the request notes it. Two models are aligned as a pair."""
+    wish = resolved(request.align, request.method)
+    if len(sources) < 3 or wish == "never":
+        return sources, request
     first, model = sources[0], request.task.model
     pairs = [preflight.check_pair(first.weights, s.weights, model, (first.name, s.name)) for s in sources[1:]]
-    full, wish = [pairs[0][0], *(pair[1] for pair in pairs)], resolved(request.align, request.method)
+    full = [pairs[0][0], *(pair[1] for pair in pairs)]
     models, sentence = gathered(full, request.task, wish, request.compute, request.options.sample)
-    if not sentence:
-        return sources, request
     watch.on_gather(sentence)
     moved = [replace(source, weights=weights) for source, weights in zip(sources, models, strict=True)]
     return moved, replace(request, info={**request.info, FRAME: sentence})

@@ -19,6 +19,16 @@ from llpf_plugin.runs.read import read_info
 CPU = Compute("cpu")
 
 
+class Told(Watch):
+    """Keeps what is said of the frame."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def on_gather(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
 def models(count: int = 3) -> list[Weights]:
     return [clone(tiny.trained("mlp", seed)) for seed in range(1, count + 1)]
 
@@ -35,8 +45,9 @@ def test_three_models_come_into_the_frame_of_the_first() -> None:
 
 @pytest.mark.parametrize(("count", "align"), [(2, "auto"), (2, "always"), (3, "never")])
 def test_two_models_and_models_that_are_not_to_be_aligned_are_left_alone(count: int, align: Align) -> None:
-    before = models(count)
-    assert gathered(before, tiny.mlp(), align, CPU) == (before, "")
+    before, told = models(count), Told()
+    found = merge(before, tiny.mlp(), align=align, max_loss=0.3, watch=told)
+    assert told.said == [] and tiny.same(dict(found.pairs[0].quality.path.start), before[0])
 
 
 def test_a_frame_that_does_not_lower_the_mean_is_kept_only_if_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,16 +72,10 @@ def test_a_model_that_cannot_be_traced_is_told_of(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_tree_says_it_once_and_its_runs_keep_it(tmp_path: Path) -> None:
-    said: list[str] = []
-
-    class Told(Watch):
-        def on_gather(self, sentence: str) -> None:
-            said.append(sentence)
-
-    own = models()
-    found = merge(own, tiny.mlp(), max_loss=0.3, watch=Told(), out=tmp_path / "tree")
-    assert len(said) == 1 and found.connected
-    assert [read_info(tmp_path / "tree" / name)["frame"] for name in ("1-2", "1-3")] == 2 * said
+    own, told = models(), Told()
+    found = merge(own, tiny.mlp(), max_loss=0.3, watch=told, out=tmp_path / "tree")
+    assert len(told.said) == 1 and found.connected
+    assert [read_info(tmp_path / "tree" / name)["frame"] for name in ("1-2", "1-3")] == 2 * told.said
     assert tiny.same(dict(found.pairs[0].quality.path.start), own[0])
 
 
@@ -81,12 +86,16 @@ def test_a_schedule_of_the_paper_means_never(monkeypatch: pytest.MonkeyPatch) ->
         asked.append(align)
         raise LLPFError("far enough")
 
+    def stop(*_: object) -> None:
+        raise LLPFError("far enough")
+
     module = sys.modules["llpf_plugin.merging.merge"]  # the package has its function under this name
     monkeypatch.setattr(module, "gathered", note)
-    for align in ("auto", "always"):
+    monkeypatch.setattr(module, "open_pair", stop)
+    for align, expected in (("auto", []), ("always", ["always"])):
         with pytest.raises(LLPFError, match="far enough"):
             merge(models(), tiny.mlp(), LLPF(schedule="lenet5-mnist"), align=align)
-    assert asked == ["never", "always"]
+        assert asked == expected
 
 
 def test_a_copy_whose_units_were_shuffled_is_refused_by_its_pair() -> None:
