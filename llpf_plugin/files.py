@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from llpf_plugin.errors import LLPFError, RunError
 __all__ = [
     "atomic_folder",
     "atomic_write",
+    "flush",
     "is_empty",
     "plain",
     "remove_leftovers",
@@ -32,7 +33,7 @@ _PARTIAL = ".partial"
 _LEFTOVER = f".*{_PARTIAL}*"
 
 
-def atomic_write(path: Path | str, write: Callable[[Path], object]) -> Path:
+def atomic_write(path: Path | str, write: Callable[[Path], object], durable: bool = True) -> Path:
     """Let ``write`` fill a temporary file in the folder of ``path`` and rename it to ``path``.
 
     A reader sees the old file or the new one, never half of it, even after a power cut. Missing folders are made;
@@ -41,6 +42,7 @@ def atomic_write(path: Path | str, write: Callable[[Path], object]) -> Path:
     Args:
         path: the file to make or to replace.
         write: gets the path of the temporary file, which has the suffix of ``path``.
+        durable: wait until it is on the disk; else a power cut may leave less, and `flush` waits for many at once.
 
     Returns:
         ``path``.
@@ -53,9 +55,11 @@ def atomic_write(path: Path | str, write: Callable[[Path], object]) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
-        _flush(temporary)
+        if durable:
+            _flush(temporary)
         temporary.replace(target)
-        _flush(target.parent)
+        if durable:
+            _flush(target.parent)
     except Exception as error:
         if refusal := _refusal(error, target):
             raise refusal from error
@@ -99,6 +103,19 @@ def atomic_folder(path: Path | str, write: Callable[[Path], object], replaceable
         shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
     return Path(path)
+
+
+def flush(files: Iterable[Path]) -> None:
+    """Wait until the files, and the entries of the folders that they lie in, are on the disk.
+
+    Raises:
+        RunError: the disk is full, or the system refuses for another reason.
+    """
+    for place in (files := list(files)) + sorted({file.parent for file in files}):
+        try:
+            _flush(place)
+        except OSError as error:
+            raise _refusal(error, place) or error from error
 
 
 def write_bytes(path: Path | str, data: bytes) -> Path:

@@ -155,6 +155,7 @@ class RunFolder(Callback):
         name = f"state-{len(values['record']):07d}-{search.workspace.steps}.safetensors" if tensors else None
         if name:
             write_tensors(self.folder / name, tensors)
+        self.knots.flush()
         write_state(self.folder / "state.json", {"progress": values, "tensors": name})
         for old in self.folder.glob("state-*.safetensors"):
             if old.name != name:
