@@ -63,6 +63,7 @@ class Outcome(enum.Enum):
 
     ARRIVED = "the walk arrived at its destination"
     SHORT = "the walk went through all of its phases and ended short of its destination"
+    STALLED = "the walk stalled with all layers at once; the rest of the way was left to training"
     BUDGET = "the budget of gradient steps was spent before the walk arrived"
     COLLAPSED = "the walk collapsed: no move, however small, was accepted"
     EDGE = "the walk towards the origin ended at the last knot whose loss could be held, short of its target"

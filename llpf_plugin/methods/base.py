@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 BUDGET = 20_000
 """Gradient steps of a search where neither the user nor the method says how many."""
 
-REPAIR, LONGER = 32, 3
-"""Gradient steps of the first round of repair, for each stretch; the factor on them from round to round."""
-
 
 @dataclass(frozen=True)
 class Stretch(Record):

@@ -12,7 +12,7 @@ from torch import Tensor
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.clock import Clock
 from llpf_plugin.errors import InterruptedRun
-from llpf_plugin.evaluation.ends import measure_ends
+from llpf_plugin.evaluation.ends import batch_loss, measure_ends
 from llpf_plugin.evaluation.goal import Ends, Goal, goal_of
 from llpf_plugin.evaluation.survey import Along, Effort, Survey, ends_of_path, places
 from llpf_plugin.geometry.knots import Chain, Knots, MemoryKnots
@@ -27,7 +27,7 @@ from llpf_plugin.search.assemble import PathAssembler
 from llpf_plugin.search.moved_end import move_end
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback, Fresh, Progress
-from llpf_plugin.search.rate import find_rate, slower
+from llpf_plugin.search.rate import find_rate, on_spheres, slower
 from llpf_plugin.tasks.load import load_task
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute, Workspace
@@ -148,7 +148,7 @@ class Search:
             self.knots.put(1, select(self.end, names))
         a, b = self.knots.get(0), self.knots.get(1)
         with self.workspace.clock.on("measuring"):
-            p.ends = self._ends = p.ends or measure_ends(self.workspace, self.start, self.end, self.options.sample)
+            p.ends = self._ends = p.ends or self._measured_ends(a, b)
         defaults, asked = self.workspace.task.defaults, self.options
         self.goal = goal_of(asked.max_loss, asked.tolerance, p.ends, defaults.tolerance)
         self.momentum = defaults.momentum if asked.momentum is None else asked.momentum
@@ -161,6 +161,15 @@ class Search:
             p.chain, p.todo = list(self.plan.chain), list(self.plan.stretches)
             p.next_knot = max(self.plan.chain) + 1
         self.assembler = PathAssembler(p, self.knots, self.workspace, self.plan, asked.sample, frozenset(names))
+
+    def _measured_ends(self, a: Weights, b: Weights) -> Ends:
+        """Both ends; and what lies halfway between them, for a method that goes by it."""
+        ends = measure_ends(self.workspace, self.start, self.end, self.options.sample)
+        if not self.method.seeks_rate:
+            return ends
+        middle = batch_loss(self.workspace, on_spheres(a, b)(0.5))
+        assign(self.workspace.model, self.start)
+        return replace(ends, middle=middle)
 
     def _bind(self, a: Weights, b: Weights) -> None:
         """Make the method's plan at the learning rate that there is."""

@@ -66,6 +66,7 @@ class Progress:
         round: rounds of repair begun.
         before: the chain as it was before the round under way, empty before the first.
         highest: the maximum training loss that it had.
+        repaired: gradient steps of the last round of repair for each stretch.
         undone: rounds of repair that made the path worse, and were undone.
         steps: gradient steps.
         begun: gradient steps before the solver under way.
@@ -90,6 +91,7 @@ class Progress:
     round: int = 0
     before: list[int] = field(default_factory=list)
     highest: float = 0.0
+    repaired: int = 0
     undone: int = 0
     steps: int = 0
     begun: int = 0
