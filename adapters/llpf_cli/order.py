@@ -144,12 +144,14 @@ def _check_output(path: Path) -> None:
 def _write(path: Path, order: Any, phases: Any, level: Level | None) -> None:
     from llpf_plugin.files import write_text
     from llpf_plugin.order import picture
+    from llpf_plugin.runs import held_file
 
     if path.suffix == ".svg":
         text = picture.svg(picture.draw(order, phases, level or "layer"))
     else:
         text = _text(order, phases, KINDS[path.suffix], level, None) + "\n"
-    write_text(path, text)
+    with held_file(path):
+        write_text(path, text)
 
 
 def _read(path: Path) -> str:

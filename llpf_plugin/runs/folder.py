@@ -69,6 +69,11 @@ class RunFolder(Callback):
         if self.folder.exists() and not is_empty(self.folder):
             raise RunError(f"{self.folder} is not an empty folder and holds no run: name another folder with -o")
 
+    def clear(self) -> None:
+        """Remove what killed processes left of their files."""
+        for folder in (self.folder, self.folder / "knots"):
+            remove_leftovers(folder)
+
     def create(
         self, asked: Asked, start: Weights, end: Weights, info: Mapping[str, Any] | None = None, again: bool = False
     ) -> None:
@@ -86,6 +91,7 @@ class RunFolder(Callback):
         """
         if not again:
             self.check_free()
+        self.clear()
         head = {"format": FORMAT, "version": VERSION, "written_by": written_by()}
         document = {**head, DIGESTS: True, "asked": asked.to_json(), "info": dict(info or {})}
         # First, for by this file the folder is known as a run's.
@@ -132,8 +138,7 @@ class RunFolder(Callback):
         Raises:
             RunError: the state, its tensors, or a knot that it names is missing, or is not what was written.
         """
-        remove_leftovers(self.folder)
-        remove_leftovers(self.folder / "knots")
+        self.clear()
         if not self.begun and not self.finished:
             return None
         strict = self.knots.strict = has_digests(self.folder)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llpf_plugin.errors import RunError
+from llpf_plugin.files import remove_leftovers
 from llpf_plugin.runs.folder import RunFolder
 
 RESULTS = ("merged*", "quality.json", "tree.json", "compare.json", "path.png", "report.html")
@@ -11,7 +12,7 @@ RESULTS = ("merged*", "quality.json", "tree.json", "compare.json", "path.png", "
 
 
 def check_folders(out: Path, names: Sequence[str], resume: bool) -> None:
-    """Refuse a folder that is in use, for several runs under these names.
+    """Refuse a folder that is in use, for several runs under these names; clear it of what killed processes left.
 
     Raises:
         RunError: it holds such runs and ``resume`` was not asked for, another run, or other files.
@@ -28,6 +29,7 @@ def check_folders(out: Path, names: Sequence[str], resume: bool) -> None:
         if not run.exists:
             run.check_free()
     check_unfinished(out, runs)
+    remove_leftovers(out)
 
 
 def check_unfinished(out: Path, runs: Sequence[RunFolder]) -> None:

@@ -133,10 +133,14 @@ class Search:
         found += self.method.findings(self.workspace)
         return [*found, *preflight.training_mode(self.workspace, ends), *preflight.say_unreached(self.unreached)]
 
-    def warn(self) -> None:
-        """Issue the `findings` as Python's warnings, where no console shows them."""
+    def warn(self, depth: int = 3) -> None:
+        """Issue the `findings` as Python's warnings, where no console shows them.
+
+        Args:
+            depth: frames between this one and the user's, both counted.
+        """
         for found in self.findings:
-            warnings.warn(str(found), stacklevel=3)
+            warnings.warn(str(found), stacklevel=depth)
 
     def _begin(self) -> None:
         """Measure the ends and bind the method; what makes no sense is refused here, before anything is written."""
