@@ -195,9 +195,9 @@ def check_models(sources: Sequence[Source], request: Request) -> None:
     Raises:
         MismatchError: with the names of both.
     """
-    first, seen = sources[0], dict[str, str]()
     if len(sources) < 2:
         raise LLPFError("a merge needs at least two models")
+    first, seen = sources[0], dict[str, str]()
     for source in sources if len(sources) > 2 else ():
         if source is not first:
             preflight.check_pair(first.weights, source.weights, request.task.model, (first.name, source.name))
