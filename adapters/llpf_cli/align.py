@@ -44,7 +44,7 @@ def align(
     network, example = network_of(task, model, inputs)
     known = symmetry(network, example)  # before the weights are read, for it takes as much memory as they do
     console = terminal()
-    first, *others = (Source.of(name) for name in models)
+    first, *others = (Source.of(name, network=network) for name in models)
     with held(out) if len(others) > 1 else held_file(out):
         places = _places(others, out)
         aligned = [align_to(first, other, network, example, known) for other in others]

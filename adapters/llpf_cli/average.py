@@ -53,7 +53,7 @@ def average(
         run.check_free()
         run.clear()
         known, notes = _symmetry(network, example, align)
-        console, sources = terminal(), [Source.of(name) for name in models]
+        console, sources = terminal(), [Source.of(name, network=network) for name in models]
         weights, more = _aligned(console, sources, network, example, known)
         mean, like = mean_on_spheres(weights, shares, network), sources[0].like
         assert like is not None

@@ -139,7 +139,7 @@ def merge(
         load_task(task), make_method(method), SearchOptions(**search), compute or Compute(), pick, align,
         dict(named or {}), dict(info or {}),
     )  # fmt: skip
-    sources = [Source.of(model, number) for number, model in enumerate(models, start=1)]
+    sources = [Source.of(model, number, request.task.model) for number, model in enumerate(models, start=1)]
     check_models(sources, request)
     with held(out):
         return _joined(sources, request, advance, total_budget, out, resume, watch)
@@ -232,7 +232,9 @@ def advancing(
     """The model that advances: the merged one, or the ``best`` of it and its ends; and what became of the pair."""
     a, b = pair.ends
     like = replace(a.like, path=merged) if a.like and merged else None
-    point = Source.of(merged) if merged and node.height > 0 and pair.run else Source(node.name, picked.weights, like)
+    point = Source(node.name, picked.weights, like)
+    if merged and node.height > 0 and pair.run:
+        point = Source.of(merged, network=pair.request.task.model)
     candidates = {"merged": point, "A": a, "B": b}
     chosen = "merged"
     if best:

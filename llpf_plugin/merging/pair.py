@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.alignment.matching import Matching
@@ -45,8 +45,15 @@ class Source:
     like: checkpoint.Checkpoint | None = None
 
     @classmethod
-    def of(cls, model: Mapping[str, Tensor] | str | Path, number: int = 1) -> "Source":
+    def of(
+        cls, model: Mapping[str, Tensor] | str | Path, number: int = 1, network: nn.Module | None = None
+    ) -> "Source":
         """From a state dict or a checkpoint file.
+
+        Args:
+            model: either of them.
+            number: in the name of a state dict.
+            network: that a file is for, whose names its weights then have.
 
         Raises:
             CheckpointError: the file cannot be read.
@@ -54,6 +61,7 @@ class Source:
         if isinstance(model, Mapping):
             return cls(f"model {number}", model)
         found = checkpoint.read(model)
+        found = found if network is None else preflight.fitted(found, network)
         return cls(str(model), found.weights, found)
 
 
