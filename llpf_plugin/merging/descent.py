@@ -47,7 +47,7 @@ def open_descent(
     request = Request(task, method, options, compute, place, "never", dict(named or {}), dict(info or {}))
     asked = request.asked(source, None, to=None if to is None else str(to), ticks=ticks)
     run, saved = opened(out, asked, resume)
-    done = run is not None and saved is not None and run.finished
+    done = run is not None and saved is not None and run.finished and not run.goes_on(asked)
     search = origin_search(
         dict(source.weights), task, method, options, to, ticks, compute, None if run is None else run.knots,
         (*(() if run is None or done else (run,)), *callbacks), saved,

@@ -22,12 +22,17 @@ from llpf_plugin.errors import RunError
 from llpf_plugin.files import is_empty, plain, remove_leftovers, write_json
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.records import Tick
-from llpf_plugin.runs.asked import DIGESTS, FORMAT, VERSION, Asked, differences
+from llpf_plugin.runs.asked import CHANGEABLE, DIGESTS, FORMAT, VERSION, Asked, differences
 from llpf_plugin.runs.knots import KnotFolder
 from llpf_plugin.runs.read import has_digests, read_asked, read_document, read_state
 from llpf_plugin.runs.tensors import read_tensors, write_state, write_tensors
 from llpf_plugin.search.progress import Callback, Progress, Searching
 from llpf_plugin.version import written_by
+
+_BEFORE = "path.before.json"
+"""The manifest of a run that had ended and goes on."""
+
+_LISTED = 5
 
 
 class RunFolder(Callback):
@@ -52,6 +57,11 @@ class RunFolder(Callback):
     def finished(self) -> bool:
         """Whether the run in the folder has ended."""
         return (self.folder / "path.json").is_file()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended once, so that the results in the folder are its own."""
+        return self.finished or (self.folder / _BEFORE).is_file()
 
     @property
     def begun(self) -> bool:
@@ -127,10 +137,34 @@ class RunFolder(Callback):
                 f"{self.folder} was written by {document.get('written_by', 'llpf-plugin 0.1')}, whose runs this "
                 "version can report but not resume: start again in another folder (-o)"
             )
-        now = Asked.from_json(json.loads(json.dumps(plain(asked.to_json()))))
-        if differ := differences(read_asked(self.folder), now):
-            remedy = "Resume with the same settings, or name another folder with -o"
-            raise RunError(f"{self.folder} holds another run: {'; '.join(differ)}. {remedy}")
+        differ = [told for name, told in self._differences(asked).items() if name not in CHANGEABLE]
+        if differ:
+            told = "; ".join(differ[:_LISTED]) + (f"; … ({len(differ)} in all)" if len(differ) > _LISTED else "")
+            remedy = "Resume with the same settings but for budget and goal, or name another folder with -o"
+            raise RunError(f"{self.folder} holds another run: {told}. {remedy}")
+
+    def goes_on(self, asked: Asked) -> bool:
+        """Whether the run is asked for another budget or goal than before."""
+        return bool(self._differences(asked))
+
+    def _differences(self, asked: Asked) -> dict[str, str]:
+        """From what the run in the folder was asked."""
+        return differences(read_asked(self.folder), Asked.from_json(json.loads(json.dumps(plain(asked.to_json())))))
+
+    def ask_anew(self, asked: Asked, again: bool = False) -> None:
+        """Note another budget or goal; a run that had ended has not any more, and its results stay until it has.
+
+        Args:
+            asked: as of `create`.
+            again: the search begins once more.
+        """
+        if not self.goes_on(asked):
+            return
+        if self.finished:
+            (self.folder / "path.json").replace(self.folder / _BEFORE)
+        if again:
+            (self.folder / "state.json").unlink(missing_ok=True)
+        write_json(self.folder / "run.json", plain({**read_document(self.folder), "asked": asked.to_json()}))
 
     def load(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         """The saved state, None if the run was stopped before its first.
@@ -200,3 +234,4 @@ class RunFolder(Callback):
             "length_ratio": path.length_ratio,
         }
         write_json(self.folder / "path.json", plain(manifest))
+        (self.folder / _BEFORE).unlink(missing_ok=True)

@@ -38,7 +38,7 @@ def check_unfinished(out: Path, runs: Sequence[RunFolder]) -> None:
     Raises:
         RunError: names the first of them.
     """
-    if any(run.finished for run in runs):
+    if any(run.has_ended for run in runs):
         return
     found = sorted(entry.name for name in RESULTS for entry in out.glob(name))
     if found:

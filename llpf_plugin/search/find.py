@@ -26,7 +26,7 @@ from llpf_plugin.records import Cost, Outcome, Rate, Row, Tick
 from llpf_plugin.search.assemble import PathAssembler
 from llpf_plugin.search.moved_end import move_end
 from llpf_plugin.search.options import SearchOptions
-from llpf_plugin.search.progress import Callback, Fresh, Progress
+from llpf_plugin.search.progress import Callback, Cut, Fresh, Progress
 from llpf_plugin.search.rate import find_rate, slower
 from llpf_plugin.tasks.load import load_task
 from llpf_plugin.tasks.task import Task
@@ -71,6 +71,7 @@ class Search:
         self.workspace.steps = self.progress.steps
         self._resumed = None if resume is None else resume[1]
         self.solver: Solver | None = None
+        self._kept = {} if resume is None or self.progress.cut is None else dict(resume[1])
         self.stop = False
         self.rows: Sequence[Row] = ()
         self.workspace.clock = Clock(self.progress.spent)
@@ -84,12 +85,14 @@ class Search:
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """All that a resumed search needs: JSON values, and the tensors of the solver."""
         self.progress.spent, self.progress.steps = self.workspace.clock.spent(), self.workspace.steps
-        tensors = self.solver.save() if self.solver is not None and self.progress.state is not None else {}
-        return self.progress.to_json(), tensors
+        walking = self.solver is not None and self.progress.state is not None
+        return self.progress.to_json(), self.solver.save() if self.solver and walking else self._kept
 
     def run(self) -> Quality:
         """Search, measure, repair, until the path is under the goal, the repairs are used up, or the budget is."""
         self._begin()
+        if self.progress.cut is not None and self.workspace.remaining != 0:
+            self._go_on(self.progress.cut)
         self._tell("on_start")
         while True:
             while self.progress.todo:
@@ -226,6 +229,8 @@ class Search:
             p.ended = step.outcome.name if step.outcome else None
             if step.tick is not None:
                 self._note(step.tick, stretch, step.knot)
+        if p.ended is None and not stretch.repairs and p.cut is None:  # by the budget
+            p.cut, self._kept = Cut.of(p), solver.save()
         self.solver = None
         rate = slower(p.rate, p.ended, self.workspace) if not stretch.repairs else None
         if rate is None:
@@ -234,6 +239,15 @@ class Search:
                 move_end(self.assembler, self.start, solver.equivalent())
         else:
             self._begin_again(rate)
+
+    def _go_on(self, cut: Cut) -> None:
+        """Search on from where a smaller budget ended it; what was put in place of the rest is forgotten."""
+        p = self.progress
+        self.knots.discard(sorted(int(knot) for knot in p.labels if knot not in cut.labels))
+        for name, value in vars(cut).items():
+            setattr(p, name, value)
+        p.cut, p.ended, p.outcome, p.moved = None, None, None, None
+        self._resumed, self._kept = self._kept, {}
 
     def _mender(self, stretch: Stretch) -> Solver:
         """What repairs a stretch."""

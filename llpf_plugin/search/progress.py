@@ -1,7 +1,8 @@
 """What a running search consists of, and what a caller may hang into it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -52,6 +53,33 @@ class EquivalentEnd(Record):
 
 
 @dataclass
+class Cut(Record):
+    """Where the budget ended a stretch, kept so that a search with a larger one goes on from there.
+
+    Attributes:
+        chain, todo, labels, fresh, state, begun, legs: as of `Progress`, before the stretch was put into the path.
+    """
+
+    chain: list[int]
+    todo: list[Stretch]
+    labels: dict[str, Knot]
+    fresh: Fresh
+    state: dict[str, Any]
+    begun: int
+    legs: dict[str, LegCost]
+
+    @classmethod
+    def of(cls, progress: "Progress") -> "Cut":
+        """A copy of what a progress has."""
+        return cls(**{field.name: deepcopy(getattr(progress, field.name)) for field in fields(cls)})
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Cut":
+        """Inverse of `to_json`."""
+        return super().from_json({**values, **_stretches(values)})
+
+
+@dataclass
 class Progress:
     """All that changes while a search runs; with the solver's tensors it is enough to continue.
 
@@ -78,6 +106,7 @@ class Progress:
         legs: how the walk of each leg ended, by the leg's name.
         rate: the learning rate, None for a method that needs none.
         moved: what the path ends at in place of B, None while it ends at B.
+        cut: where the budget ended the first stretch that it ended, None while it has not.
     """
 
     chain: list[int] = field(default_factory=lambda: [0, 1])
@@ -102,6 +131,7 @@ class Progress:
     legs: dict[str, LegCost] = field(default_factory=dict)
     rate: Rate | None = None
     moved: EquivalentEnd | None = None
+    cut: Cut | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The progress as a mapping of JSON values."""
@@ -116,18 +146,26 @@ class Progress:
         """
         ends = values["ends"]
         typed = {
-            "todo": [Stretch.from_json(s) for s in values["todo"]],
-            "labels": {name: Knot.from_json(knot) for name, knot in values["labels"].items()},
-            "fresh": Fresh.from_json(values["fresh"]),
+            **_stretches(values),
             "ends": ends and Ends.from_json(ends),
             "rows": {name: Row.from_json(row) for name, row in values["rows"].items()},
             "spent": {kind: Spent.from_json(own) for kind, own in values["spent"].items()},
             "record": [Tick.from_json(tick) for tick in values["record"]],
             "rate": values["rate"] and Rate.from_json(values["rate"]),
             "moved": values.get("moved") and EquivalentEnd.from_json(values["moved"]),
-            "legs": {name: LegCost.from_json(leg) for name, leg in values["legs"].items()},
+            "cut": values.get("cut") and Cut.from_json(values["cut"]),
         }
         return cls(**{**values, **typed})
+
+
+def _stretches(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Progress` and `Cut` share, typed."""
+    return {
+        "todo": [Stretch.from_json(s) for s in values["todo"]],
+        "labels": {name: Knot.from_json(knot) for name, knot in values["labels"].items()},
+        "fresh": Fresh.from_json(values["fresh"]),
+        "legs": {name: LegCost.from_json(leg) for name, leg in values["legs"].items()},
+    }
 
 
 class Searching(Protocol):
