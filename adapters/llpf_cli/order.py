@@ -155,7 +155,9 @@ def _write(path: Path, order: Any, phases: Any, level: Level | None) -> None:
 
 
 def _read(path: Path) -> str:
+    from llpf_plugin.documents import read_content
+
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_content(path, OrderError).decode()
+    except UnicodeDecodeError as error:
         raise OrderError(f"{path} cannot be read: {error}") from error

@@ -26,12 +26,18 @@ def read_json(place: Path, refused: type[LLPFError], called: str = "") -> Any:
         LLPFError: of the type ``refused``; the file is missing, no regular file, too large, or not JSON.
     """
     called = called or str(place)
+    return parse_json(read_content(place, refused, called), refused, called)
+
+
+def read_content(place: Path, refused: type[LLPFError], called: str = "") -> bytes:
+    """The bytes of a regular file of at most `LARGEST`; arguments and errors as of `read_json`."""
+    called = called or str(place)
     try:
         if place.exists() and not place.is_file():
             raise refused(f"{called} cannot be read: it is no regular file")
         if place.stat().st_size > LARGEST:
             raise refused(f"{called} is larger than {LARGEST >> 20} MB: no such file is")
-        return parse_json(place.read_bytes(), refused, called)
+        return place.read_bytes()
     except OSError as error:
         raise refused(f"{called} cannot be read: {error.strerror}") from error
 

@@ -1,10 +1,10 @@
 """What was measured, as JSON values for machines: no NaN, no infinity; what is undefined is null and says why."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from llpf_plugin.documents import read_json
 from llpf_plugin.errors import RunError
 from llpf_plugin.files import is_empty, plain
 from llpf_plugin.quality import METRIC_SPLITS, beside_ends
@@ -26,8 +26,8 @@ def check_place(folder: Path, runs: Sequence[Path]) -> None:
     if not folder.exists() or is_empty(folder) or folder.resolve() in [run.resolve() for run in runs]:
         return
     try:
-        earlier = json.loads((folder / FILE).read_text(encoding="utf-8"))["format"] == FORMAT
-    except (OSError, ValueError, LookupError, TypeError):
+        earlier = read_json(folder / FILE, RunError)["format"] == FORMAT
+    except (RunError, LookupError, TypeError):
         earlier = False
     if not earlier:
         raise RunError(f"{folder} is not an empty folder and holds no report: name another folder with -o")

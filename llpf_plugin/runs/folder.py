@@ -178,10 +178,12 @@ class RunFolder(Callback):
         strict = self.knots.strict = has_digests(self.folder)
         state = read_state(self.folder)
         try:
-            known = [int(knot) for knot in Progress.from_json(state["progress"]).labels]
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            words = f"{self.folder / 'state.json'} is not the state of a search ({type(error).__name__}: {error})"
-            raise RunError(f"{words}: it was edited or damaged") from error
+            progress = Progress.from_json(state["progress"])
+            progress.check()
+        except TypeError as error:
+            place = self.folder / "state.json"
+            raise RunError(f"{place} is not the state of a search ({error}): it was edited or damaged") from error
+        known = sorted(map(int, {**progress.labels, **(progress.cut.labels if progress.cut else {})}))
         for knot in known:  # now, rather than in the middle of the search
             self.knots.get(knot)
         name = state["tensors"]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.clock import Clock
+from llpf_plugin.documents import validated
 from llpf_plugin.errors import InterruptedRun
 from llpf_plugin.evaluation.ends import measure_ends
 from llpf_plugin.evaluation.goal import Ends, Goal, goal_of
@@ -218,7 +219,7 @@ class Search:
         state = solver.init(self.knots.get(start), self.knots.get(end))
         if self._resumed is not None and p.state is not None:
             solver.load(self._resumed)
-            state = replace(state, **p.state)
+            state = validated(type(state), {**asdict(state), **p.state})
         else:
             p.begun = workspace.steps
         self._resumed, self.solver, p.state = None, solver, asdict(state)

@@ -316,7 +316,7 @@ def test_a_run_that_does_not_say_that_it_has_digests_is_read_without(tmp_path: P
     assert same_path(path, search(created(tmp_path / "whole")))
     state["progress"]["labels"] = []
     (run.folder / "state.json").write_text(json.dumps(state))
-    with pytest.raises(RunError, match=r"state\.json is not the state of a search \(AttributeError"):
+    with pytest.raises(RunError, match=r"state\.json is not the state of a search \(Progress: labels"):
         RunFolder(run.folder).load()
 
 
