@@ -184,10 +184,15 @@ class RunFolder(Callback):
             place = self.folder / "state.json"
             raise RunError(f"{place} is not the state of a search ({error}): it was edited or damaged") from error
         known = sorted(map(int, {**progress.labels, **(progress.cut.labels if progress.cut else {})}))
+        form = self._form(0)
         for knot in known:  # now, rather than in the middle of the search
-            self.knots.get(knot)
+            if self._form(knot) != form:
+                raise RunError(f"knot {knot} in {self.folder} has other names or shapes than A: it was edited")
         name = state["tensors"]
         return state["progress"], read_tensors(self.folder / name, strict) if name else {}
+
+    def _form(self, knot: int) -> dict[str, Any]:
+        return {name: tensor.shape for name, tensor in self.knots.get(knot).items()}
 
     def save(self, search: Searching) -> None:
         """Write the search as it stands; what the state before named is removed only afterwards."""

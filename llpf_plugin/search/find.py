@@ -12,7 +12,7 @@ from torch import Tensor
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.clock import Clock
 from llpf_plugin.documents import validated
-from llpf_plugin.errors import InterruptedRun
+from llpf_plugin.errors import InterruptedRun, RunError
 from llpf_plugin.evaluation.ends import measure_ends
 from llpf_plugin.evaluation.goal import Ends, Goal, goal_of
 from llpf_plugin.evaluation.survey import Along, Effort, Survey, ends_of_path, places
@@ -155,6 +155,8 @@ class Search:
             self.knots.put(0, select(self.start, names))
             self.knots.put(1, select(self.end, names))
         a, b = self.knots.get(0), self.knots.get(1)
+        if not first:
+            self._check_form(a)
         with self.workspace.clock.on("measuring"):
             p.ends = self._ends = p.ends or measure_ends(self.workspace, self.start, self.end, self.options.sample)
         defaults, asked = self.workspace.task.defaults, self.options
@@ -169,6 +171,16 @@ class Search:
             p.chain, p.todo = list(self.plan.chain), list(self.plan.stretches)
             p.next_knot = max(self.plan.chain) + 1
         self.assembler = PathAssembler(p, self.knots, self.workspace, self.plan, asked.sample, frozenset(names))
+
+    def _check_form(self, knot: Weights) -> None:
+        """Refuse what was kept of a search on another model.
+
+        Raises:
+            RunError: names or shapes are not the model's.
+        """
+        own = coordinates(self.workspace.model)
+        if not knot or any(name not in own or own[name].shape != tensor.shape for name, tensor in knot.items()):
+            raise RunError("the knots that the search is to go on from are not those of this model: they were edited")
 
     def _bind(self, a: Weights, b: Weights) -> None:
         """Make the method's plan at the learning rate that there is."""
