@@ -9,6 +9,7 @@ from cyclopts import Group, Parameter
 
 from llpf_cli.inputs import INPUTS, SPECIFICATIONS, InputOptions, network_of
 from llpf_cli.options import TaskOptions, option
+from llpf_plugin.documents import listed
 from llpf_plugin.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -91,6 +92,6 @@ def _show(console: "Console", one: "Aligned", to: str, place: Path) -> None:
     show_matching(console, one.matching, one.source.name, to)
     console.print(computes_the_same(one.difference), highlight=False, markup=False, soft_wrap=True)
     if one.source.like is not None and one.source.like.left_out:
-        left = ", ".join(one.source.like.left_out)
+        left = listed(one.source.like.left_out, 8, 100)
         console.print(f"left out of the written file: {left}", highlight=False, markup=False)
     show_place(console, "aligned model", place)

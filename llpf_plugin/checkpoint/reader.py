@@ -26,7 +26,7 @@ from llpf_plugin.documents import quoted
 from llpf_plugin.errors import CheckpointError
 from llpf_plugin.geometry.weights import Weights
 
-_COMPILED = "_orig_mod"
+_WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _PARALLEL = "module."
 
 
@@ -170,13 +170,14 @@ def _outline(tree: Any) -> str:
 def _plain_names(stored: Iterable[str]) -> dict[str, str]:
     """The stored name by plain name, in the same order: without what wrappers put before names.
 
-    The wrappers are DataParallel, DistributedDataParallel and torch.compile. ``_orig_mod.`` goes wherever it stands,
-    for a submodule can be compiled too; ``module.`` only at the beginning and only if every name begins with it, for it
-    may be the name of a real submodule. Both, in any order and nested. Names that would coincide without their prefixes
-    are left alone.
+    The wrappers are DataParallel, DistributedDataParallel, torch.compile, FSDP and activation checkpointing. What the
+    last three put in goes wherever it stands, for a submodule can be wrapped too; ``module.`` only at the beginning and
+    only if every name begins with it, for it may be the name of a real submodule. In any order and nested. Names that
+    would coincide without their prefixes are left alone. Prefixes that only the model tells are taken off by
+    `llpf_plugin.preflight.fitted`.
     """
     stored = list(stored)
-    plain = [_without_compiled(name) for name in stored]
+    plain = [_unwrapped(name) for name in stored]
     while plain and all(name.startswith(_PARALLEL) and name != _PARALLEL for name in plain):
         plain = [name.removeprefix(_PARALLEL) for name in plain]
     if len(set(plain)) < len(plain):
@@ -184,5 +185,5 @@ def _plain_names(stored: Iterable[str]) -> dict[str, str]:
     return dict(zip(plain, stored, strict=True))
 
 
-def _without_compiled(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part != _COMPILED)
+def _unwrapped(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)

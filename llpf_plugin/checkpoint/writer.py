@@ -111,7 +111,8 @@ def _in_form(weights: Mapping[str, Tensor], like: Checkpoint) -> Weights:
         lead = leader.get(name, name)
         if lead not in made:
             made[lead] = _compact(_cast(weights[lead], types[name].dtype, name), seen)
-    return {stored: made[leader.get(name, name)] for name, stored in like.names.items()}
+    beside = {stored: _compact(tensor, seen) for stored, tensor in like.beside.items()}
+    return {**beside, **{stored: made[leader.get(name, name)] for name, stored in like.names.items()}}
 
 
 def _leaders(weights: Mapping[str, Tensor], like: Checkpoint) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """A checkpoint as its model has it, where that is not how its file has it, to be written as the file has it.
 
-Names that the file ties and the model does not are walked apart, and so they are written. Libraries give their models
-other names, and other tensors, than the files that they save; transformers (from version 5) joins the experts of a
-mixture, and what it does when it loads and saves is done here.
+Wrappers put prefixes before names, and have tensors of their own. Names that the file ties and the model does not are
+walked apart, and so they are written. Libraries give their models other names, and other tensors, than the files that
+they save; transformers (from version 5) joins the experts of a mixture, and what it does when it loads and saves is
+done here.
 """
 
 import sys
@@ -26,7 +27,44 @@ def fitted(found: Checkpoint, model: nn.Module) -> Checkpoint:
         found: as it was read.
         model: that it is to be loaded into; not changed.
     """
-    return _untied(_converted(found, model), model)
+    return _untied(_converted(_within(found, model), model), model)
+
+
+def _within(found: Checkpoint, model: nn.Module) -> Checkpoint:
+    """Without the prefix of a wrapper that holds the model, where one fits; what else the wrapper has stays beside it.
+
+    `torch.optim.swa_utils.AveragedModel` counts in ``n_averaged``, and a LightningModule has losses and metrics.
+    """
+    own = state(model)
+    if not own or own.keys() == complete(found.weights, own).keys():
+        return found
+    fits = [prefix for prefix in _prefixes(found.weights, own) if _fits(found.weights, prefix, own)]
+    if len(fits) != 1:
+        return found
+    (prefix,) = fits
+    inner = {name.removeprefix(prefix): name for name in found.weights if name.startswith(prefix)}
+    beside = {stored: found.weights[name] for name, stored in found.names.items() if not name.startswith(prefix)}
+    if found.shards and beside:  # whose place is kept by the model's names
+        return found
+    names = {plain: found.names[name] for plain, name in inner.items() if name in found.names}
+    shards = {plain: found.shards[name] for plain, name in inner.items() if name in found.shards}
+    weights = {plain: found.weights[name] for plain, name in inner.items()}
+    return replace(found, weights=weights, names=names, shards=shards, beside=beside)
+
+
+def _prefixes(weights: Weights, own: Weights) -> set[str]:
+    """What stands before one of the model's names, ending in a dot."""
+    for probe in own:  # a tied name may be missing in the file
+        if found := {name.removesuffix(probe) for name in weights if name.endswith(f".{probe}")}:
+            return found
+    return set()
+
+
+def _fits(weights: Weights, prefix: str, own: Weights) -> bool:
+    """Whether the names with a prefix are the model's, and so are the shapes."""
+    inner = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
+    full = complete(inner, own)
+    return full.keys() == own.keys() and all(full[name].shape == tensor.shape for name, tensor in own.items())
 
 
 def _untied(found: Checkpoint, model: nn.Module) -> Checkpoint:

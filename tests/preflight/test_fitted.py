@@ -100,3 +100,55 @@ def test_what_is_missing_is_not_made_up(tmp_path: Path) -> None:
     save_file(kept, place, metadata={"format": "pt"})
     found = fitted(read(place), experts(1))
     assert found.weights.keys() == kept.keys()
+
+
+WRAPPED: dict[str, Any] = {
+    "DataParallel": lambda model: nn.DataParallel(model).state_dict(),
+    "averaged": lambda model: torch.optim.swa_utils.AveragedModel(model).state_dict(),
+    "averaged and parallel": lambda model: torch.optim.swa_utils.AveragedModel(nn.DataParallel(model)).state_dict(),
+    "FSDP": lambda model: {
+        f"_fsdp_wrapped_module.{k.replace('.', '._fsdp_wrapped_module.', 1)}": t for k, t in model.state_dict().items()
+    },
+    "checkpointed": lambda model: {
+        k.replace("a.", "a._checkpoint_wrapped_module."): t for k, t in model.state_dict().items()
+    },
+    "Lightning": lambda model: {
+        **{f"net.{k}": t for k, t in model.state_dict().items()}, "criterion.weight": torch.ones(2),
+    },
+    "Lightning, compiled": lambda model: {f"model._orig_mod.{k}": t for k, t in model.state_dict().items()},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["pt", "safetensors"])
+@pytest.mark.parametrize("wrapper", WRAPPED)
+def test_prefixes_of_wrappers_are_taken_off_and_put_back(tmp_path: Path, wrapper: str, form: str) -> None:
+    model = Model()
+    state = WRAPPED[wrapper](model)
+    place = tmp_path / f"a.{form}"
+    if form == "pt":
+        torch.save({"state_dict": state, "pytorch-lightning_version": "2.4.0", "epoch": 3}, place)
+    else:
+        save_file(state, place)
+    found = fitted(read(place), Model())
+    assert found.weights.keys() == model.state_dict().keys()
+    own = moved(found.weights)
+    out = write(tmp_path / "m", own, found)
+    again = torch.load(out)["state_dict"] if form == "pt" else load_file(out)
+    assert again.keys() == state.keys()
+    assert all(torch.equal(again[stored], own[plain]) for plain, stored in found.names.items())
+    assert all(torch.equal(again[k], state[k]) for k in found.beside)
+    if "averaged" in wrapper:
+        inner = nn.DataParallel(Model()) if "parallel" in wrapper else Model()
+        torch.optim.swa_utils.AveragedModel(inner).load_state_dict(again)
+
+
+def test_a_prefix_that_could_be_several_is_left_to_the_user(tmp_path: Path) -> None:
+    state = {f"{side}.{k}": t for side in ("student", "teacher") for k, t in Model().state_dict().items()}
+    torch.save(state, tmp_path / "a.pt")
+    assert fitted(read(tmp_path / "a.pt"), Model()).weights.keys() == state.keys()
+
+
+def test_a_part_of_another_shape_is_not_the_model(tmp_path: Path) -> None:
+    state = {f"net.{k}": torch.zeros(3, 3) for k in Model().state_dict()}
+    torch.save(state, tmp_path / "a.pt")
+    assert fitted(read(tmp_path / "a.pt"), Model()).weights.keys() == state.keys()
