@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from llpf_plugin.documents import quoted, read_json, shortened
+from llpf_plugin.documents import quoted, read_json, shortened, visible
 from llpf_plugin.errors import CheckpointError
 
 FileKind = Literal["torch zip", "compressed torch zip", "torch legacy", "safetensors"]
@@ -119,9 +119,8 @@ def weight_map(index: Path) -> dict[str, str]:
                 f"{index} leads out of its folder, to {quoted(file)}: shards must lie beside their index"
             )
         if not _exists(index.parent / file):
-            raise CheckpointError(
-                f"{shortened(str(index.parent / file), 300)} does not exist, but {index.name} lists it: get the shard"
-            )
+            place = shortened(visible(str(index.parent / file)), 300)
+            raise CheckpointError(f"{place} does not exist, but {index.name} lists it: get the shard")
     return names
 
 

@@ -18,6 +18,7 @@ import torch
 from llpf_plugin.checkpoint import safe_numpy
 from llpf_plugin.checkpoint.file_kind import FileKind, truncated
 from llpf_plugin.checkpoint.unpickling import UnboundedError, check_unpickling
+from llpf_plugin.documents import listed
 from llpf_plugin.errors import CheckpointError
 
 _LEGACY = 5
@@ -102,7 +103,7 @@ def _explained(path: Path, kind: FileKind, error: Exception) -> CheckpointError:
         return CheckpointError(f"{path} holds a whole pickled model, not only its weights; {_REMEDY}")
     if unknown:
         return CheckpointError(
-            f"{path} refers to {', '.join(unknown)}: that is not known to be safe and was not loaded; {_REMEDY}"
+            f"{path} refers to {listed(unknown, 8, 100)}: that is not known to be safe and was not loaded; {_REMEDY}"
         )
     if isinstance(error, safe_numpy.NotPlainError):
         return CheckpointError(f"{path} holds {error}, which was not loaded; {_REMEDY}")

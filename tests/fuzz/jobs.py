@@ -28,6 +28,7 @@ class Found:
     text: str
     seconds: float
     grown: int
+    operations: int = 0
 
     def faults(self, size: int = 0, codes: tuple[int, ...] = (0, 1, 2, 3)) -> list[str]:
         """What must not be, in words; ``size`` is that of the input in bytes."""
@@ -55,9 +56,9 @@ class Jobs:
         env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "300", "PYTHONPATH": os.pathsep.join(sys.path)}
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
-    def do(self, cwd: Path, *words: object, read: Path | None = None) -> Found:
-        """Run ``llpf`` with these words, or read a checkpoint."""
-        job: dict[str, Any] = {"cwd": str(cwd), "patience": PATIENCE}
+    def do(self, cwd: Path, *words: object, read: Path | None = None, **more: Any) -> Found:
+        """Run ``llpf`` with these words, or read a checkpoint; further keys are those of a job (see the server)."""
+        job: dict[str, Any] = {"cwd": str(cwd), "patience": PATIENCE, **more}
         job |= {"read": str(read)} if read is not None else {"words": [str(word) for word in words]}
         assert self.process.stdin is not None and self.process.stdout is not None
         print(json.dumps(job), file=self.process.stdin, flush=True)

@@ -1,7 +1,9 @@
 """Runs ``llpf`` and reads checkpoints in forks of this process, which has everything imported already.
 
-One job a line, as JSON: ``words`` of a command, or a checkpoint to ``read``; ``cwd``. One answer a line: ``code``,
-``text``, ``seconds``, and ``grown``, the bytes that it took beside what this process has.
+One job a line, as JSON: ``words`` of a command, or a checkpoint to ``read``; ``cwd``; the ``patience``. A job with a
+``folder`` is killed before its operation number ``die_at`` on the files there, if there are as many; with ``die_after``
+it is killed after so many seconds. One answer a line: ``code``, ``text``, ``seconds``, the number of ``operations``, and
+``grown``, the bytes that it took beside what this process has.
 """
 
 import json
@@ -45,6 +47,26 @@ def _do(job: dict[str, Any]) -> int:
         return int(stop.code or 0)
 
 
+class Operations:
+    """Counts what a process does to the files of a folder, and kills it before one of them."""
+
+    EVENTS = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate")
+
+    def __init__(self, folder: str, die_at: int) -> None:
+        self.folder, self.die_at, self.count = folder, die_at, 0
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """The audit hook."""
+        writing = event == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if not (writing or event in self.EVENTS):
+            return
+        if not any(self.folder in os.fsdecode(a) for a in arguments[:2] if isinstance(a, str | bytes | os.PathLike)):
+            return
+        self.count += 1
+        if self.count == self.die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _child(job: dict[str, Any], text: int) -> None:
     """Do the job and write what came of it."""
     os.dup2(text, 1)
@@ -52,6 +74,9 @@ def _child(job: dict[str, Any], text: int) -> None:
     os.chdir(job["cwd"])
     taken, before = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize(), _peak()
     resource.setrlimit(resource.RLIMIT_AS, (taken + GUARD, taken + GUARD))
+    operations = Operations(job.get("folder") or "", job.get("die_at", 0))
+    if "folder" in job:
+        sys.addaudithook(operations)
     try:
         code = _do(job)
     except BaseException:
@@ -59,7 +84,9 @@ def _child(job: dict[str, Any], text: int) -> None:
         traceback.print_exc()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    Path(job["answer"]).write_text(json.dumps({"code": code, "grown": _peak() - before}))
+    Path(job["answer"]).write_text(
+        json.dumps({"code": code, "grown": _peak() - before, "operations": operations.count})
+    )
     os._exit(0)
 
 
@@ -73,7 +100,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
             os.setsid()
             _child(job, text.fileno())
         while os.waitpid(child, os.WNOHANG)[0] == 0:
-            if time.monotonic() - began > job["patience"]:
+            if time.monotonic() - began > job.get("die_after", job["patience"]):
                 os.killpg(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 break
