@@ -2,8 +2,8 @@
 
 One job a line, as JSON: ``words`` of a command, or a checkpoint to ``read``; ``cwd``; the ``patience``. A job with a
 ``folder`` is killed before its operation number ``die_at`` on the files there, if there are as many; with ``die_after``
-it is killed after so many seconds. One answer a line: ``code``, ``text``, ``seconds``, the number of ``operations``, and
-``grown``, the bytes that it took beside what this process has.
+it is killed after so many seconds. One answer a line: ``code``, ``text``, ``seconds``, the number of ``operations``,
+and ``grown``, the bytes that it took beside what this process has.
 """
 
 import json

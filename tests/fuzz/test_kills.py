@@ -71,7 +71,6 @@ class Killed:
         again = self.go(out, again=(out / "run.json").exists() or any(out.glob("*/run.json")))
         if self.command == "align" and killed.code == -9 and "is there already" in again.text:
             again = self.expected  # killed once the file was there
-            (out / ".b.pt.lock").unlink(missing_ok=True)
         if again.code != self.expected.code or again.faults(codes=(0, 3)):
             return f"{how}: exit {again.code}: {again.text[-300:]}"
         if bits(out) != bits(self.whole):
