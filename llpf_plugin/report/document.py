@@ -9,6 +9,7 @@ from llpf_plugin.errors import RunError
 from llpf_plugin.files import is_empty, plain
 from llpf_plugin.quality import METRIC_SPLITS, beside_ends
 from llpf_plugin.report.measured import Measured
+from llpf_plugin.runs import check_links
 
 FORMAT, VERSION = "llpf-report", 1
 FILE = "report.json"
@@ -20,9 +21,7 @@ def check_place(folder: Path, runs: Sequence[Path]) -> None:
     Raises:
         RunError: it holds something else, or a link to it, which the report might overwrite.
     """
-    for name in (FILE, "report.html", "figures"):
-        if (folder / name).is_symlink():
-            raise RunError(f"{folder / name} is a link, and what it leads to would be overwritten: remove it")
+    check_links(folder)
     if not folder.exists() or is_empty(folder) or folder.resolve() in [run.resolve() for run in runs]:
         return
     try:

@@ -3,7 +3,7 @@
 from llpf_plugin.runs.alignment import Alignment, computes_the_same
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.folder import RunFolder
-from llpf_plugin.runs.guard import check_folders
+from llpf_plugin.runs.guard import check_folders, check_links
 from llpf_plugin.runs.knots import KnotFolder
 from llpf_plugin.runs.lock import held, held_file
 from llpf_plugin.runs.read import read_asked, read_path
@@ -24,6 +24,7 @@ __all__ = [
     "balanced",
     "check_comparable",
     "check_folders",
+    "check_links",
     "computes_the_same",
     "held",
     "held_file",

@@ -36,8 +36,9 @@ def check_unfinished(out: Path, runs: Sequence[RunFolder]) -> None:
     """Refuse a folder with results but no run that has ended: something else wrote them, and they would be replaced.
 
     Raises:
-        RunError: names the first of them.
+        RunError: names the first of them, or a link (see `check_links`).
     """
+    check_links(out)
     if any(run.has_ended for run in runs):
         return
     found = sorted(entry.name for name in RESULTS for entry in out.glob(name))
@@ -46,3 +47,14 @@ def check_unfinished(out: Path, runs: Sequence[RunFolder]) -> None:
             f"{out / found[0]} was not written by a run, for none in {out} has ended: move it elsewhere, or name "
             "another folder with -o"
         )
+
+
+def check_links(folder: Path) -> None:
+    """Refuse a folder with links in it, or in the folders in it: what they lead to would be overwritten.
+
+    Raises:
+        RunError: names the first of them.
+    """
+    for entry in (*sorted(folder.glob("*")), *sorted(folder.glob("*/*"))):
+        if entry.is_symlink():
+            raise RunError(f"{entry} is a link, and what it leads to would be overwritten: remove it")

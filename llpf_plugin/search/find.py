@@ -11,7 +11,7 @@ from torch import Tensor
 
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.clock import Clock
-from llpf_plugin.documents import validated
+from llpf_plugin.documents import listed, shortened, validated, visible
 from llpf_plugin.errors import InterruptedRun, RunError
 from llpf_plugin.evaluation.ends import measure_ends
 from llpf_plugin.evaluation.goal import Ends, Goal, goal_of
@@ -230,8 +230,7 @@ class Search:
         start = start if p.fresh.start is None else p.fresh.start
         state = solver.init(self.knots.get(start), self.knots.get(end))
         if self._resumed is not None and p.state is not None:
-            solver.load(self._resumed)
-            state = validated(type(state), {**asdict(state), **p.state})
+            state = self._loaded(solver, state, self._resumed)
         else:
             p.begun = workspace.steps
         self._resumed, self.solver, p.state = None, solver, asdict(state)
@@ -252,6 +251,22 @@ class Search:
                 move_end(self.assembler, self.start, solver.equivalent())
         else:
             self._begin_again(rate)
+
+    def _loaded(self, solver: Solver, state: Any, tensors: Mapping[str, Tensor]) -> Any:
+        """The solver's state as it was saved, its tensors loaded.
+
+        Raises:
+            RunError: it was edited.
+        """
+        fresh = solver.save()
+        try:
+            if odd := [name for name, t in tensors.items() if name in fresh and fresh[name].shape != t.shape]:
+                raise ValueError(f"other shapes than the model has: {listed(odd)}")
+            solver.load(tensors)
+            return validated(type(state), {**asdict(state), **(self.progress.state or {})})
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            told = shortened(visible(str(error)), 300)
+            raise RunError(f"what was saved of the search cannot be gone on with ({told}): it may have been edited") from error
 
     def _go_on(self, cut: Cut) -> None:
         """Search on from where a smaller budget ended it; what was put in place of the rest is forgotten."""
