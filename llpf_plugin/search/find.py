@@ -86,8 +86,10 @@ class Search:
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """All that a resumed search needs: JSON values, and the tensors of the solver."""
         self.progress.spent, self.progress.steps = self.workspace.clock.spent(), self.workspace.steps
-        walking = self.solver is not None and self.progress.state is not None
-        return self.progress.to_json(), self.solver.save() if self.solver and walking else self._kept
+        tensors: Mapping[str, Tensor] = self._kept
+        if self.progress.state is not None:  # of a search that is resumed, and has not come to its solver yet
+            tensors = self.solver.save() if self.solver is not None else self._resumed or {}
+        return self.progress.to_json(), dict(tensors)
 
     def run(self) -> Quality:
         """Search, measure, repair, until the path is under the goal, the repairs are used up, or the budget is."""
@@ -266,7 +268,9 @@ class Search:
             return validated(type(state), {**asdict(state), **(self.progress.state or {})})
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             told = shortened(visible(str(error)), 300)
-            raise RunError(f"what was saved of the search cannot be gone on with ({told}): it may have been edited") from error
+            raise RunError(
+                f"what was saved of the search cannot be gone on with ({told}): it may have been edited"
+            ) from error
 
     def _go_on(self, cut: Cut) -> None:
         """Search on from where a smaller budget ended it; what was put in place of the rest is forgotten."""

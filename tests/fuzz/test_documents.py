@@ -1,7 +1,6 @@
 """Schedules, phase files, configurations and order files that were changed: done, or refused in one sentence."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,14 +8,8 @@ import torch
 from helpers import tiny
 
 from fuzz.documents import written
-from fuzz.jobs import Jobs, jobs
+from fuzz.jobs import Jobs
 from llpf_plugin.order import layer_order
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Jobs]:
-    with jobs() as one:
-        yield one
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +20,12 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return places
 
 
-@pytest.mark.parametrize("first", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(20, 400, 20))])
+@pytest.mark.parametrize("first", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(10, 400, 10))])
 def test_changed_documents(server: Jobs, ends: list[Path], tmp_path: Path, first: int) -> None:
     order = json.loads(layer_order(tiny.mlp().model, (torch.zeros(1, 6),)).to_json())
     base = ["--task", f"{tiny.__file__}:mlp", "--budget", 5, "--points", 1, "--no-report", "--max-loss", 3]
     wrong = {}
-    for seed in range(first, first + 20):
+    for seed in range(first, first + 10):
         folder = tmp_path / str(seed)
         folder.mkdir()
         place, kind = written(seed, folder, order)

@@ -1,7 +1,6 @@
 """Killed before any of its file operations, or at any moment, a command that is run again comes to the same bits."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -10,7 +9,7 @@ import torch
 from helpers import stopped, tiny
 from helpers.run_folders import bits
 
-from fuzz.jobs import Found, Jobs, jobs
+from fuzz.jobs import Found, Jobs
 
 BASE = ["--task", stopped.TASK, "--points", 1, "--device", "cpu", "--no-report", "--align", "never"]
 COMMANDS: dict[str, list[object]] = {
@@ -24,12 +23,6 @@ COMMANDS: dict[str, list[object]] = {
     "align": ["align", "a.pt", "b.pt", "--model", f"{tiny.__file__}:mlp"],
     "going on": ["merge", "a.pt", "b.pt", *BASE, "--max-loss", 0.05, "--budget", 90],
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Jobs]:
-    with jobs() as one:
-        yield one
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +80,7 @@ def test_killed_before_file_operations(
     count = one.expected.operations
     assert count > 2
     every = request.node.get_closest_marker("slow") is not None
-    places = range(1, count + 1) if every else {1, 2, 3, 6, count // 2, count - 3, count - 1, count}
+    places = range(1, count + 1) if every else {1, 3, count // 2, count - 1}
     wrong = [found for at in sorted(places) if (found := one.fault(die_at=at))]
     assert not wrong, "\n".join(wrong)
 

@@ -14,6 +14,7 @@ from llpf_plugin.llpf import LLPF
 from llpf_plugin.merging import Merged, open_descent
 from llpf_plugin.methods import Bezier
 from llpf_plugin.records import Outcome
+from llpf_plugin.runs import RunFolder
 from llpf_plugin.search import SearchOptions, descend
 from llpf_plugin.workspace import Compute
 
@@ -109,3 +110,29 @@ def test_a_walk_to_the_origin_goes_on(tmp_path: Path) -> None:
     walked(400, "whole")
     assert names(tmp_path / "run") == names(tmp_path / "whole")
     assert len(path.knots) > 2 and torch.isfinite(path.knots[-1]["0.weight"]).all()
+
+
+def test_a_resumed_run_that_is_killed_before_its_first_step_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its state is saved when it starts, before the solver is there."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self: Any, search: Any, tick: Any) -> None:
+        raise Killed
+
+    def stopped(self: Any, search: Any, tick: Any) -> None:
+        self.save(search)
+        if len(search.progress.record) == 3:
+            raise Killed
+
+    out = tmp_path / "run"
+    for how in (stopped, killed, killed):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(RunFolder, "on_tick", how)
+            merged(out, 500)
+    assert merged(out, 500).connected
+    merged(tmp_path / "whole", 500)
+    assert bits(out) == bits(tmp_path / "whole")
