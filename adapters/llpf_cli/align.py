@@ -9,6 +9,7 @@ from cyclopts import Group, Parameter
 
 from llpf_cli.inputs import INPUTS, SPECIFICATIONS, InputOptions, network_of
 from llpf_cli.options import TaskOptions, option
+from llpf_plugin.documents import listed
 from llpf_plugin.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -39,16 +40,18 @@ def align(
     from llpf_plugin.alignment import symmetry
     from llpf_plugin.checkpoint import write
     from llpf_plugin.merging import Source, align_to
+    from llpf_plugin.runs import held, held_file
 
     network, example = network_of(task, model, inputs)
     known = symmetry(network, example)  # before the weights are read, for it takes as much memory as they do
     console = terminal()
-    first, *others = (Source.of(name) for name in models)
-    places = _places(others, out)
-    aligned = [align_to(first, other, network, example, known) for other in others]
-    for one, place in zip(aligned, places, strict=True):
-        assert one.source.like is not None
-        _show(console, one, first.name, write(place, one.matching.weights, one.source.like))
+    first, *others = (Source.of(name, network=network) for name in models)
+    with held(out) if len(others) > 1 else held_file(out):
+        places = _places(others, out)
+        aligned = [align_to(first, other, network, example, known) for other in others]
+        for one, place in zip(aligned, places, strict=True):
+            assert one.source.like is not None
+            _show(console, one, first.name, write(place, one.matching.weights, one.source.like))
     return 0
 
 
@@ -60,12 +63,13 @@ def _places(sources: "Sequence[Source]", out: Path) -> list[Path]:
         CheckpointError: the suffix is that of a different format.
     """
     from llpf_plugin.checkpoint import target
-    from llpf_plugin.files import is_empty
+    from llpf_plugin.files import is_empty, remove_leftovers
     from llpf_plugin.runs import name_runs
 
     wanted = [out]
     if len(sources) > 1:
         _check_free(out, is_empty(out))
+        remove_leftovers(out)
         names = name_runs([Path(source.name) for source in sources])
         wanted = [out / name.replace("/", "-") for name in names]
     places = [target(place, s.like) for place, s in zip(wanted, sources, strict=True) if s.like is not None]
@@ -88,6 +92,6 @@ def _show(console: "Console", one: "Aligned", to: str, place: Path) -> None:
     show_matching(console, one.matching, one.source.name, to)
     console.print(computes_the_same(one.difference), highlight=False, markup=False, soft_wrap=True)
     if one.source.like is not None and one.source.like.left_out:
-        left = ", ".join(one.source.like.left_out)
+        left = listed(one.source.like.left_out, 8, 100)
         console.print(f"left out of the written file: {left}", highlight=False, markup=False)
     show_place(console, "aligned model", place)

@@ -89,7 +89,7 @@ def dry_run(
     console: Console, models: Sequence[str], task: Task, method: Method, *, align: Any, compute: Compute, **search: Any
 ) -> None:
     """Check the first pair, show layer order and phases, and estimate what a search would cost."""
-    sources = [Source.of(model, number) for number, model in enumerate(models, start=1)]
+    sources = [Source.of(model, number, task.model) for number, model in enumerate(models, start=1)]
     request = Request(task, method, SearchOptions(**search), compute, align=align)
     pair = open_pair("1-2", sources[:2], request)
     alignment(console, pair)

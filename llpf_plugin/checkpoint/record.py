@@ -29,6 +29,9 @@ class Checkpoint:
         left_out: what a written checkpoint does not carry (optimizer state, …), in words.
         metadata: of the header of safetensors; of shards, all of theirs, which each written shard gets.
         shards: shard file by plain name; their index is ``path``.
+        beside: tensors of the file that are none of the model's, by the name in the file; they are written as they are.
+        stored: where the model has other tensors than the file, those of the file, by plain name and without elements.
+        stored_form: makes those of the file of the model's.
     """
 
     path: Path
@@ -40,6 +43,9 @@ class Checkpoint:
     left_out: tuple[str, ...] = ()
     metadata: dict[str, str] | None = None
     shards: dict[str, str] = field(default_factory=dict)
+    beside: Weights = field(default_factory=dict)
+    stored: Weights = field(default_factory=dict)
+    stored_form: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
 
     @property
     def ties(self) -> list[tuple[str, ...]]:

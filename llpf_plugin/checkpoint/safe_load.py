@@ -4,6 +4,7 @@ import argparse
 import datetime
 import decimal
 import fractions
+import io
 import pathlib
 import re
 import types
@@ -16,7 +17,12 @@ import torch
 
 from llpf_plugin.checkpoint import safe_numpy
 from llpf_plugin.checkpoint.file_kind import FileKind, truncated
+from llpf_plugin.checkpoint.unpickling import UnboundedError, check_unpickling
+from llpf_plugin.documents import listed
 from llpf_plugin.errors import CheckpointError
+
+_LEGACY = 5
+"""Pickles of a file in the legacy format, before the bytes of its tensors."""
 
 _REMEDY = "where you trust the file, load it with the code that wrote it and save only model.state_dict()"
 
@@ -31,11 +37,24 @@ def safe_load(path: Path, kind: FileKind) -> Any:
         CheckpointError: the file is truncated, or holds what is not known to be safe.
     """
     try:
+        _check(path, kind)
         with torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "torch zip")
     except Exception as error:
         raise _explained(path, kind, error) from error
+
+
+def _check(path: Path, kind: FileKind) -> None:
+    """Refuse a pickle that asks for more than it brings."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if kind != "torch legacy":  # read as torch reads it: two readers of one archive may find two pickles
+            check_unpickling(io.BytesIO(torch._C.PyTorchFileReader(file).get_record("data.pkl")), size)
+            return
+        pickles = 0
+        while pickles < _LEGACY and file.peek(1) and check_unpickling(file, size):
+            pickles += 1
 
 
 def _as_dict(_factory: object = None) -> dict[Any, Any]:
@@ -77,12 +96,14 @@ _ALLOWED = _allowed()
 
 def _explained(path: Path, kind: FileKind, error: Exception) -> CheckpointError:
     """What the user needs to know of an error of ``torch.load``."""
+    if isinstance(error, UnboundedError):
+        return CheckpointError(f"{path} was not loaded, for {error}; {_REMEDY}")
     unknown = _unknown_globals(path, kind, error)
     if any(name.startswith("torch.nn.modules.") for name in unknown):
         return CheckpointError(f"{path} holds a whole pickled model, not only its weights; {_REMEDY}")
     if unknown:
         return CheckpointError(
-            f"{path} refers to {', '.join(unknown)}: that is not known to be safe and was not loaded; {_REMEDY}"
+            f"{path} refers to {listed(unknown, 8, 100)}: that is not known to be safe and was not loaded; {_REMEDY}"
         )
     if isinstance(error, safe_numpy.NotPlainError):
         return CheckpointError(f"{path} holds {error}, which was not loaded; {_REMEDY}")

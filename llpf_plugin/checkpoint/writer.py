@@ -99,6 +99,9 @@ def target(path: Path | str, like: Checkpoint) -> Path:
 
 def _in_form(weights: Mapping[str, Tensor], like: Checkpoint) -> Weights:
     """The tensors to be stored, by stored name, in the dtypes of ``like``, each in memory of its own unless tied."""
+    if like.stored_form is not None:
+        weights = like.stored_form(weights)
+    types = like.stored or like.weights
     leader = _leaders(weights, like)
     if missing := [name for name in like.names if leader.get(name, name) not in weights]:
         raise MismatchError(f"the weights to be written lack {', '.join(missing[:10])} ({len(missing)} in all)")
@@ -107,8 +110,9 @@ def _in_form(weights: Mapping[str, Tensor], like: Checkpoint) -> Weights:
     for name in like.names:
         lead = leader.get(name, name)
         if lead not in made:
-            made[lead] = _compact(_cast(weights[lead], like.weights[name].dtype, name), seen)
-    return {stored: made[leader.get(name, name)] for name, stored in like.names.items()}
+            made[lead] = _compact(_cast(weights[lead], types[name].dtype, name), seen)
+    beside = {stored: _compact(tensor, seen) for stored, tensor in like.beside.items()}
+    return {**beside, **{stored: made[leader.get(name, name)] for name, stored in like.names.items()}}
 
 
 def _leaders(weights: Mapping[str, Tensor], like: Checkpoint) -> dict[str, str]:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
 
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.records import Record, Row
@@ -25,13 +24,6 @@ class Ends(Record):
     batch: float
     saved: Mapping[str, Row] = field(default_factory=dict)
     middle: float | None = None
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
-        rows = {name: Row.from_json(values[name]) for name in ("A", "B")}
-        saved = {name: Row.from_json(row) for name, row in values.get("saved", {}).items()}
-        return super().from_json({**values, **rows, "saved": saved})
 
     @property
     def rows(self) -> dict[str, Row]:

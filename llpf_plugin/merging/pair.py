@@ -6,21 +6,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.alignment.matching import Matching
-from llpf_plugin.errors import InterruptedRun, LLPFError
+from llpf_plugin.errors import InterruptedRun, LLPFError, RunError
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.merging.reorder import Align, Proposal, line_between, propose, resolved
 from llpf_plugin.methods.base import Method
 from llpf_plugin.quality.beside import beside_ends
 from llpf_plugin.quality.verdict import Picked, Quality
+from llpf_plugin.records import Outcome
 from llpf_plugin.runs.alignment import KEY, Alignment
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.folder import RunFolder
 from llpf_plugin.runs.guard import check_unfinished
-from llpf_plugin.runs.read import read_path
+from llpf_plugin.runs.read import read_asked, read_path
 from llpf_plugin.runs.tensors import file_digest
 from llpf_plugin.runs.verdict import MergedModel, write_verdict, written_model
 from llpf_plugin.search.find import Search, Snapshot
@@ -45,8 +46,15 @@ class Source:
     like: checkpoint.Checkpoint | None = None
 
     @classmethod
-    def of(cls, model: Mapping[str, Tensor] | str | Path, number: int = 1) -> "Source":
+    def of(
+        cls, model: Mapping[str, Tensor] | str | Path, number: int = 1, network: nn.Module | None = None
+    ) -> "Source":
         """From a state dict or a checkpoint file.
+
+        Args:
+            model: either of them.
+            number: in the name of a state dict.
+            network: that a file is for, whose names its weights then have.
 
         Raises:
             CheckpointError: the file cannot be read.
@@ -54,6 +62,7 @@ class Source:
         if isinstance(model, Mapping):
             return cls(f"model {number}", model)
         found = checkpoint.read(model)
+        found = found if network is None else preflight.fitted(found, network)
         return cls(str(model), found.weights, found)
 
 
@@ -105,6 +114,7 @@ class Pair:
         matching: the re-ordered B that the path leads to, None where B stays as it is.
         alignment: what became of aligning B, None where that was not asked for.
         done: its run had ended before, so that it is only judged again.
+        again: its run had been searched before, by a method that trains for its whole budget, and has another one now.
     """
 
     name: str
@@ -116,6 +126,7 @@ class Pair:
     matching: Matching | None = None
     alignment: Alignment | None = None
     done: bool = False
+    again: bool = False
     _line: Sequence[float] = ()
 
     @contextmanager
@@ -124,6 +135,8 @@ class Pair:
         try:
             if self.run is not None and not self.run.begun:
                 self._create(self.run)
+            elif self.run is not None:
+                self.run.ask_anew(self.asked, self.again)
             yield
         except InterruptedRun:
             raise
@@ -207,14 +220,14 @@ def open_pair(
     start, end = preflight.check_pair(a.weights, b.weights, request.task.model, (a.name, b.name))
     asked = request.asked(a, b)
     run, saved = opened(folder, asked, resume, check_folder)
-    done = run is not None and saved is not None and run.finished
+    done = run is not None and saved is not None and run.finished and not run.goes_on(asked)
     saving = () if run is None or done else (run,)
     proposal = propose(start, end, request.task, request.method, request.align, run if resume else None)
     search = Search(
         start, end, request.task, request.method, request.options, request.compute,
         None if run is None else run.knots, (*saving, *callbacks), saved,
     )  # fmt: skip
-    pair = Pair(name, ends, request, search, asked, run, done=done)
+    pair = Pair(name, ends, request, search, asked, run, done=done, again=run is not None and saved is None)
     if proposal is not None:
         pair._align(proposal)
     return pair
@@ -234,10 +247,30 @@ def opened(
     if resume and run.exists:
         run.check_same(asked)
         check_unfinished(run.folder, [run])
-        return run, run.load()
+        saved = run.load()
+        return run, _to_go_on_from(run, asked, saved)
     if check_folder:
         run.check_free()
     return run, None
+
+
+def _to_go_on_from(run: RunFolder, asked: Asked, saved: Snapshot | None) -> Snapshot | None:
+    """The saved state, None where a method that trains for its whole budget has another one now.
+
+    Raises:
+        RunError: the budget was spent before the run goes on.
+    """
+    budget = asked.search.get("budget")
+    if saved is None or not run.goes_on(asked) or budget == read_asked(run.folder).search.get("budget"):
+        return saved
+    if saved[0]["outcome"] == Outcome.TRAINED.name:
+        return None
+    if budget is not None and budget < saved[0]["steps"]:
+        raise RunError(
+            f"{run.folder} has taken {saved[0]['steps']} gradient steps, and is to go on with a budget of {budget}: "
+            "give more"
+        )
+    return saved
 
 
 def _write(place: Path, weights: Weights, like: checkpoint.Checkpoint | None) -> Path:

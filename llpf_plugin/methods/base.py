@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from llpf_plugin.errors import LLPFError
@@ -56,12 +56,6 @@ class Stretch(Record):
     def repairs(self) -> bool:
         """Whether this is a piece of a path that was found and measured before."""
         return bool(self.losses)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Stretch:
-        """Inverse of `to_json`."""
-        stretch = super().from_json(values)
-        return replace(stretch, losses=tuple((place, loss) for place, loss in stretch.losses))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ level, so that a caller can show all of it at once.
 """
 
 from llpf_plugin.preflight.checks import Finding, raise_errors
+from llpf_plugin.preflight.fitted import fitted
 from llpf_plugin.preflight.independence import centred_cosine, independent, trained
 from llpf_plugin.preflight.pair import NEARLY_SAME, check_pair, compare, complete, fits, look
 from llpf_plugin.preflight.reached import say_unreached, unreached, with_what_belongs
@@ -22,6 +23,7 @@ __all__ = [
     "compare",
     "complete",
     "fits",
+    "fitted",
     "independent",
     "layer_statistics",
     "look",

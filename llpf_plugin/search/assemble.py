@@ -146,8 +146,9 @@ class PathAssembler:
         self.discard([] if last is None else [last])
 
     def discard(self, knots: Collection[int]) -> None:
-        """Forget knots."""
-        self.knots.discard(sorted(knots))
+        """Forget knots; those that a search with a larger budget goes on from stay."""
+        cut = self.progress.cut
+        self.knots.discard(sorted(knot for knot in knots if cut is None or str(knot) not in cut.labels))
         for knot in knots:
             del self.progress.labels[str(knot)]
 
