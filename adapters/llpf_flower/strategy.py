@@ -5,7 +5,7 @@ from logging import INFO
 from pathlib import Path
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
@@ -14,6 +14,7 @@ from llpf_flower import history, metrics, serverside, serving
 from llpf_flower.asked import Asked
 from llpf_flower.mean import average
 from llpf_flower.memory import Memory
+from llpf_flower.metrics import MetricsFunction
 from llpf_flower.momentum import Momentum
 from llpf_flower.order import Cut, OrderSource, Phases
 from llpf_flower.replies import Reply, sift, sift_metrics
@@ -22,9 +23,6 @@ from llpf_plugin.errors import LLPFError
 from llpf_plugin.geometry import Correct
 from llpf_plugin.tasks import Task
 from llpf_plugin.workspace import Compute
-
-MetricsFunction = Callable[[list[RecordDict], str], MetricRecord | None]
-"""Aggregates the metrics of a round; where it returns None, the round has only the strategy's own."""
 
 
 class LLPFStrategy(Memory, FedAvg):
@@ -183,9 +181,8 @@ class LLPFStrategy(Memory, FedAvg):
         if kept:
             reference, self.arrays = self.reference, self.combine(row, kept)
             self.known = {**reference, **self.arrays}
-            contents = metrics.common_metrics([r.content for r in kept])
-            found.update(self.train_metrics_aggr_fn(contents, self.weighted_by_key) or {})
-            row.update(history.numbers(found))
+            contents = [r.content for r in kept]
+            found.update(metrics.noted(row, contents, self.train_metrics_aggr_fn, self.weighted_by_key) or {})
         found.update(metrics.of_round(row))
         return (self.arrays if kept else None), found
 
@@ -200,10 +197,7 @@ class LLPFStrategy(Memory, FedAvg):
             log(INFO, "aggregate_evaluate: %d replies count", len(kept))
             if not kept:
                 return None
-            found = self.evaluate_metrics_aggr_fn(metrics.common_metrics(kept), self.weighted_by_key)
-            if found is not None:
-                row.update(history.numbers(found, "client "))
-            return found
+            return metrics.noted(row, kept, self.evaluate_metrics_aggr_fn, self.weighted_by_key, "client ")
         finally:
             self.save(server_round)
 
