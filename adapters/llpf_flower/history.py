@@ -15,14 +15,14 @@ PARTITION = "partition-id"
 
 OURS = (
     "round", "clients", "left_out", "consensus", "variance", "variance kept", "barrier", "phase", "on their own",
-    "steps", "joined", "maximum",
+    "steps", "joined", "maximum", "first", "first losses",
 )  # fmt: skip
 """Entries of a row that are not the clients' metrics."""
 
 MODELS = ("consensus", "variance kept", "barrier")
 """Entries of a row that compare the clients' models; the picture has them below."""
 
-HIDDEN = ("left_out", "variance", "clients")
+HIDDEN = ("left_out", "variance", "clients", "first losses")
 """Entries of a row that the table does not show as they are."""
 
 

@@ -56,5 +56,8 @@ def of_round(row: Row) -> MetricRecord:
     for name in ("consensus", "variance kept", "barrier"):
         if name in row:
             metrics[f"llpf-{name.replace(' ', '-')}"] = float(row[name])
+    if "first" in row:
+        metrics[f"llpf-first/{row['first']}"] = 1
+        metrics.update({f"llpf-first-loss/{name}": loss for name, loss in row.get("first losses", {}).items()})
     metrics.update({f"llpf-variance/{layer}": kept for layer, kept in row.get("variance", {}).items()})
     return metrics
