@@ -48,11 +48,10 @@ def noted(
 
 
 def of_round(row: Row) -> MetricRecord:
-    """The strategy's own metrics of a round; their names begin with ``llpf-``."""
+    """The strategy's own metrics of a round, single numbers all; their names begin with ``llpf-``."""
     metrics = MetricRecord()
     metrics["llpf-clients"] = row["clients"]
     metrics["llpf-left-out"] = len(row["left_out"])
-    metrics["llpf-left-out-nodes"] = sorted(row["left_out"])
     for name in ("consensus", "variance kept", "barrier"):
         if name in row:
             metrics[f"llpf-{name.replace(' ', '-')}"] = float(row[name])

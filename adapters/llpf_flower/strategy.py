@@ -33,9 +33,9 @@ class LLPFStrategy(Memory, Opening):
 
     The mean of networks that have drifted apart has less variance than any of them. Here each layer of it is projected
     back on its variance sphere. Replies with NaN or infinity, with other names or shapes, without examples, and clients
-    that fail or do not answer are left out of the round and named in the log, in the metrics and in `rows`; if
-    none is left, the model stays as it is. Clients may send a part of the model: each tensor is the mean of those that
-    send it. Neither the order of replies nor the nodes' ids change a bit of the result.
+    that fail or do not answer are left out of the round and named in the log and in `rows`; if none is left, the model
+    stays as it is. Clients may send a part of the model: each tensor is the mean of those that send it. Neither the
+    order of replies nor the nodes' ids change a bit of the result.
 
     Args:
         fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, min_available_nodes, weighted_by_key,
