@@ -1,7 +1,7 @@
 """What a chosen first model gains from independent starts: beside fresh weights, and beside the largest client's model.
 
-Reads what `federated.py` wrote. Differences are paired over seeds, in points of the mean client's test accuracy, with 95 %
-intervals of Student's t.
+Reads what `federated.py` wrote. Differences are paired over seeds, in points of the mean client's test accuracy, with
+95 % intervals of Student's t.
 
     python benchmarks/federated_first.py --json digits.json
 """

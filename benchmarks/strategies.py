@@ -22,8 +22,9 @@ STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
     "LLPFStrategy, first chosen, momentum": lambda **o: LLPFStrategy(server_momentum=0.5, **o),
 }
 """By name. "Largest client first": all clients take the model of the one with the most examples. "Fresh weights": all
-take new initial weights (He's), and nothing of the clients is kept. "Own served": each client is served by its own model
-until the mean is as good. "First chosen": the first model is chosen by the clients' losses on their own training data."""
+take new initial weights (He's), and nothing of the clients is kept. "Own served": each client is served by its own
+model until the mean is as good. "First chosen": the first model is chosen by the clients' losses on their own training
+data."""
 
 OWN_SERVED = "LLPFStrategy, own served"
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from logging import WARNING
+from logging import INFO, WARNING
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
@@ -132,6 +132,7 @@ def _aligned(replies: Sequence[Reply], model: nn.Module, inputs: Any) -> list[tu
     models = [_wide(reply.arrays) for reply in replies]
     if odd := sorted(models[0].keys() ^ model.state_dict().keys()):
         raise LLPFError(f"the network to align by has other tensors than the clients' models: {', '.join(odd[:3])}")
+    log(INFO, "Aligning the models of %d clients; other first models than 'auto' and 'aligned' need none", len(replies))
     frame = replies.index(largest(replies))
     met = match_all(models, model, symmetry(model, inputs), frame)
     return [(to_arrays(weights), reply.weight) for weights, reply in zip(met.weights, replies, strict=True)]
