@@ -47,13 +47,13 @@ def view(array: Array) -> Tensor:
         MismatchError: the array holds no numbers, or was not made by NumPy.
     """
     try:
-        dtype, count = np.dtype(array.dtype), math.prod(array.shape)
-        offset = len(array.data) - count * dtype.itemsize
-        if not array.data.startswith(b"\x93NUMPY") or offset <= 0:
+        dtype, count, data = np.dtype(array.dtype), math.prod(array.shape), array.data
+        offset = len(data) - count * dtype.itemsize
+        if not data.startswith(b"\x93NUMPY") or offset <= 0:
             raise ValueError("its bytes are no NumPy array of its shape")
-        if b"'fortran_order': True" in array.data[:offset]:
+        if b"'fortran_order': True" in data[:offset]:
             return torch.from_numpy(array.numpy())
-        return torch.from_numpy(np.frombuffer(array.data, dtype, count, offset).reshape(array.shape))
+        return torch.from_numpy(np.frombuffer(data, dtype, count, offset).reshape(array.shape))
     except (TypeError, ValueError) as error:
         raise MismatchError(f"an array of dtype {array.dtype} cannot be read: {error}") from error
 
