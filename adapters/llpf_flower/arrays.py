@@ -1,5 +1,6 @@
 """Between Flower's records and tensors: matched by name, never by position."""
 
+import cmath
 import math
 import warnings
 from collections.abc import Mapping
@@ -81,12 +82,14 @@ def wide(tensor: Tensor) -> torch.dtype:
     return torch.promote_types(tensor.dtype, torch.float32)
 
 
-def sound(tensor: Tensor, reference: Tensor) -> bool:
-    """Whether all numbers are finite, or infinite where the reference has the same infinity (an attention mask's −∞).
+def finite(tensor: Tensor) -> bool:
+    """Whether all numbers are surely finite: their sum tells in one pass, unless it overflows."""
+    return not (tensor.is_floating_point() or tensor.is_complex()) or cmath.isfinite(tensor.sum().item())
 
-    Their sum tells in one pass, unless it overflows.
-    """
-    if not (tensor.is_floating_point() or tensor.is_complex()) or bool(tensor.sum().isfinite()):
+
+def sound(tensor: Tensor, reference: Tensor) -> bool:
+    """Whether all numbers are finite, or infinite where the reference is (an attention mask's −∞)."""
+    if finite(tensor):
         return True
     odd = ~tensor.isfinite()
     return bool((tensor[odd] == reference[odd]).all()) if odd.any() else True

@@ -10,7 +10,7 @@ import torch
 from flwr.app import Array, ArrayRecord
 from torch import Tensor
 
-from llpf_flower.arrays import is_buffer, view, wide
+from llpf_flower.arrays import finite, is_buffer, view, wide
 from llpf_flower.rule import Rule
 from llpf_plugin.geometry import project_, variance
 
@@ -18,7 +18,7 @@ BLOCK = 1 << 16
 """Numbers that are averaged at a time: few enough to stay in the processor's cache."""
 
 GROUP = 4
-"""Models of which one tensor is looked at together."""
+"""Models of which one tensor is looked at together; more of them where it is small."""
 
 
 @dataclass
@@ -111,7 +111,7 @@ class _Running:
         self.total, self.spread, self.held = weight, 0.0, held
         self.variance = _variance(first) if held else 0.0
         self._odd: Tensor | None = None  # an attention mask's −∞, which all have
-        if first.is_floating_point() and not bool(first.sum().isfinite()) and bool((~first.isfinite()).any()):
+        if first.is_floating_point() and not finite(first) and bool((~first.isfinite()).any()):
             self._odd, self._infinite = ~first.isfinite(), first
         self.mean = self._finite(first).to(wide(first), copy=True).contiguous()
 
@@ -120,7 +120,8 @@ class _Running:
 
     def add_all(self, tensors: Iterator[tuple[Tensor, float]]) -> None:
         """Add tensors with their weights, a few at a time."""
-        while group := list(islice(tensors, GROUP)):
+        size = max(GROUP, BLOCK // max(1, self.mean.numel()))
+        while group := list(islice(tensors, size)):
             self._add([(self._finite(tensor).reshape(-1), weight) for tensor, weight in group])
             for tensor, weight in group:
                 self.total += weight

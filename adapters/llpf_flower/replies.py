@@ -10,7 +10,7 @@ from typing import TypeVar
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.logger import log
 
-from llpf_flower.arrays import sound, view
+from llpf_flower.arrays import finite, sound, view
 from llpf_flower.asked import Asked
 from llpf_plugin.errors import MismatchError
 
@@ -127,7 +127,7 @@ def _check_numbers(name: str, array: Array, reference: Array) -> None:
         tensor = view(array)
     except MismatchError as error:
         raise Unusable(f"its {name}: {error}") from error
-    if not sound(tensor, view(reference)):
+    if not (finite(tensor) or sound(tensor, view(reference))):
         raise Unusable(f"its {name} holds NaN or infinity")
 
 
