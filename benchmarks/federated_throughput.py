@@ -98,8 +98,10 @@ def model_of(reference: Weights, rng: np.random.Generator) -> ArrayRecord:
 
 def made_model(reference: Weights, client: int) -> ArrayRecord:
     """The same, made on the fly."""
-    arrays = {k: Made(t.shape, client) if t.is_floating_point() else Array(t.numpy()) for k, t in reference.items()}
-    return ArrayRecord(arrays, keep_input=True)
+    record = ArrayRecord()
+    for name, tensor in reference.items():
+        record[name] = Made(tensor.shape, client) if tensor.is_floating_point() else Array(tensor.numpy())
+    return record
 
 
 def aggregate(options: argparse.Namespace) -> None:

@@ -36,7 +36,7 @@ PLAIN, SPHERES, COMMON = "plain", "on spheres", "plain, common start"
 """How a neighbourhood is averaged; the last row, from one start, is what nothing vanishes in."""
 
 HEAD = (
-    "clients, graph", "averaging", "lowest variance", "rounds until half right", "until 80 %", "last round",
+    "clients, graph", "averaging", "seeds", "lowest variance", "rounds until half right", "until 80 %", "last round",
     "worst client", "all rounds",
 )  # fmt: skip
 
@@ -105,11 +105,11 @@ def rows(done: Mapping[str, Any]) -> list[tuple[str, ...]]:
     for key, run in done.items():
         grouped.setdefault(tuple(key.split("|")[1:4]), []).append(run)
     return [
-        (f"{clients}, {topology}", how, f"{mean(min(row[2] for row in r['rounds']) for r in runs):.3f}",
+        (f"{clients}, {topology}", how, str(len(runs)), f"{mean(min(row[2] for row in r['rounds']) for r in runs):.3f}",
          rounds_of(runs, 0.5), rounds_of(runs, 0.8), spread([100 * r["rounds"][-1][0] for r in runs]),
          f"{mean(100 * r['rounds'][-1][1] for r in runs):.1f}",
          spread([100 * mean(row[0] for row in r["rounds"]) for r in runs]))
-        for (clients, topology, how), runs in grouped.items()
+        for (clients, topology, how), runs in sorted(grouped.items(), key=lambda item: (int(item[0][0]), item[0][1:]))
     ]  # fmt: skip
 
 

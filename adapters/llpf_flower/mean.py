@@ -17,7 +17,7 @@ from llpf_plugin.geometry import project_, variance
 BLOCK = 1 << 16
 """Numbers that are averaged at a time: few enough to stay in the processor's cache."""
 
-GROUP = 4
+GROUP = 2
 """Models of which one tensor is looked at together; more of them where it is small."""
 
 
@@ -80,6 +80,7 @@ def average(
         keep = rule.buffers == "keep" if buffer else active is not None and name not in active
         held = not keep and rule.holds(name, first[0], previous)
         running = _Running(*first, held)
+        del first
         running.add_all(tensors)
         mean = running.finished()
         if not buffer:
