@@ -1,10 +1,11 @@
-"""Aggregation beside FedAvg's: CPU seconds and peak memory on models of the size of ResNet18.
+"""Aggregation beside FedAvg's: CPU seconds and peak memory on models of the size of ResNet18, or of a task's.
 
 Each strategy aggregates the same replies in a process of its own, in turns. With ``--on-the-fly`` a reply's tensors are
 made as they are read and kept by nobody, so that the peak is that of the aggregation alone, whatever Flower holds.
 
     python benchmarks/federated_throughput.py
-    python benchmarks/federated_throughput.py --on-the-fly --clients 1000 --repeats 1
+    python benchmarks/federated_throughput.py --task digits/mlp --clients 100
+    python benchmarks/federated_throughput.py --on-the-fly --clients 1000 --repeats 2
 """
 
 import argparse
@@ -29,6 +30,7 @@ from strategies import STRATEGIES
 from llpf_flower import LLPFStrategy, to_arrays
 from llpf_flower.inprocess import InProcessGrid
 from llpf_plugin.geometry import Weights
+from llpf_plugin.tasks import load_task
 from llpf_plugin.tasks.models import SmallResNet
 
 
@@ -38,31 +40,30 @@ def throughput(options: argparse.Namespace) -> str:
     for _ in range(options.repeats):
         for name in ("LLPFStrategy",) if options.on_the_fly else ("FedAvg", "LLPFStrategy"):
             words = [sys.executable, __file__, "--strategy", name, "--clients", str(options.clients)]
-            words += ["--on-the-fly"] * options.on_the_fly
+            words += ["--on-the-fly"] * options.on_the_fly + ["--task", options.task, "--within", str(options.within)]
             seconds, memory = map(
                 float, subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[-2:]
             )
             found.setdefault(name, []).append((seconds, memory))
-    size = resnet18_bytes()
+    weights = load_weights(options.task)
+    size = sum(t.numel() * t.element_size() for t in weights.values())
     base = min((s for s, _ in found.get("FedAvg", [])), default=math.nan)
     rows = [
-        (name, f"{min(s for s, _ in runs):.2f}", f"{options.clients * size / min(s for s, _ in runs) / 1e9:.2f}",
+        (name, f"{min(s for s, _ in runs):.3g}", f"{options.clients * size / min(s for s, _ in runs) / 1e9:.2f}",
          f"{base / min(s for s, _ in runs):.2f}" if base > 0 else "", f"{min(m for _, m in runs) / size:.2f}")
         for name, runs in found.items()
     ]  # fmt: skip
     head = ("strategy", "CPU seconds (best)", "GB/s", "× FedAvg", "peak memory above the replies, in models")
     made = ", replies made as they are read" * options.on_the_fly
-    return f"{options.clients} clients, ResNet18 (11.2 million float32 parameters){made}\n\n{table(head, rows)}"
+    return f"{options.clients} clients, {options.task} ({size / 1e6:.3g} MB){made}\n\n{table(head, rows)}"
 
 
-def resnet18_bytes() -> int:
-    """Bytes of one model."""
-    return sum(t.numel() * t.element_size() for t in load_resnet18().values())
+def load_weights(task: str) -> Weights:
+    """Random weights in the shapes of ResNet18 for CIFAR-10, or of a task's network."""
+    return SmallResNet(64, (2, 2, 2, 2)).state_dict() if task == RESNET18 else load_task(task).model.state_dict()
 
 
-def load_resnet18() -> Weights:
-    """Random weights in the shapes of ResNet18 for CIFAR-10."""
-    return SmallResNet(64, (2, 2, 2, 2)).state_dict()
+RESNET18 = "ResNet18"
 
 
 class Made(Array):
@@ -108,7 +109,7 @@ def aggregate(options: argparse.Namespace) -> None:
     """One aggregation: its CPU seconds, and the bytes that the process grew by at its peak."""
     logging.getLogger("flwr").setLevel(logging.ERROR)
     InProcessGrid(ClientApp(), 0)  # makes Message work in this process
-    reference = load_resnet18()
+    reference = load_weights(options.task)
     rng = np.random.default_rng(0)
     replies = []
     longest = max(t.numel() for t in reference.values())
@@ -120,11 +121,13 @@ def aggregate(options: argparse.Namespace) -> None:
     strategy = STRATEGIES[options.strategy]()
     if isinstance(strategy, LLPFStrategy):
         strategy.arrays = to_arrays(reference)
-    before, begin = resident(), time.process_time()
-    arrays_out, _ = strategy.aggregate_train(1, replies)
-    seconds = time.process_time() - begin
-    assert arrays_out is not None
-    print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+    before, seconds = resident(), list[float]()
+    for _ in range(options.within):
+        begin = time.process_time()
+        arrays_out, _ = strategy.aggregate_train(1, replies)
+        seconds.append(time.process_time() - begin)
+        assert arrays_out is not None
+    print(min(seconds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
 
 
 def resident() -> int:
@@ -136,6 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=10)
+    parser.add_argument("--task", default=RESNET18, help="whose network the clients' models have")
+    parser.add_argument("--within", type=int, default=1, help="aggregations in one process, of which the best counts")
     parser.add_argument("--on-the-fly", action="store_true", help="make replies as they are read")
     parser.add_argument("--repeats", type=int, default=5, help="aggregations of each strategy")
     parser.add_argument("--strategy", choices=list(STRATEGIES), help="only one aggregation, in this process")
