@@ -174,12 +174,12 @@ class GossipStrategy(FedAvg):
 
     def _mix(self, members: Members, replies: Sequence[Reply]) -> None:
         """Give each member that answered the mean of the models around it."""
-        came = [(members.heard(reply.node, _partition(reply)), reply.arrays) for reply in replies]
+        heard = members.heard({reply.node: _partition(reply) for reply in replies})
         placed = members.placed()  # a partition id that was heard for the first time moves its member
-        models = {placed.index(member): arrays for member, arrays in came}
+        models = {placed.index(heard[reply.node]): reply.arrays for reply in replies}
         for place, shares in metropolis(self._graph, models).items():
-            heard = [(models[other], share) for other, share in shares.items()]
-            placed[place].model = average(heard, placed[place].model, self.rule).arrays
+            around = [(models[other], share) for other, share in shares.items()]
+            placed[place].model = average(around, placed[place].model, self.rule).arrays
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """As FedAvg, over the replies that count."""

@@ -1,6 +1,7 @@
 """Who takes part in a gossip federation: each member's place in the graph, its node, and its model in transit."""
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from logging import INFO, WARNING
 
@@ -60,8 +61,18 @@ class Members:
             found[node], member.node = member, node
         return {member.node: member for member in self._all}
 
-    def heard(self, node: int, client: str) -> Member:
-        """The member that a node's reply stands for: the one of that partition id, else the one at that node."""
+    def heard(self, reported: Mapping[int, str]) -> dict[int, Member]:
+        """The members that the replies of a round stand for, by node: those of a partition id, else those at a node.
+
+        Args:
+            reported: partition ids by node, empty where a node reports none.
+        """
+        counts = Counter(client for client in reported.values() if client)
+        if twice := sorted(client for client, count in counts.items() if count > 1):
+            log(WARNING, "\t> Several clients report the partition id %s: these go by their nodes", ", ".join(twice))
+        return {node: self._one(node, "" if client in twice else client) for node, client in reported.items()}
+
+    def _one(self, node: int, client: str) -> Member:
         there = next(member for member in self._all if member.node == node)
         known = next((member for member in self._all if client and member.client == client), None)
         if known is None or known is there:

@@ -150,6 +150,18 @@ def test_a_node_that_restarts_takes_its_place_again(restarted: list[int]) -> Non
     assert [first(clients.served[i])[-1] for i in range(4)] == pytest.approx([1 / 3, 1, 2, 8 / 3])
 
 
+def test_clients_that_report_the_same_partition_id_go_by_their_nodes(caplog: pytest.LogCaptureFixture) -> None:
+    clients = Clients(numbered(3))
+
+    def train(message: Message, context: Context) -> dict[str, Any]:
+        return {**clients.train(message, context), "metrics": MetricRecord({"num-examples": 1, "partition-id": 7})}
+
+    made = GossipStrategy("complete", **PLAIN)
+    made.start(grid(app(train, clients.evaluate), 3), START, 2)
+    assert all(first(clients.served[i]) == pytest.approx([1, 1]) for i in range(3))
+    assert "Several clients report the partition id 7" in caplog.text
+
+
 def test_a_node_that_comes_later_has_no_place(caplog: pytest.LogCaptureFixture) -> None:
     clients = Clients(numbered(3))
     nodes = Renamed(clients.app(), [1, 2, 3])
