@@ -51,15 +51,20 @@ class Members:
         """
         found = {member.node: member for member in self._all}
         vacant = [member for member in self.placed() if member.node not in connected]
-        for node in sorted(set(connected) - found.keys() - self._strangers):
+        for node in sorted(set(connected) - found.keys()):
             if not vacant:
-                log(WARNING, "\t> Node %d came after the run began: the topology has no place for it", node)
-                self._strangers.add(node)
+                self._turn_away(node)
                 continue
             member = vacant.pop(0)
             log(INFO, "\t> Node %d takes the place of node %d, which is gone", node, member.node)
             found[node], member.node = member, node
         return {member.node: member for member in self._all}
+
+    def _turn_away(self, node: int) -> None:
+        """Say once that a node has no place; one that restarted gets its own when Flower knows that it was gone."""
+        if node not in self._strangers:
+            log(WARNING, "\t> Node %d came after the run began: the topology has no free place for it", node)
+            self._strangers.add(node)
 
     def heard(self, reported: Mapping[int, str]) -> dict[int, Member]:
         """The members that the replies of a round stand for, by node: those of a partition id, else those at a node.

@@ -175,7 +175,26 @@ def test_a_node_that_comes_later_has_no_place(caplog: pytest.LogCaptureFixture) 
     made = GossipStrategy("ring", **PLAIN)
     made.start(nodes, START, 3)
     assert [row["clients"] for row in made.rows] == [2, 2, 2] and clients.served[2] == []
-    assert caplog.text.count("the topology has no place for it") == 1
+    assert caplog.text.count("the topology has no free place for it") == 1
+
+
+def test_a_node_that_restarts_gets_its_place_when_the_old_one_is_known_to_be_gone() -> None:
+    clients = Clients(numbered(3))
+    nodes = Renamed(clients.app(), [1, 2, 3])
+    old = nodes.contexts[3]
+    new = Context(run_id=1, node_id=99, node_config=old.node_config, state=old.state, run_config={})
+    connected = [[1, 2, 3], [1, 2, 3, 99], [1, 2, 99]]
+
+    def evaluate(message: Message, context: Context) -> dict[str, Any]:
+        now = int(message.content["config"]["server-round"])  # type: ignore[index, arg-type]
+        nodes.contexts = {node: {**nodes.contexts, 3: old, 99: new}[node] for node in connected[min(now, 2)]}
+        nodes.silent = {3}
+        return clients.evaluate(message, context)
+
+    nodes.client_app = app(clients.train, evaluate)
+    made = GossipStrategy("ring", **PLAIN)
+    made.start(nodes, START, 3)
+    assert [row["clients"] for row in made.rows] == [3, 2, 3] and list(made.rows[1]["left_out"]) == [3]
 
 
 def test_bad_replies_do_not_count_and_none_at_all_is_an_error() -> None:
