@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from llpf_cli.inputs import INPUTS, SPECIFICATIONS, InputOptions, network_of
-from llpf_cli.options import TaskOptions, option
+from llpf_cli.options import STATES, TaskOptions, option
 from llpf_plugin.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ OUT = option("Where to write B aligned to A, in B's format; a folder for several
 def align(
     *models: Annotated[str, MODELS],
     model: Annotated[str | None, option(f"{SPECIFICATIONS}.", group=INPUTS)] = None,
+    state: Annotated[str | None, option(STATES, group=INPUTS)] = None,
     task: Annotated[TaskOptions, Parameter(name="*", group=INPUTS)] = TaskOptions(),
     inputs: InputOptions = InputOptions(),
     out: Annotated[Path | None, OUT] = None,
@@ -35,6 +36,7 @@ def align(
         raise UsageError("a checkpoint is named twice: name every model once")
     if out is None:
         raise UsageError("-o is needed: the file that B aligned to A is written to, or a folder for several models")
+    from llpf_cli.results import show_notes
     from llpf_cli.terminal import terminal
     from llpf_plugin.alignment import symmetry
     from llpf_plugin.checkpoint import write
@@ -43,7 +45,9 @@ def align(
     network, example = network_of(task, model, inputs)
     known = symmetry(network, example)  # before the weights are read, for it takes as much memory as they do
     console = terminal()
-    first, *others = (Source.of(name) for name in models)
+    names = network.state_dict()
+    first, *others = (Source.of(name, state=state).fitted(names) for name in models)
+    show_notes(console, [first, *others])
     places = _places(others, out)
     aligned = [align_to(first, other, network, example, known) for other in others]
     for one, place in zip(aligned, places, strict=True):

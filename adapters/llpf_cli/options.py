@@ -96,6 +96,10 @@ class TaskOptions:
         return self.task, pairs(self.task_args)
 
 
+STATES = "The weights to take from files with several sets: ema, state_dict_ema, … [the model's]."
+STATE = option(STATES, group=PATH)
+
+
 @Parameter(name="*", group=PATH)
 @dataclass(frozen=True)
 class MethodArguments:

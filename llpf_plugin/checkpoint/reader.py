@@ -9,9 +9,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from llpf_plugin.checkpoint import state_dict_in
-from llpf_plugin.checkpoint.file_kind import INDEX, FileKind, file_kind, truncated, weight_files, weight_map
+from llpf_plugin.checkpoint.file_kind import INDEX, FileKind, file_kind, truncated, weight_map
+from llpf_plugin.checkpoint.folders import INDICES, check_no_adapter, weight_files
+from llpf_plugin.checkpoint.passed_over import PassedOver, unknown_class, without
+from llpf_plugin.checkpoint.prefixes import fitted, said
 from llpf_plugin.checkpoint.record import Checkpoint, view_key
-from llpf_plugin.checkpoint.safe_load import safe_load
+from llpf_plugin.checkpoint.safe_load import safe_load, whole_model
 from llpf_plugin.errors import CheckpointError
 from llpf_plugin.geometry.weights import Weights
 
@@ -19,12 +22,14 @@ _COMPILED = "_orig_mod"
 _PARALLEL = "module."
 
 
-def read(path: Path | str) -> Checkpoint:
+def read(path: Path | str, state: str | None = None, names: Iterable[str] | None = None) -> Checkpoint:
     """Read what ``torch.save`` or safetensors wrote; no code in it is ever executed.
 
     Args:
         path: a file (its content decides on the format, not its suffix), an index of safetensors shards, or a folder
             with one of them.
+        state: the key of the weights, where a file of ``torch.save`` holds several sets, such as an average of them.
+        names: of the model's state dict: a prefix by which the file's differ is taken off or put on.
 
     Returns:
         The weights under plain names, in memory of their own: the file may be replaced afterwards.
@@ -35,26 +40,34 @@ def read(path: Path | str) -> Checkpoint:
     path = Path(path)
     if path.is_dir():
         path = weight_files(path)
-    if path.name.endswith(INDEX) and path.exists():
-        return _read_shards(path)
-    kind = file_kind(path)
-    return _read_safetensors(path) if kind == "safetensors" else _read_torch(path, kind)
+    found = _read(path, state)
+    return found if names is None else fitted(found, names)
 
 
-def _read_torch(path: Path, kind: FileKind) -> Checkpoint:
+def _read(path: Path, state: str | None) -> Checkpoint:
+    """`read` of a file, under the names that it has but for those of wrappers."""
+    if path.name.endswith(INDICES) and path.exists():
+        found = _read_shards(path)
+    else:
+        kind = file_kind(path)
+        if kind != "safetensors":
+            return _read_torch(path, kind, state)
+        found = _read_safetensors(path)
+    if state is not None:
+        raise CheckpointError(f"{path} holds one set of weights without a name: leave out --state {state}")
+    return found
+
+
+def _read_torch(path: Path, kind: FileKind, wanted: str | None) -> Checkpoint:
     """`read` of a file that ``torch.save`` wrote."""
     tree = safe_load(path, kind)
-    try:
-        keys = state_dict_in.find(tree)
-    except state_dict_in.AmbiguousError as error:
-        raise CheckpointError(
-            f"{path} holds several sets of weights: {error}; save the state dict that you mean by itself"
-        ) from error
-    if keys is None:
-        raise CheckpointError(f"{path} holds no state dict ({_outline(tree)}): save model.state_dict()")
+    keys = _keys(path, tree, wanted)
     state = {name: value for name, value in state_dict_in.at(tree, keys).items() if isinstance(value, Tensor)}
+    check_no_adapter(path, state)
     names = _plain_names(state)
+    notes = (*_which(tree, keys), *said(names))
     extras, left_out = state_dict_in.strip(tree, keys)
+    extras, passed_over = without(extras)
     return Checkpoint(
         path=path,
         format="torch",
@@ -62,8 +75,39 @@ def _read_torch(path: Path, kind: FileKind) -> Checkpoint:
         names=names,
         nesting=keys,
         extras=extras,
-        left_out=tuple(left_out),
+        left_out=(*left_out, *passed_over),
+        notes=notes,
     )
+
+
+def _keys(path: Path, tree: Any, wanted: str | None) -> state_dict_in.Keys:
+    """The keys that lead to the weights.
+
+    Raises:
+        CheckpointError: there are none, or several, or those that are wanted are not there.
+    """
+    try:
+        keys = state_dict_in.find(tree, wanted)
+    except state_dict_in.AmbiguousError as error:
+        there = "holds several sets of weights" if wanted is None else f"holds no weights called {wanted!r}, but"
+        raise CheckpointError(
+            f"{path} {there}: {error}; choose one with --state NAME, or save the one that you mean by itself"
+        ) from error
+    if keys is not None:
+        return keys
+    place = (name for name, value in tree.items() if isinstance(value, PassedOver)) if isinstance(tree, Mapping) else ()
+    at = next(((str(name),) for name in place), ())
+    if name := unknown_class(state_dict_in.at(tree, at)):
+        raise whole_model(path, name, at)
+    raise CheckpointError(f"{path} holds no state dict ({_outline(tree)}): save model.state_dict()")
+
+
+def _which(tree: Any, keys: state_dict_in.Keys) -> tuple[str, ...]:
+    """One line on which weights were taken, where there are others like them."""
+    others = [".".join(other) for other in state_dict_in.others(tree, keys)]
+    if not others:
+        return ()
+    return (f"the weights are those of {'.'.join(keys)!r}; --state {others[0]} takes {', '.join(map(repr, others))}",)
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -71,15 +115,18 @@ def _read_safetensors(path: Path) -> Checkpoint:
     state, metadata = _load_safetensors(path)
     if not state:
         raise CheckpointError(f"{path} holds no tensors: save the model again")
+    check_no_adapter(path, state)
     names = _plain_names(state)
     weights = _owned({plain: state[stored] for plain, stored in names.items()}, path)
-    return Checkpoint(path, "safetensors", _with_ties(weights, names, metadata), names, metadata=metadata)
+    weights = _with_ties(weights, names, metadata)
+    return Checkpoint(path, "safetensors", weights, names, metadata=metadata, notes=said(names))
 
 
 def _read_shards(index: Path) -> Checkpoint:
     """`read` of an index and the shards that it lists."""
     files = weight_map(index)
-    shards = {file: _load_safetensors(index.parent / file) for file in sorted(set(files.values()))}
+    load = _load_safetensors if index.name.endswith(INDEX) else _load_bin
+    shards = {file: load(index.parent / file) for file in sorted(set(files.values()))}
     for name, file in files.items():
         if name not in shards[file][0]:
             raise CheckpointError(f"{index.parent / file} lacks {name!r}, which {index.name} lists: get both again")
@@ -93,7 +140,16 @@ def _read_shards(index: Path) -> Checkpoint:
         names=names,
         metadata=metadata,
         shards={plain: files[stored] for plain, stored in names.items()},
+        notes=said(names),
     )
+
+
+def _load_bin(path: Path) -> tuple[Weights, None]:
+    """The tensors of one shard that ``torch.save`` wrote."""
+    found = safe_load(path, file_kind(path))
+    if not isinstance(found, Mapping):
+        raise CheckpointError(f"{path} holds no state dict ({_outline(found)}), which its index promises: get it again")
+    return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}, None
 
 
 def _load_safetensors(path: Path) -> tuple[Weights, dict[str, str] | None]:

@@ -29,6 +29,8 @@ class Checkpoint:
         left_out: what a written checkpoint does not carry (optimizer state, …), in words.
         metadata: of the header of safetensors; of shards, all of theirs, which each written shard gets.
         shards: shard file by plain name; their index is ``path``.
+        beside: by stored name, tensors of the file that are none of the model's and are written as they are.
+        notes: what there is to say of how the weights were found, in sentences.
     """
 
     path: Path
@@ -40,6 +42,8 @@ class Checkpoint:
     left_out: tuple[str, ...] = ()
     metadata: dict[str, str] | None = None
     shards: dict[str, str] = field(default_factory=dict)
+    beside: Weights = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def ties(self) -> list[tuple[str, ...]]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from llpf_plugin.checkpoint import state_dict_in
 from llpf_plugin.checkpoint.file_kind import INDEX
+from llpf_plugin.checkpoint.folders import INDICES
 from llpf_plugin.checkpoint.record import Checkpoint, view_key
 from llpf_plugin.errors import CheckpointError, MismatchError
 from llpf_plugin.files import atomic_folder, atomic_write
@@ -42,34 +44,38 @@ def write(path: Path | str, weights: Mapping[str, Tensor], like: Checkpoint) -> 
     tensors = _in_form(weights, like)
     if like.format == "shards":
         return _write_shards(place, tensors, like)
+    tensors |= like.beside
     if like.format == "safetensors":
         return atomic_write(place, lambda temporary: save_file(tensors, temporary, metadata=like.metadata))
     tree = state_dict_in.fill(like.extras, like.nesting, tensors)
+    return atomic_write(place, lambda temporary: _save_torch(tree, temporary))
 
-    def save(temporary: Path) -> None:
-        # Given an open file, torch lets the system's own error through.
-        with temporary.open("wb") as file:
-            torch.save(tree, file)
 
-    return atomic_write(place, save)
+def _save_torch(tree: Any, place: Path) -> None:
+    # Given an open file, torch lets the system's own error through.
+    with place.open("wb") as file:
+        torch.save(tree, file)
 
 
 def _write_shards(folder: Path, tensors: Weights, like: Checkpoint) -> Path:
     """`write` of shards: the same tensors in the same files, and their index."""
-    shards: dict[str, Weights] = {}
-    for plain, stored in like.names.items():
-        shards.setdefault(like.shards[plain], {})[stored] = tensors[stored]
-    index = {
-        "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())},
-        "weight_map": {stored: like.shards[plain] for plain, stored in sorted(like.names.items())},
-    }
+    files = {stored: like.shards[plain] for plain, stored in sorted(like.names.items())}
+    files |= {stored: like.shards[stored] for stored in like.beside}
+    tensors, shards = {**tensors, **like.beside}, dict[str, Weights]()
+    for stored, file in files.items():
+        shards.setdefault(file, {})[stored] = tensors[stored]
+    index = {"metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())}, "weight_map": files}
+    kind = ".safetensors" if like.path.name.endswith(INDEX) else ".bin"
 
     def save(temporary: Path) -> None:
         for file, own in shards.items():
-            save_file(own, temporary / file, metadata=like.metadata)
+            if kind == ".bin":
+                _save_torch(own, temporary / file)
+            else:
+                save_file(own, temporary / file, metadata=like.metadata)
         (temporary / like.path.name).write_text(json.dumps(index, indent=2) + "\n")
 
-    return atomic_folder(folder, save, replaceable=lambda entry: entry.name.endswith((".safetensors", INDEX)))
+    return atomic_folder(folder, save, replaceable=lambda entry: entry.name.endswith((kind, f"{kind}.index.json")))
 
 
 def target(path: Path | str, like: Checkpoint) -> Path:
@@ -80,7 +86,7 @@ def target(path: Path | str, like: Checkpoint) -> Path:
     """
     path = Path(path)
     if like.format == "shards":
-        if path.name.endswith(INDEX):
+        if path.name.endswith(INDICES):
             return path.parent
         if path.suffix in _KNOWN:
             raise CheckpointError(f"{like.path} lists shards, and so does what is written: {path} must be a folder")

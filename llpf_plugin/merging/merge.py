@@ -12,7 +12,7 @@ from llpf_plugin import checkpoint, preflight
 from llpf_plugin.errors import InterruptedRun, LLPFError, MismatchError
 from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.evaluation.point import evaluate
-from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.geometry.weights import Weights, state
 from llpf_plugin.merging.gather import gathered
 from llpf_plugin.merging.pair import Pair, Request, Source, open_pair
 from llpf_plugin.merging.reorder import Align, resolved
@@ -100,7 +100,7 @@ class Merged:
 
 
 def merge(
-    models: Sequence[Weights | str | Path], task: Task | str, method: Method | str = "llpf", *,
+    models: Sequence[Weights | str | Path | Source], task: Task | str, method: Method | str = "llpf", *,
     pick: str | float = "best", align: Align = "auto", advance: Advance = "connected",
     total_budget: int | None = None, out: Path | None = None, resume: bool = False, compute: Compute | None = None,
     named: Mapping[str, Any] | None = None, info: Mapping[str, Any] | None = None, watch: Watch | None = None,
@@ -112,7 +112,7 @@ def merge(
     each pair one model advances.
 
     Args:
-        models: at least two, state dicts or checkpoint files.
+        models: at least two, state dicts, checkpoint files, or sources.
         task: as in `find_path`.
         method: as in `find_path`.
         pick: the point of each path: ``best`` on validation data with t in [0.1, 0.9], ``mid``, ``end``, or t itself.
@@ -139,7 +139,8 @@ def merge(
     request = Request(
         load_task(task), make_method(method), options, compute, pick, align, dict(named or {}), dict(info or {})
     )
-    sources = [Source.of(model, number) for number, model in enumerate(models, start=1)]
+    own_names = state(request.task.model)
+    sources = [Source.of(model, number).fitted(own_names) for number, model in enumerate(models, start=1)]
     root = balanced(len(sources))
     nodes = list(root.pairs())
     check_models(sources, request)

@@ -1,8 +1,8 @@
 """One pair of a merge: read, check, align; and, once its path is found: pick, write, and say what advances."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +45,32 @@ class Source:
     like: checkpoint.Checkpoint | None = None
 
     @classmethod
-    def of(cls, model: Mapping[str, Tensor] | str | Path, number: int = 1) -> "Source":
+    def of(
+        cls, model: "Mapping[str, Tensor] | str | Path | Source", number: int = 1, state: str | None = None
+    ) -> "Source":
         """From a state dict or a checkpoint file.
+
+        Args:
+            model: it; a source stays one.
+            number: of a state dict, which has no name.
+            state: the key of the weights, where a file holds several sets.
 
         Raises:
             CheckpointError: the file cannot be read.
         """
+        if isinstance(model, cls):
+            return model
         if isinstance(model, Mapping):
             return cls(f"model {number}", model)
-        found = checkpoint.read(model)
+        found = checkpoint.read(model, state)  # type: ignore[arg-type]
         return cls(str(model), found.weights, found)
+
+    def fitted(self, names: Iterable[str]) -> "Source":
+        """The same model under the names of a state dict, where only a prefix of the file's own differs."""
+        if self.like is None:
+            return self
+        like = checkpoint.fitted(self.like, names)
+        return replace(self, weights=like.weights, like=like)
 
 
 @dataclass(frozen=True)

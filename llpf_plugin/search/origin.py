@@ -78,6 +78,7 @@ def descend(search: Search) -> OriginQuality:
 
 def _fitted(model: Weights | str | FilePath, task: Task, name: str) -> Weights:
     """A complete state dict that fits the task's model."""
-    weights = dict(model) if isinstance(model, Mapping) else checkpoint.read(model).weights
+    own = state(task.model)
+    weights = dict(model) if isinstance(model, Mapping) else checkpoint.read(model, names=own).weights
     preflight.raise_errors(preflight.fits(weights, task.model, name))
-    return preflight.complete(weights, state(task.model))
+    return preflight.complete(weights, own)
