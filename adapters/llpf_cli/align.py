@@ -1,6 +1,5 @@
 """``llpf align``: the units of one or more checkpoints in the order of the first, without data."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +8,8 @@ from cyclopts import Group, Parameter
 
 from llpf_cli.inputs import INPUTS, SPECIFICATIONS, InputOptions, network_of
 from llpf_cli.options import STATES, TaskOptions, option
-from llpf_plugin.errors import RunError, UsageError
+from llpf_cli.places import check_free
+from llpf_plugin.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,23 +64,17 @@ def _places(sources: "Sequence[Source]", out: Path) -> list[Path]:
         CheckpointError: the suffix is that of a different format.
     """
     from llpf_plugin.checkpoint import target
-    from llpf_plugin.files import is_empty
     from llpf_plugin.runs import name_runs
 
     wanted = [out]
     if len(sources) > 1:
-        _check_free(out, is_empty(out))
+        check_free(out)
         names = name_runs([Path(source.name) for source in sources])
         wanted = [out / name.replace("/", "-") for name in names]
     places = [target(place, s.like) for place, s in zip(wanted, sources, strict=True) if s.like is not None]
     for place in places:
-        _check_free(place, is_empty(place))
+        check_free(place)
     return places
-
-
-def _check_free(place: Path, empty: bool) -> None:
-    if os.path.lexists(place) and not empty:
-        raise RunError(f"{place} is there already, and nothing is overwritten: name another place with -o")
 
 
 def _show(console: "Console", one: "Aligned", to: str, place: Path) -> None:

@@ -77,7 +77,7 @@ def _check_needs_no_data(method: MethodOptions, words: Sequence[str]) -> None:
 
 def _statistics(network: Any) -> list[str]:
     """What there is to say of running statistics, if there are any."""
-    from llpf_plugin.merging import statistics_of
+    from llpf_plugin.evaluation import statistics_of
 
     count = len(statistics_of(network)) // 2
     words = "are means as well: estimate them again on training data before the model is used"

@@ -28,6 +28,18 @@ digits/resnet, or a JSON file that this command wrote; key=value pairs after it 
     "report": """Measure finished runs again from their files alone, compare them, and write one page with all of it.
 
 The page needs no network. Undefined metrics show the reason instead.""",
+    "point": """Write the model at any place of a path that was found, in A's format.
+
+RUN is the folder that llpf merge or llpf origin wrote. No data are read: running statistics of BatchNorm stay those of
+A, and llpf rebn estimates them.""",
+    "convert": """Write a checkpoint in another format: the same names, dtypes, ties and bits.
+
+Formats are one file of torch.save, one of safetensors, and a folder of safetensors as transformers reads it. What lies
+around the weights, such as an optimizer's state, is left out and named. No code in a file is ever run.""",
+    "rebn": """Estimate the running statistics of BatchNorm again, on the training data of a task.
+
+After any average of weights, whoever made it, these statistics are those of other weights, and accuracy is near chance
+until they are estimated again. Weights stay as they are.""",
     "methods": """List the methods that find a path, or show one with its settings, defaults and source.""",
     "demo": """Train two small networks on scikit-learn's digits from two seeds, and connect them.
 
@@ -42,6 +54,9 @@ SYNOPSIS = {
     "origin": "A --task TASK [OPTIONS]",
     "order": "MODEL [key=value …] [OPTIONS]",
     "report": "RUN … [OPTIONS]",
+    "point": "RUN --at T -o OUT [OPTIONS]",
+    "convert": "IN OUT [OPTIONS]",
+    "rebn": "X --task TASK -o OUT [OPTIONS]",
     "methods": "[NAME]",
     "demo": "[OPTIONS]",
 }
@@ -81,6 +96,20 @@ EXAMPLES = {
 - `llpf report llpf-run bezier-run -o comparison` compares runs of one task.
 - `llpf report run --metrics all`, or `--metrics saddle,sharpness`
 - `llpf report run --json | jq '.runs[0].metrics.train'`
+""",
+    "point": """
+- `llpf point run --at 0.3 -o x.pt`
+- `llpf point run --at mid -o x.safetensors` writes another format than A's.
+""",
+    "convert": """
+- `llpf convert last.ckpt weights.safetensors --strip model.` takes the network out of a Lightning checkpoint.
+- `llpf convert model.pt folder/ --shard-size 500MB`
+- `llpf convert folder model.pt`
+- `llpf convert timm.pth ema.safetensors --state state_dict_ema`
+""",
+    "rebn": """
+- `llpf rebn average.pt --task digits/resnet -o average-rebn.pt`
+- `llpf rebn swa.ckpt --task mytask.py:task --sample 2048 -o swa-rebn.ckpt`
 """,
     "methods": """
 - `llpf methods`

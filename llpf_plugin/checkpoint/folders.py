@@ -10,8 +10,15 @@ BIN_INDEX = ".bin.index.json"
 INDICES = (INDEX, BIN_INDEX)
 """How the names of indices of shards end: of safetensors, and of what ``torch.save`` wrote."""
 
+WEIGHTS = frozenset(
+    {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".ot", ".tflite", ".npz"}
+)
+"""Suffixes of files that hold weights or the state of a training."""
+
+_LARGEST = 100_000_000  # bytes of a file that is copied along
 _ADAPTER = "adapter_config.json"
 _USUAL = "model.safetensors"
+_TRAINING = ("trainer_state.json", "README.md")
 
 
 def weight_files(folder: Path) -> Path:
@@ -35,6 +42,15 @@ def weight_files(folder: Path) -> Path:
         f"{folder} is a folder without *.safetensors, pytorch_model.bin or an index of shards: name a checkpoint file, "
         "or a folder that holds one"
     )
+
+
+def companions(folder: Path) -> tuple[Path, ...]:
+    """What belongs to the weights of a folder with a ``config.json``: configurations, tokenizer, image processor."""
+    if not (folder / "config.json").is_file():
+        return ()
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
+    own = [f for f in files if f.suffix not in WEIGHTS and not f.name.endswith(INDICES) and f.name not in _TRAINING]
+    return tuple(file for file in own if file.stat().st_size <= _LARGEST)
 
 
 def _first(folder: Path, patterns: Iterable[str]) -> list[Path]:

@@ -1,6 +1,7 @@
 """Read a checkpoint into plain weights, and remember the form in which it came."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from llpf_plugin.checkpoint import state_dict_in
 from llpf_plugin.checkpoint.file_kind import INDEX, FileKind, file_kind, truncated, weight_map
-from llpf_plugin.checkpoint.folders import INDICES, check_no_adapter, weight_files
+from llpf_plugin.checkpoint.folders import INDICES, check_no_adapter, companions, weight_files
 from llpf_plugin.checkpoint.passed_over import PassedOver, unknown_class, without
 from llpf_plugin.checkpoint.prefixes import fitted, said
 from llpf_plugin.checkpoint.record import Checkpoint, view_key
@@ -37,11 +38,20 @@ def read(path: Path | str, state: str | None = None, names: Iterable[str] | None
     Raises:
         CheckpointError: the path leads to no checkpoint, or to one that is damaged or not known to be safe.
     """
-    path = Path(path)
+    path, folder = Path(path), Path(path)
     if path.is_dir():
         path = weight_files(path)
     found = _read(path, state)
+    if folder.is_dir() and (files := companions(folder)):
+        found = _of_folder(found, files)
     return found if names is None else fitted(found, names)
+
+
+def _of_folder(found: Checkpoint, files: tuple[Path, ...]) -> Checkpoint:
+    """A checkpoint that is written as a folder, with the files that belong to it."""
+    shards = found.shards or dict.fromkeys(found.names, found.path.name)
+    plain = found.format == "shards" or not found.nesting
+    return replace(found, format="shards", shards=shards, companions=files) if plain else found
 
 
 def _read(path: Path, state: str | None) -> Checkpoint:

@@ -28,8 +28,9 @@ class Checkpoint:
             tensor; numpy's arrays and dtypes are stand-ins that are pickled as what they stand for.
         left_out: what a written checkpoint does not carry (optimizer state, …), in words.
         metadata: of the header of safetensors; of shards, all of theirs, which each written shard gets.
-        shards: shard file by plain name; their index is ``path``.
+        shards: the file of each weight in a folder by plain name; ``path`` is their index, or the only file.
         beside: by stored name, tensors of the file that are none of the model's and are written as they are.
+        companions: files of a folder that are written along with its weights, such as ``config.json``.
         notes: what there is to say of how the weights were found, in sentences.
     """
 
@@ -43,6 +44,7 @@ class Checkpoint:
     metadata: dict[str, str] | None = None
     shards: dict[str, str] = field(default_factory=dict)
     beside: Weights = field(default_factory=dict)
+    companions: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

@@ -1,6 +1,7 @@
 """Write weights in the form in which a checkpoint came."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from llpf_plugin.checkpoint import state_dict_in
-from llpf_plugin.checkpoint.file_kind import INDEX
 from llpf_plugin.checkpoint.folders import INDICES
 from llpf_plugin.checkpoint.record import Checkpoint, view_key
 from llpf_plugin.errors import CheckpointError, MismatchError
@@ -65,7 +65,8 @@ def _write_shards(folder: Path, tensors: Weights, like: Checkpoint) -> Path:
     for stored, file in files.items():
         shards.setdefault(file, {})[stored] = tensors[stored]
     index = {"metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())}, "weight_map": files}
-    kind = ".safetensors" if like.path.name.endswith(INDEX) else ".bin"
+    kind = ".bin" if any(file.endswith(".bin") for file in shards) else ".safetensors"
+    companions = {file.name: file for file in like.companions}
 
     def save(temporary: Path) -> None:
         for file, own in shards.items():
@@ -73,9 +74,16 @@ def _write_shards(folder: Path, tensors: Weights, like: Checkpoint) -> Path:
                 _save_torch(own, temporary / file)
             else:
                 save_file(own, temporary / file, metadata=like.metadata)
-        (temporary / like.path.name).write_text(json.dumps(index, indent=2) + "\n")
+        if like.path.name.endswith(INDICES):
+            (temporary / like.path.name).write_text(json.dumps(index, indent=2) + "\n")
+        for name, source in companions.items():
+            shutil.copyfile(source, temporary / name)
 
-    return atomic_folder(folder, save, replaceable=lambda entry: entry.name.endswith((kind, f"{kind}.index.json")))
+    def replaceable(entry: Path) -> bool:
+        copied = entry.name in companions and not entry.samefile(companions[entry.name])
+        return copied or entry.name.endswith((kind, f"{kind}.index.json"))
+
+    return atomic_folder(folder, save, replaceable)
 
 
 def target(path: Path | str, like: Checkpoint) -> Path:
@@ -89,7 +97,7 @@ def target(path: Path | str, like: Checkpoint) -> Path:
         if path.name.endswith(INDICES):
             return path.parent
         if path.suffix in _KNOWN:
-            raise CheckpointError(f"{like.path} lists shards, and so does what is written: {path} must be a folder")
+            raise CheckpointError(f"{like.path} is of a folder, and so is what is written: {path} must name one")
         return path
     usual = _SUFFIXES[like.format]
     if path.suffix and path.suffix in (*usual, like.path.suffix):
