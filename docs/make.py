@@ -16,7 +16,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 COMMANDS = (
-    "merge", "compare", "align", "origin", "order", "report", "point", "convert", "rebn", "methods", "demo",
+    "merge", "compare", "align", "check", "origin", "order", "report", "point", "convert", "rebn", "methods", "demo",
 )  # fmt: skip
 HELP = re.compile(r"(<!-- help (\w+) -->\n```text\n).*?(```\n)", re.DOTALL)
 

@@ -18,6 +18,11 @@ Unless --budget is given, every method gets the gradient steps that LLPF took.""
 
 Units change places, and are scaled and rotated where the network allows it. Weight matching looks at weights only: no
 data are needed. The result is B in B's own format. With more models, all are aligned to A.""",
+    "check": """Look at two checkpoints before any merge: do they fit, how are they related, and what would merge them?
+
+Neither task nor data are needed. Names, shapes, dtypes, ties, and of two folders configuration and tokenizer are
+compared; the cosines of their tensors tell finetuned networks from those that were trained apart. Exit code 3: these
+cannot be merged.""",
     "origin": """Walk from a trained network towards the origin along low training loss (paper, Algorithm 2).
 
 Layers with a variance sphere shrink, normalizations stay, and every layer's learning rate falls with its variance.""",
@@ -51,6 +56,7 @@ SYNOPSIS = {
     "merge": "A B [C …] --task TASK [OPTIONS]",
     "compare": "A B --task TASK [OPTIONS]",
     "align": "A B [C …] (--model MODEL | --task TASK) -o OUT [OPTIONS]",
+    "check": "A B [OPTIONS]",
     "origin": "A --task TASK [OPTIONS]",
     "order": "MODEL [key=value …] [OPTIONS]",
     "report": "RUN … [OPTIONS]",
@@ -79,6 +85,12 @@ EXAMPLES = {
 - `llpf align a.pt b.pt --model mymodel.py:build -t width=64 --input 1x3x32x32 -o b-aligned.pt`
 - `llpf align folder-a folder-b --model hf:folder-a -o folder-b-aligned`
 - `llpf align a.pt b.pt c.pt --task digits/resnet -o aligned`
+""",
+    "check": """
+- `llpf check a.pt b.pt`
+- `llpf check folder-a folder-b --json`
+- `llpf check a.pt b.pt --align --model timm:resnet18`
+- `llpf check a.ckpt b.ckpt --align --task mytask.py:task`
 """,
     "origin": """
 - `llpf origin a.pt --task digits/resnet --to 0.25` stops at a quarter of every layer's variance.

@@ -40,6 +40,11 @@ ERRORS = {
     "order": [("nowhere.py:model", "nowhere.py"), ("digits/mpl", "digits/mlp"), ("nowhere.json", "nowhere.json")],
     "report": [("nowhere", "nowhere is not a folder"), (".", "holds no run")],
     "methods": [("nowhere.py:Method", "nowhere.py"), ("os:path", "not a method")],
+    "check": [
+        ("A none.pt", "none.pt"),
+        ("A B --align --model nowhere.py:model", "nowhere.py"),
+        ("A B --state ema", "holds no weights called 'ema'"),
+    ],
     "point": [("nowhere --at 0.5 -o x", "nowhere is not a folder"), ("FULL --at 0.5 -o x", "run.json is missing")],
     "convert": [
         ("none.pt x.pt", "none.pt does not exist"),
@@ -143,6 +148,13 @@ WRONG = {
         ("run --points 0", "--points 0: it must be at least 1"),
         ("run --sample 0", "--sample 0: it must be at least 1"),
         ("run --method linear", "--method"),
+    ],
+    "check": [
+        ("", "two checkpoints are needed"),
+        ("A", "two checkpoints are needed"),
+        ("A B C", "two checkpoints are needed"),
+        ("A B --align", "--align needs the network"),
+        (f"A B {TASK} --model {MODEL}", "not both"),
     ],
     "point": [
         ("", "RUN is missing"),
