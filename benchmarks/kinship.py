@@ -2,10 +2,10 @@
 
 python benchmarks/kinship.py --table benchmarks/results/kinship.md
 
-Networks are trained on scikit-learn's digits, and on 2,500 images of CIFAR-10: from two seeds; from one initialisation on batches in two orders;
-finetuned from one trained network, gently and roughly, on all data and on random halves. The likeness is the mean of
-the tensors' centred cosines, weighted by their sizes (`llpf_plugin.preflight.likeness`). Running statistics are
-estimated again.
+Networks are trained on scikit-learn's digits, and on 2,500 images of CIFAR-10: from two seeds; from one initialisation
+on batches in two orders; finetuned from one trained network, gently and roughly, on all data and on random halves. The
+likeness is the mean of the tensors' centred cosines, weighted by their sizes (`llpf_plugin.preflight.likeness`).
+Running statistics are estimated again.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def measured(label: str, kind: str, a: Weights, b: Weights) -> list[list[str]]:
 def main(words: Sequence[str] | None = None) -> int:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS)[:-1], choices=TASKS)
     parser.add_argument("--seeds", type=int, default=2, help="pairs of each kind")
     parser.add_argument("--epochs", type=float, help="of training [the recipe's]")
     add_table(parser)

@@ -42,11 +42,10 @@ def align(
     from llpf_plugin.checkpoint import write
     from llpf_plugin.merging import Source, align_to
 
-    network, example = network_of(task, model, inputs)
+    network, example = network_of(task, model, inputs, models[0])
     known = symmetry(network, example)  # before the weights are read, for it takes as much memory as they do
     console = terminal()
-    names = network.state_dict()
-    first, *others = (Source.of(name, state=state).fitted(names) for name in models)
+    first, *others = (Source.of(name, state=state).fitted(network) for name in models)
     show_notes(console, [first, *others])
     places = _places(others, out)
     aligned = [align_to(first, other, network, example, known) for other in others]

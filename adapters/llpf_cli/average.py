@@ -52,8 +52,8 @@ def average(
 
     RunFolder(out).check_free()
     known, notes = _symmetry(network, example, align)
-    console, names = terminal(), network.state_dict()
-    sources = [Source.of(name, state=state).fitted(names) for name in models]
+    console = terminal()
+    sources = [Source.of(name, state=state).fitted(network) for name in models]
     show_notes(console, sources)
     weights, more = _aligned(console, sources, network, example, known)
     mean, like = mean_on_spheres(weights, shares, network), sources[0].like

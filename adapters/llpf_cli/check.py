@@ -47,12 +47,11 @@ def check(
     from llpf_plugin.merging import Source
     from llpf_plugin.preflight import check as look
 
-    network, example = network_of(task, model, inputs) if named else (None, None)
+    network, example = network_of(task, model, inputs, models[0]) if named else (None, None)
     began = time.monotonic()
     a, b = (Source.of(name, state=state) for name in models)
     if network is not None:
-        names = network.state_dict()
-        a, b = a.fitted(names), b.fitted(names)
+        a, b = a.fitted(network), b.fitted(network)
     else:
         b = b.fitted(a.weights)
     found = look(a.weights, b.weights, _short(models), network, (Path(models[0]), Path(models[1])))

@@ -43,7 +43,7 @@ def compare(
     if len(models) != 2:
         raise UsageError("a comparison is about two checkpoints: llpf compare A B --task …")
     began = time.monotonic()
-    (task_name, task_args), made = task.named(), _made(methods, method)
+    (task_name, task_args), made = task.named(models[0]), _made(methods, method)
     folders = _folders(made)
     from rich.markup import escape
 

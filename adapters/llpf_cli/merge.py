@@ -68,7 +68,7 @@ def merge(
         flags = {"--dry-run": dry_run, "--resume": output.resume}
         return average(models, state, task, model, inputs, method, align, pick, output.out or RUN, needless, flags)
     began = time.monotonic()
-    (task_name, task_args), made = task.named(), method.made()
+    (task_name, task_args), made = task.named(models[0]), method.made()
     from llpf_cli import preview, results
     from llpf_cli.terminal import terminal
     from llpf_cli.watch import TerminalWatch, write_page

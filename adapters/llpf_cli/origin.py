@@ -49,7 +49,7 @@ def origin(
     Layers with a variance sphere shrink, normalizations stay, and every layer's learning rate falls with its variance.
     """
     began = time.monotonic()
-    (task_name, task_args), walk = task.named(), method.made()
+    (task_name, task_args), walk = task.named(model), method.made()
     from llpf_cli import preview, results
     from llpf_cli.progress_bar import LiveView, StopOnCtrlC
     from llpf_cli.terminal import terminal

@@ -97,8 +97,7 @@ def dry_run(
     **search: Any,
 ) -> None:
     """Check the first pair, show layer order and phases, and estimate what a search would cost."""
-    names = task.model.state_dict()
-    sources = [source.fitted(names) for source in models]
+    sources = [source.fitted(task.model) for source in models]
     show_notes(console, sources)
     request = Request(task, method, SearchOptions(**search), compute, align=align)
     pair = open_pair("1-2", sources[:2], request)

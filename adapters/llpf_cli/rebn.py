@@ -28,7 +28,7 @@ def rebn(
     compute: ComputeOptions = ComputeOptions(),
 ) -> int:
     """Estimate the running statistics of BatchNorm again, on the training data of a task."""
-    named = task.named()
+    named = task.named(model)
     if out is None:
         raise UsageError("-o is needed: the file or the folder that the model is written to")
     if sample is not None and sample < 1:
@@ -43,7 +43,7 @@ def rebn(
     from llpf_plugin.workspace import Workspace
 
     loaded, console = load_task(*named), terminal()
-    source = Source.of(model, state=state).fitted(loaded.model.state_dict())
+    source = Source.of(model, state=state).fitted(loaded.model)
     assert source.like is not None
     place = target(out, source.like)
     check_free(place)

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from llpf_plugin.checkpoint import state_dict_in
 from llpf_plugin.checkpoint.file_kind import INDEX, FileKind, file_kind, truncated, weight_map
+from llpf_plugin.checkpoint.fitting import fitted
 from llpf_plugin.checkpoint.folders import INDICES, check_no_adapter, companions, weight_files
 from llpf_plugin.checkpoint.passed_over import PassedOver, unknown_class, without
-from llpf_plugin.checkpoint.prefixes import fitted, said
+from llpf_plugin.checkpoint.prefixes import said
 from llpf_plugin.checkpoint.record import Checkpoint, view_key
 from llpf_plugin.checkpoint.safe_load import safe_load, whole_model
 from llpf_plugin.errors import CheckpointError
@@ -23,14 +24,14 @@ _COMPILED = "_orig_mod"
 _PARALLEL = "module."
 
 
-def read(path: Path | str, state: str | None = None, names: Iterable[str] | None = None) -> Checkpoint:
+def read(path: Path | str, state: str | None = None, names: nn.Module | Iterable[str] | None = None) -> Checkpoint:
     """Read what ``torch.save`` or safetensors wrote; no code in it is ever executed.
 
     Args:
         path: a file (its content decides on the format, not its suffix), an index of safetensors shards, or a folder
             with one of them.
         state: the key of the weights, where a file of ``torch.save`` holds several sets, such as an average of them.
-        names: of the model's state dict: a prefix by which the file's differ is taken off or put on.
+        names: a network, or the names of its state dict: a prefix by which the file's differ is taken off or put on.
 
     Returns:
         The weights under plain names, in memory of their own: the file may be replaced afterwards.

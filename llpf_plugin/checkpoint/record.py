@@ -31,6 +31,7 @@ class Checkpoint:
         shards: the file of each weight in a folder by plain name; ``path`` is their index, or the only file.
         beside: by stored name, tensors of the file that are none of the model's and are written as they are.
         companions: files of a folder that are written along with its weights, such as ``config.json``.
+        revert: makes of weights by plain name the file's tensors by stored name, where these are not the same ones.
         notes: what there is to say of how the weights were found, in sentences.
     """
 
@@ -45,6 +46,7 @@ class Checkpoint:
     shards: dict[str, str] = field(default_factory=dict)
     beside: Weights = field(default_factory=dict)
     companions: tuple[Path, ...] = ()
+    revert: Callable[[Weights], Weights] | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -59,9 +59,9 @@ def _save_torch(tree: Any, place: Path) -> None:
 
 def _write_shards(folder: Path, tensors: Weights, like: Checkpoint) -> Path:
     """`write` of shards: the same tensors in the same files, and their index."""
-    files = {stored: like.shards[plain] for plain, stored in sorted(like.names.items())}
-    files |= {stored: like.shards[stored] for stored in like.beside}
     tensors, shards = {**tensors, **like.beside}, dict[str, Weights]()
+    named = {stored: like.shards[plain] for plain, stored in like.names.items() if plain in like.shards}
+    files = {stored: named[stored] if stored in named else like.shards[stored] for stored in sorted(tensors)}
     for stored, file in files.items():
         shards.setdefault(file, {})[stored] = tensors[stored]
     index = {"metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())}, "weight_map": files}
@@ -122,6 +122,8 @@ def _in_form(weights: Mapping[str, Tensor], like: Checkpoint) -> Weights:
         lead = leader.get(name, name)
         if lead not in made:
             made[lead] = _compact(_cast(weights[lead], like.weights[name].dtype, name), seen)
+    if like.revert is not None:
+        return like.revert({name: made[leader.get(name, name)] for name in like.names})
     return {stored: made[leader.get(name, name)] for name, stored in like.names.items()}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llpf_plugin.geometry.weights import Weights, state
+from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.llpf.method import LLPF
 from llpf_plugin.merging.pair import Pair, Request, Source, opened
 from llpf_plugin.quality.verdict import check_pick
@@ -43,7 +43,7 @@ def open_descent(
     """
     place = 1.0 if pick == "end" else pick
     check_pick(place)
-    source = Source.of(model).fitted(state(task.model))
+    source = Source.of(model).fitted(task.model)
     request = Request(task, method, options, compute, place, "never", dict(named or {}), dict(info or {}))
     asked = request.asked(source, None, to=None if to is None else str(to), ticks=ticks)
     run, saved = opened(out, asked, resume)

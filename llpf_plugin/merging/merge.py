@@ -12,7 +12,7 @@ from llpf_plugin import checkpoint, preflight
 from llpf_plugin.errors import InterruptedRun, LLPFError, MismatchError
 from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.evaluation.point import evaluate
-from llpf_plugin.geometry.weights import Weights, state
+from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.merging.gather import gathered
 from llpf_plugin.merging.pair import Pair, Request, Source, open_pair
 from llpf_plugin.merging.reorder import Align, resolved
@@ -139,8 +139,8 @@ def merge(
     request = Request(
         load_task(task), make_method(method), options, compute, pick, align, dict(named or {}), dict(info or {})
     )
-    own_names = state(request.task.model)
-    sources = [Source.of(model, number).fitted(own_names) for number, model in enumerate(models, start=1)]
+    network = request.task.model
+    sources = [Source.of(model, number).fitted(network) for number, model in enumerate(models, start=1)]
     root = balanced(len(sources))
     nodes = list(root.pairs())
     check_models(sources, request)

@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.alignment.matching import Matching
 from llpf_plugin.errors import InterruptedRun, LLPFError
 from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.merging.card import write_card
 from llpf_plugin.merging.reorder import Align, Proposal, line_between, propose, resolved
 from llpf_plugin.methods.base import Method
 from llpf_plugin.quality.beside import beside_ends
@@ -65,11 +66,11 @@ class Source:
         found = checkpoint.read(model, state)  # type: ignore[arg-type]
         return cls(str(model), found.weights, found)
 
-    def fitted(self, names: Iterable[str]) -> "Source":
-        """The same model under the names of a state dict, where only a prefix of the file's own differs."""
+    def fitted(self, wanted: nn.Module | Iterable[str]) -> "Source":
+        """The same model under the names of a network, or of a state dict (see `llpf_plugin.checkpoint.fitted`)."""
         if self.like is None:
             return self
-        like = checkpoint.fitted(self.like, names)
+        like = checkpoint.fitted(self.like, wanted)
         return replace(self, weights=like.weights, like=like)
 
 
@@ -195,6 +196,9 @@ class Pair:
         if merged is None:
             merged = _write(self.run.folder / "merged", picked.weights, self.ends[0].like)
             notes = () if self.alignment is None else (self.alignment.sentence,)
+            if (like := self.ends[0].like) is not None and like.companions:
+                names = [end.name for end in self.ends]
+                write_card(merged, names, self.request.method.name, quality, picked, notes)
             beside, digest = beside_ends(quality, picked), file_digest(merged)
             model = MergedModel(merged.name, picked.t, picked.scores, beside, digest, notes)
             write_verdict(self.run.folder, {**quality.summary(), **self._aligned()}, model, quality.rows)

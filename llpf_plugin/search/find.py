@@ -17,7 +17,7 @@ from llpf_plugin.evaluation.goal import Ends, Goal, goal_of
 from llpf_plugin.evaluation.survey import Along, Effort, Survey, ends_of_path, places
 from llpf_plugin.geometry.knots import Chain, Knots, MemoryKnots
 from llpf_plugin.geometry.path import Path
-from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, select, state, tied, ties
+from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, select, tied, ties
 from llpf_plugin.methods.base import Method, MovesEnd, Plan, Problem, Solver, Stretch
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.measuring import judge
@@ -333,8 +333,7 @@ def find_path(
     """
     options = SearchOptions(max_loss, tolerance, budget, lr, momentum, batch_size, points, sample, seed, measure)
     task = load_task(task)
-    names = state(task.model)
-    pair = [w if isinstance(w, dict) else checkpoint.read(w, names=names).weights for w in (a, b)]
+    pair = [w if isinstance(w, dict) else checkpoint.read(w, names=task.model).weights for w in (a, b)]
     full = preflight.check_pair(pair[0], pair[1], task.model)
     search = Search(*full, task, make_method(method), options, compute, knots, callbacks, resume)
     search.warn()

@@ -78,7 +78,6 @@ def descend(search: Search) -> OriginQuality:
 
 def _fitted(model: Weights | str | FilePath, task: Task, name: str) -> Weights:
     """A complete state dict that fits the task's model."""
-    own = state(task.model)
-    weights = dict(model) if isinstance(model, Mapping) else checkpoint.read(model, names=own).weights
+    weights = dict(model) if isinstance(model, Mapping) else checkpoint.read(model, names=task.model).weights
     preflight.raise_errors(preflight.fits(weights, task.model, name))
-    return preflight.complete(weights, own)
+    return preflight.complete(weights, state(task.model))
