@@ -80,7 +80,7 @@ def _statistics(network: Any) -> list[str]:
     from llpf_plugin.evaluation import statistics_of
 
     count = len(statistics_of(network)) // 2
-    words = "are means as well: estimate them again on training data before the model is used"
+    words = "are means as well: llpf rebn estimates them again, before the model is used"
     return [f"the running statistics of {count} normalization{'' if count == 1 else 's'} {words}"] if count else []
 
 

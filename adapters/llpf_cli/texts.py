@@ -74,6 +74,7 @@ EXAMPLES = {
 - `llpf merge a.pt b.pt c.pt d.pt --task digits/resnet -o tree`
 - `llpf merge a.pt b.pt --task digits/resnet --method sphere-curve -m steps=200`
 - `llpf merge a.pt b.pt --task cifar10/resnet18 -m schedule=resnet18-cifar10-fdf`
+- `llpf merge folder-a folder-b --task hf/causal-lm -t text=corpus.txt`
 - `llpf merge a.pt b.pt --model timm:resnet18 --method linear` averages without data.
 """,
     "compare": """

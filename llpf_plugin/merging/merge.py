@@ -223,7 +223,9 @@ def advancing(
     """The model that advances: the merged one, or the ``best`` of it and its ends; and what became of the pair."""
     a, b = pair.ends
     like = replace(a.like, path=merged) if a.like and merged else None
-    point = Source.of(merged) if merged and node.height > 0 and pair.run else Source(node.name, picked.weights, like)
+    point = Source(node.name, picked.weights, like)
+    if merged and node.height > 0 and pair.run:
+        point = Source.of(merged).fitted(pair.request.task.model)
     candidates = {"merged": point, "A": a, "B": b}
     chosen = "merged"
     if best:

@@ -65,6 +65,14 @@ def test_lightning_checkpoints_are_merged_and_stay_what_they_are(pair: list[Path
     assert torch.equal(again["state_dict"]["criterion.weight"], torch.ones(3))
 
 
+def test_a_tree_of_them_is_merged_too(pair: list[Path], tmp_path: Path) -> None:
+    torch.save(lightning(tiny.trained("mlp", 3)), tmp_path / "c.ckpt")
+    merged(*pair, tmp_path / "c.ckpt", "-o", tmp_path / "run", "--align", "never", "--pick", "mid")
+    a, b, c = (tiny.trained("mlp", seed)["0.weight"] for seed in (1, 2, 3))
+    found = torch.load(tmp_path / "run" / "merged.ckpt")["state_dict"]
+    assert torch.allclose(found["model.0.weight"], (a + b) / 4 + c / 2, atol=1e-6) and "criterion.weight" in found
+
+
 def test_a_state_is_chosen_by_name(tmp_path: Path) -> None:
     (a, b), places = tiny.pair("mlp"), [tmp_path / "a.pth", tmp_path / "b.pth"]
     torch.save({"state_dict": b, "state_dict_ema": a}, places[0])
