@@ -15,8 +15,8 @@ from llpf_plugin.preflight.pair import compare, complete, fits
 
 Advice = Literal["average", "align", "walk", "none"]
 
-CLOSE = 0.4
-"""Likeness of aligned networks from which their average was near both (docs/commands/check.md)."""
+CLOSE = 0.1
+"""Likeness of aligned networks from which aligning is worth while: their average is far better then, if not good."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class PairCheck:
             return f"align first: they were trained apart ({like}), so that their units do not correspond"
         moved = f"they were trained apart ({like}, aligned {self.aligned:.2f})"
         if self.aligned >= CLOSE:
-            return f"align first: {moved}; whether their average is good then, only data tell"
+            return f"align first: {moved}; only data tell whether their average is good then, or a walk is needed"
         return f"walk: {moved}, and even aligned they have little in common"
 
 

@@ -16,8 +16,8 @@ from llpf_plugin.preflight.pair import NEARLY_SAME
 
 Kinship = Literal["the same", "nearly the same", "of one origin", "alike in part", "trained apart"]
 
-ONE_ORIGIN = 0.8
-"""Likeness from which two networks come from one network, or from one initialisation."""
+ONE_ORIGIN = 0.7
+"""Likeness from which two networks come from one network or from one initialisation, and their average is as good."""
 
 _RUNNING = ("running_mean", "running_var")
 

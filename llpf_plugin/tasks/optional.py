@@ -26,6 +26,7 @@ def transformers() -> Any:
         TaskError: it is not installed.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # what is named lies on the disk
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
         return importlib.import_module("transformers")
     except ImportError as error:
