@@ -13,6 +13,7 @@ from llpf_plugin.errors import InterruptedRun, LLPFError, MismatchError
 from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.evaluation.point import evaluate
 from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.merging.card import write_tree_card
 from llpf_plugin.merging.gather import gathered
 from llpf_plugin.merging.pair import Pair, Request, Source, open_pair
 from llpf_plugin.merging.reorder import Align, resolved
@@ -263,4 +264,7 @@ def _finish(
     if out is None or merged is not None:
         return merged
     save_tree(out, [Path(name).stem for name in names], joins)
-    return checkpoint.write(out / "merged", last.weights, last.like or checkpoint.plain_form(last.weights))
+    place = checkpoint.write(out / "merged", last.weights, last.like or checkpoint.plain_form(last.weights))
+    if last.like is not None and last.like.companions:
+        write_tree_card(place, names, joins)
+    return place

@@ -196,7 +196,7 @@ class Pair:
         if merged is None:
             merged = _write(self.run.folder / "merged", picked.weights, self.ends[0].like)
             notes = () if self.alignment is None else (self.alignment.sentence,)
-            if (like := self.ends[0].like) is not None and like.companions:
+            if (like := self.ends[0].like) is not None and like.companions and len(self.ends) == 2:
                 names = [end.name for end in self.ends]
                 write_card(merged, names, self.request.method.name, quality, picked, notes)
             beside, digest = beside_ends(quality, picked), file_digest(merged)

@@ -79,6 +79,16 @@ def test_two_folders_become_one(root: Path, kind: str, tmp_path: Path) -> None:
         assert loaded("w1 w3")["input_ids"] == hf.tokenizer()("w1 w3")["input_ids"]
 
 
+def test_three_folders_become_one(root: Path, tmp_path: Path) -> None:
+    third = hf.folder(tmp_path / "c", "vit", 2)
+    words = [*asked(root, "vit"), *WORDS, *method("linear"), "--align", "never", "--pick", "mid"]
+    result = llpf("merge", words[0], words[1], third, *words[2:], "-o", tmp_path / "run")
+    assert result.code == 0, result.text
+    a, b, c, merged = (weights("vit", p) for p in (words[0], words[1], third, tmp_path / "run" / "merged"))
+    assert all(torch.allclose(t, (a[k] + b[k]) / 4 + c[k] / 2, atol=1e-6) for k, t in merged.items())
+    assert "| 1-3 | yes |" in (tmp_path / "run" / "merged" / "README.md").read_text()
+
+
 def test_tied_weights_are_stored_once_and_stay_tied(root: Path) -> None:
     model = transformers.AutoModelForCausalLM.from_pretrained(root / "gpt2-a")
     assert model.lm_head.weight is model.transformer.wte.weight

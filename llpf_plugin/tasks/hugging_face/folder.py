@@ -15,6 +15,9 @@ from llpf_plugin.tasks.optional import transformers
 _TOKENIZERS = {"tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt"}
 """Without one of them, transformers makes an empty tokenizer and says nothing."""
 
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+"""Otherwise transformers asks on the terminal whether it may run a folder's code."""
+
 _UNNAMED = re.compile(r"LABEL_\d+")
 
 
@@ -55,7 +58,7 @@ class Folder:
                 "install a version that does"
             )
         with explained(f"reading {file}", TaskError):
-            self.config = self.known.AutoConfig.from_pretrained(str(self.place), local_files_only=True)
+            self.config = self.known.AutoConfig.from_pretrained(str(self.place), **_LOCAL)
 
     def builder(self, kind: str) -> Callable[[], nn.Module]:
         """What makes the network with fresh weights, in float32.
@@ -88,7 +91,7 @@ class Folder:
         if not any(file.name in _TOKENIZERS or file.suffix == ".model" for file in self.place.iterdir()):
             raise TaskError(f"{self.place} has no tokenizer, which {self.task} takes text apart with")
         with explained(f"reading the tokenizer of {self.place}", TaskError):
-            return self.known.AutoTokenizer.from_pretrained(str(self.place), local_files_only=True)
+            return self.known.AutoTokenizer.from_pretrained(str(self.place), **_LOCAL)
 
     def image_processor(self) -> Any:
         """The image processor.
@@ -99,7 +102,7 @@ class Folder:
         if not (self.place / "preprocessor_config.json").is_file():
             raise TaskError(f"{self.place} has no preprocessor_config.json, which {self.task} takes images through")
         with explained(f"reading the image processor of {self.place}", TaskError):
-            return self.known.AutoImageProcessor.from_pretrained(str(self.place), local_files_only=True, use_fast=False)
+            return self.known.AutoImageProcessor.from_pretrained(str(self.place), use_fast=False, **_LOCAL)
 
     def label(self, word: str, at: str) -> int:
         """The number of a label: as the configuration names it, or the number itself.
