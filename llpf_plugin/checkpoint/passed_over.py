@@ -18,6 +18,9 @@ from llpf_plugin.checkpoint import safe_numpy
 MOST = 200
 """Classes at most that are passed over in one file; torch looks at all of them for every object."""
 
+MAPPINGS = 16
+"""Classes of mappings and lists at most: the file is read once more for each."""
+
 _DEPTH = 8
 _SYSTEM = {"os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "runpy", "pty", "ctypes", "importlib", "code"}
 _RUN = {"eval", "exec", "compile", "open", "__import__", "input", "breakpoint"}
@@ -65,7 +68,8 @@ class StandIns:
     def _holds_items(self, message: str) -> bool:
         """Whether the error says that a class is one of mappings or of lists, which was not known before."""
         found = _UNFILLED.search(message)
-        if found is None or not issubclass(self._kinds.get(found[2], int), PassedOver):
+        known = sum(not issubclass(kind, PassedOver) for kind in self._kinds.values())
+        if found is None or known >= MAPPINGS or not issubclass(self._kinds.get(found[2], int), PassedOver):
             return False
         made = OrderedDict if found[1] == "SETITEM" else list
         self._kinds[found[2]] = _stand_in(found[2], object, made)
@@ -105,7 +109,7 @@ def unknown_class(value: Any) -> str:
 def _inside(value: Any) -> list[Any]:
     """What a value holds that may be passed over."""
     if isinstance(value, Mapping):
-        return [*value.keys(), *value.values()]
+        return [*value.keys(), *value.values(), *getattr(value, "__dict__", {}).values()]
     if isinstance(value, list | tuple | set | frozenset):
         return list(value)
     if isinstance(value, argparse.Namespace | types.SimpleNamespace):
@@ -130,6 +134,8 @@ def without(tree: Any) -> tuple[Any, list[str]]:
 def _without(tree: Any, place: tuple[str, ...]) -> tuple[Any, dict[tuple[str, ...], str]]:
     """`without`, and the class by the keys that lead to what was left out."""
     kept, left_out = copy.copy(tree), dict[tuple[str, ...], str]()
+    if unknown_class(list(getattr(kept, "__dict__", {}).values())):
+        vars(kept).clear()
     for key, value in tree.items():
         name, at = unknown_class(key) or unknown_class(value), (*place, str(key))
         if name and isinstance(value, dict) and not unknown_class(key) and len(at) < _DEPTH:

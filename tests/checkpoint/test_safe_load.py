@@ -96,6 +96,14 @@ class Settings(dict):  # type: ignore[type-arg]
     """A user's own kind of mapping."""
 
 
+class Attributes(Settings):
+    """One with attributes of its own."""
+
+    def __init__(self, **entries: Any) -> None:
+        super().__init__(entries)
+        self.owner = Config()
+
+
 class Callbacks(list):  # type: ignore[type-arg]
     """A user's own kind of list."""
 
@@ -107,6 +115,7 @@ UNKNOWN: dict[str, Any] = {
         "hyper_parameters.loss and 1 more",
     ),
     "mapping": (Settings(lr=0.1, loss=Config()), "hyper_parameters.loss (of unknown classes: "),
+    "attributes": (Attributes(lr=0.1), ""),
     "list": (Callbacks([1, 2]), ""),
     "called": (functools.partial(max, 1), "hyper_parameters (of unknown classes: functools.partial)"),
     "array": (np.array([Config()], dtype=object), "hyper_parameters (of unknown classes: "),
@@ -125,7 +134,12 @@ def test_objects_of_unknown_classes_are_passed_over(tmp_path: Path, name: str, l
     assert any(left_out in words for words in checkpoint.left_out) or not left_out
     again = torch.load(write(tmp_path / "m.ckpt", checkpoint.weights, like=checkpoint))  # by torch's own list alone
     assert same(again["state_dict"], network().state_dict()) and again["epoch"] == 3
-    kept = {"entries": {"lr": 0.1, "nested": {"depth": 2}}, "mapping": {"lr": 0.1}, "list": [1, 2]}.get(name)
+    kept = {
+        "entries": {"lr": 0.1, "nested": {"depth": 2}},
+        "mapping": {"lr": 0.1},
+        "attributes": {"lr": 0.1},
+        "list": [1, 2],
+    }.get(name)
     assert again.get("hyper_parameters") == kept
 
 
