@@ -1,7 +1,7 @@
 """``llpf point``: the model at any place of a path that was found."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
@@ -72,15 +72,32 @@ def _place(text: str) -> float:
     return t
 
 
+def _network(folder: Path) -> Any:
+    """The network of a folder of transformers, whose files may have other names than it has.
+
+    Raises:
+        LLPFError: it is no such folder.
+    """
+    from llpf_cli.families import build_hugging_face
+
+    return build_hugging_face(str(folder), {}, "cpu")[0]
+
+
 def _form(run: "StoredRun", out: str) -> "Checkpoint":
     """A's form, which the merged model has too; another one if the place has another suffix."""
     from llpf_plugin.checkpoint import converted, plain_form, read
 
     merged = run.verdict.merged if run.verdict else None
     file = run.folder / merged.file if merged and merged.file else None
-    like = plain_form(run.path.start) if file is None or not file.exists() else read(file, names=run.path.start)
+    like = plain_form(run.path.start)
+    if file is not None and file.exists():
+        like = read(file, names=run.path.start)
+        if not run.path.knots[0].keys() <= like.weights.keys() and file.is_dir():
+            like = read(file, names=_network(file))
     suffixes = {".pt", ".pth", ".bin", ".ckpt", ".safetensors"}
     own = like.path.suffix if like.format != "shards" else ""
     wanted = Path(out).suffix
     same = wanted == own or wanted not in suffixes or {wanted, own} <= suffixes - {".safetensors"}
+    if out.endswith("/"):
+        same = like.format == "shards"
     return like if same else converted(like, Path(out), is_folder(out))

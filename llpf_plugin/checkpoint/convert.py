@@ -35,7 +35,9 @@ def converted(found: Checkpoint, out: Path, folder: bool = False, shard: int = S
     Raises:
         CheckpointError: the suffix is that of no known format.
     """
-    plain = replace(found, names=_every_name(found), beside={}, left_out=(*found.left_out, *_around(found)), shards={})
+    around = _around(found)
+    left_out = [words for words in found.left_out if not words.startswith(tuple(f"{key}." for key in around))]
+    plain = replace(found, names=_every_name(found), left_out=(*left_out, *around), shards={})
     if folder:
         return _in_folder(_untied(plain), out, shard)
     if out.suffix == ".safetensors":

@@ -61,7 +61,8 @@ def _write_shards(folder: Path, tensors: Weights, like: Checkpoint) -> Path:
     """`write` of shards: the same tensors in the same files, and their index."""
     tensors, shards = {**tensors, **like.beside}, dict[str, Weights]()
     named = {stored: like.shards[plain] for plain, stored in like.names.items() if plain in like.shards}
-    files = {stored: named[stored] if stored in named else like.shards[stored] for stored in sorted(tensors)}
+    first = min(like.shards.values())  # for what had no file before
+    files = {stored: named.get(stored, like.shards.get(stored, first)) for stored in sorted(tensors)}
     for stored, file in files.items():
         shards.setdefault(file, {})[stored] = tensors[stored]
     index = {"metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())}, "weight_map": files}

@@ -70,6 +70,11 @@ def test_two_folders_become_one(root: Path, kind: str, tmp_path: Path) -> None:
     assert all(
         torch.allclose(t, 0.75 * a[k] + 0.25 * b[k], atol=1e-6) for k, t in merged.items() if t.is_floating_point()
     )
+    for out in (tmp_path / "point", tmp_path / "point.safetensors"):
+        point = llpf("point", tmp_path / "run", "--at", 0.25, "-o", out)
+        assert point.code == 0, point.text
+    again = weights(kind, tmp_path / "point")
+    assert all(torch.allclose(t, merged[k], atol=1e-6) for k, t in again.items())
     kept = {p.name for p in (root / f"{kind}-a").iterdir()}
     assert {p.name for p in (tmp_path / "run" / "merged").iterdir()} == kept | {"README.md"}
     card = (tmp_path / "run" / "merged" / "README.md").read_text()

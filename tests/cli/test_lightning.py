@@ -63,6 +63,11 @@ def test_lightning_checkpoints_are_merged_and_stay_what_they_are(pair: list[Path
     a, b = tiny.pair("mlp")
     assert torch.allclose(again["state_dict"]["model.0.weight"], (a["0.weight"] + b["0.weight"]) / 2)
     assert torch.equal(again["state_dict"]["criterion.weight"], torch.ones(3))
+    for out in ("x.ckpt", "x.safetensors", "folder/"):
+        assert llpf("point", tmp_path / "run", "--at", 0.5, "-o", f"{tmp_path}/{out}").code == 0
+        found = read(f"{tmp_path}/{out}", names=a)
+        assert torch.allclose(found.weights["0.weight"], again["state_dict"]["model.0.weight"])
+        assert torch.equal(found.beside["criterion.weight"], torch.ones(3))
 
 
 def test_a_tree_of_them_is_merged_too(pair: list[Path], tmp_path: Path) -> None:
