@@ -15,7 +15,9 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 DOCS = Path(__file__).parent
-COMMANDS = ("merge", "compare", "align", "origin", "order", "report", "methods", "demo")
+COMMANDS = (
+    "merge", "compare", "align", "check", "origin", "order", "report", "point", "convert", "rebn", "methods", "demo",
+)  # fmt: skip
 HELP = re.compile(r"(<!-- help (\w+) -->\n```text\n).*?(```\n)", re.DOTALL)
 
 ROOMS = (

@@ -1,6 +1,5 @@
 """``llpf align``: the units of one or more checkpoints in the order of the first, without data."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from llpf_cli.inputs import INPUTS, SPECIFICATIONS, InputOptions, network_of
-from llpf_cli.options import TaskOptions, option
+from llpf_cli.options import STATES, TaskOptions, option
+from llpf_cli.places import check_free
 from llpf_plugin.documents import listed
-from llpf_plugin.errors import RunError, UsageError
+from llpf_plugin.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +25,7 @@ OUT = option("Where to write B aligned to A, in B's format; a folder for several
 def align(
     *models: Annotated[str, MODELS],
     model: Annotated[str | None, option(f"{SPECIFICATIONS}.", group=INPUTS)] = None,
+    state: Annotated[str | None, option(STATES, group=INPUTS)] = None,
     task: Annotated[TaskOptions, Parameter(name="*", group=INPUTS)] = TaskOptions(),
     inputs: InputOptions = InputOptions(),
     out: Annotated[Path | None, OUT] = None,
@@ -36,16 +37,18 @@ def align(
         raise UsageError("a checkpoint is named twice: name every model once")
     if out is None:
         raise UsageError("-o is needed: the file that B aligned to A is written to, or a folder for several models")
+    from llpf_cli.results import show_notes
     from llpf_cli.terminal import terminal
     from llpf_plugin.alignment import symmetry
     from llpf_plugin.checkpoint import write
     from llpf_plugin.merging import Source, align_to
     from llpf_plugin.runs import held, held_file
 
-    network, example = network_of(task, model, inputs)
+    network, example = network_of(task, model, inputs, models[0])
     known = symmetry(network, example)  # before the weights are read, for it takes as much memory as they do
     console = terminal()
-    first, *others = (Source.of(name, network=network) for name in models)
+    first, *others = (Source.of(name, state=state).fitted(network) for name in models)
+    show_notes(console, [first, *others])
     with held(out) if len(others) > 1 else held_file(out):
         places = _places(others, out)
         aligned = [align_to(first, other, network, example, known) for other in others]
@@ -63,24 +66,19 @@ def _places(sources: "Sequence[Source]", out: Path) -> list[Path]:
         CheckpointError: the suffix is that of a different format.
     """
     from llpf_plugin.checkpoint import target
-    from llpf_plugin.files import is_empty, remove_leftovers
+    from llpf_plugin.files import remove_leftovers
     from llpf_plugin.runs import name_runs
 
     wanted = [out]
     if len(sources) > 1:
-        _check_free(out, is_empty(out))
+        check_free(out)
         remove_leftovers(out)
         names = name_runs([Path(source.name) for source in sources])
         wanted = [out / name.replace("/", "-") for name in names]
     places = [target(place, s.like) for place, s in zip(wanted, sources, strict=True) if s.like is not None]
     for place in places:
-        _check_free(place, is_empty(place))
+        check_free(place)
     return places
-
-
-def _check_free(place: Path, empty: bool) -> None:
-    if os.path.lexists(place) and not empty:
-        raise RunError(f"{place} is there already, and nothing is overwritten: name another place with -o")
 
 
 def _show(console: "Console", one: "Aligned", to: str, place: Path) -> None:

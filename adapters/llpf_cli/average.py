@@ -18,13 +18,14 @@ UNCHECKED = "not checked, since there are no data: the loss of the merged model,
 
 
 def average(
-    models: Sequence[str], task: TaskOptions, model: str, inputs: InputOptions, method: MethodOptions, align: "Align",
-    pick: str, out: Path, needless: Sequence[Any], flags: Mapping[str, bool],
+    models: Sequence[str], state: str | None, task: TaskOptions, model: str, inputs: InputOptions,
+    method: MethodOptions, align: "Align", pick: str, out: Path, needless: Sequence[Any], flags: Mapping[str, bool],
 ) -> int:  # fmt: skip
     """Write the mean of the models, each aligned to the first, and say what is not known of it.
 
     Args:
         models: checkpoints, at least two.
+        state: which weights of each.
         task: its arguments are the model's; it names none.
         model: names the module.
         inputs: what the module is called with.
@@ -42,6 +43,7 @@ def average(
     shares = _shares(len(models), pick)
     _check_needs_no_data(method, [*(w for o in needless for w in words_of(o)), *(f for f in flags if flags[f])])
     network, example = network_of(task, model, inputs)
+    from llpf_cli.results import show_notes
     from llpf_cli.terminal import terminal
     from llpf_plugin.checkpoint import write
     from llpf_plugin.files import plain, write_json
@@ -53,7 +55,9 @@ def average(
         run.check_free()
         run.clear()
         known, notes = _symmetry(network, example, align)
-        console, sources = terminal(), [Source.of(name, network=network) for name in models]
+        console = terminal()
+        sources = [Source.of(name, state=state).fitted(network) for name in models]
+        show_notes(console, sources)
         weights, more = _aligned(console, sources, network, example, known)
         mean, like = mean_on_spheres(weights, shares, network), sources[0].like
         assert like is not None
@@ -76,10 +80,10 @@ def _check_needs_no_data(method: MethodOptions, words: Sequence[str]) -> None:
 
 def _statistics(network: Any) -> list[str]:
     """What there is to say of running statistics, if there are any."""
-    from llpf_plugin.merging import statistics_of
+    from llpf_plugin.evaluation import statistics_of
 
     count = len(statistics_of(network)) // 2
-    words = "are means as well: estimate them again on training data before the model is used"
+    words = "are means as well: llpf rebn estimates them again, before the model is used"
     return [f"the running statistics of {count} normalization{'' if count == 1 else 's'} {words}"] if count else []
 
 

@@ -9,6 +9,7 @@ from llpf_cli.config import command_line, config_text, resumable
 from llpf_cli.merge import ALIGN, MODELS, PICK, RUN, Align
 from llpf_cli.options import (
     PATH,
+    STATE,
     ComputeOptions,
     GoalOptions,
     MeasureOptions,
@@ -29,6 +30,7 @@ def compare(
     *models: Annotated[str, MODELS],
     goal: GoalOptions = GoalOptions(),
     task: TaskOptions = TaskOptions(),
+    state: Annotated[str | None, STATE] = None,
     methods: Annotated[str | None, METHODS] = None,
     method: MethodArguments = MethodArguments(),
     align: Annotated[Align, ALIGN] = "auto",
@@ -41,7 +43,7 @@ def compare(
     if len(models) != 2:
         raise UsageError("a comparison is about two checkpoints: llpf compare A B --task …")
     began = time.monotonic()
-    (task_name, task_args), made = task.named(), _made(methods, method)
+    (task_name, task_args), made = task.named(models[0]), _made(methods, method)
     folders = _folders(made)
     from rich.markup import escape
 
@@ -50,7 +52,7 @@ def compare(
     from llpf_cli.watch import TerminalWatch, write_page
     from llpf_plugin import load_task, merge
     from llpf_plugin.files import plain, write_json
-    from llpf_plugin.merging import walks_schedule
+    from llpf_plugin.merging import Source, walks_schedule
     from llpf_plugin.quality import check_pick
     from llpf_plugin.runs import check_folders, held
 
@@ -58,14 +60,14 @@ def compare(
     with checked():
         check_pick(pick)
     said = config_text(
-        "compare", models=models, task=task, methods=methods, method=method, goal=goal, measure=measure,
+        "compare", models=models, state=state, task=task, methods=methods, method=method, goal=goal, measure=measure,
         align=None if align == "auto" else align, pick=None if pick == "best" else pick,
         output=replace(output, out=out), compute=compute,
     )  # fmt: skip
     if align == "auto" and any(walks_schedule(one) for one in made.values()):
         align = "never"
         console.print("nothing is aligned, since one of the methods walks a schedule of the paper", highlight=False)
-    found: dict[str, Any] = {}
+    found, sources = dict[str, Any](), [Source.of(name, state=state) for name in models]
     line: Sequence[float] = ()
     with resumable(out), held(out):
         check_folders(out, list(folders.values()), output.resume)
@@ -75,7 +77,7 @@ def compare(
                 search["budget"] = max(1, found["llpf"].quality.path.cost.gradient_steps)
             watch = TerminalWatch(console, out, said, output.tensorboard, brief=bool(found))
             merged = merge(
-                models, load_task(task_name, task_args), one, pick=pick, align=align, out=out / folders[name],
+                sources, load_task(task_name, task_args), one, pick=pick, align=align, out=out / folders[name],
                 resume=output.resume, compute=compute.made(), **search, watch=watch,
                 named={"task": task_name, "task_arguments": task_args, "method": name},
                 info={"command": command_line()},

@@ -83,7 +83,9 @@ def build_hugging_face(name: str, arguments: dict[str, Any], device: str | None)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # built from the configuration: nothing is downloaded
     transformers = require("transformers", "hf")
     if Path(name).exists():
-        config = transformers.AutoConfig.from_pretrained(name, local_files_only=True, **arguments)
+        config = transformers.AutoConfig.from_pretrained(
+            name, local_files_only=True, trust_remote_code=False, **arguments
+        )
     elif name in transformers.CONFIG_MAPPING:
         config = transformers.AutoConfig.for_model(name, **arguments)
     else:

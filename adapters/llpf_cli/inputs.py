@@ -64,7 +64,7 @@ def unknown_inputs(spec: str, more: str = "") -> OrderError:
     )
 
 
-def network_of(task: TaskOptions, model: str | None, inputs: InputOptions) -> tuple[Any, Any]:
+def network_of(task: TaskOptions, model: str | None, inputs: InputOptions, first: str | None = None) -> tuple[Any, Any]:
     """The module that a command works on, on the CPU in float32, and its example inputs: of a task, or without one.
 
     Raises:
@@ -77,7 +77,7 @@ def network_of(task: TaskOptions, model: str | None, inputs: InputOptions) -> tu
     if task.task is not None and (model is not None or inputs.given):
         raise UsageError("give --task, or --model with its --input or --inputs, not both")
     if task.task is not None:
-        loaded = load_task(*task.named())
+        loaded = load_task(*task.named(first))
         return loaded.model, loaded.example_inputs()
     if model is None:
         raise UsageError("--task or --model is needed: a checkpoint does not contain the architecture")

@@ -12,6 +12,7 @@ from llpf_cli.inputs import SPECIFICATIONS, InputOptions
 from llpf_cli.options import (
     OUTPUT,
     PATH,
+    STATE,
     ComputeOptions,
     GoalOptions,
     MeasureOptions,
@@ -40,6 +41,7 @@ def merge(
     goal: GoalOptions = GoalOptions(),
     task: TaskOptions = TaskOptions(),
     model: Annotated[str | None, MODEL] = None,
+    state: Annotated[str | None, STATE] = None,
     inputs: Annotated[InputOptions, Parameter(name="*", group=PATH)] = InputOptions(),
     method: MethodOptions = MethodOptions(),
     align: Annotated[Align, ALIGN] = "auto",
@@ -64,14 +66,15 @@ def merge(
 
         needless = [goal, measure, compute, replace(output, out=None, report=True)]
         flags = {"--dry-run": dry_run, "--resume": output.resume}
-        return average(models, task, model, inputs, method, align, pick, output.out or RUN, needless, flags)
+        return average(models, state, task, model, inputs, method, align, pick, output.out or RUN, needless, flags)
     began = time.monotonic()
-    (task_name, task_args), made = task.named(), method.made()
+    (task_name, task_args), made = task.named(models[0]), method.made()
     from llpf_cli import preview, results
     from llpf_cli.terminal import terminal
     from llpf_cli.watch import TerminalWatch, write_page
     from llpf_plugin import load_task
     from llpf_plugin import merge as merge_models
+    from llpf_plugin.merging import Source
     from llpf_plugin.quality import check_pick
 
     out, console = output.out or RUN, terminal()
@@ -79,17 +82,19 @@ def merge(
     with checked():
         check_pick(pick)
     loaded = load_task(task_name, task_args)
+    sources = [Source.of(name, state=state) for name in models]
     if dry_run:
-        preview.dry_run(console, models, loaded, made, **options)
+        preview.dry_run(console, sources, loaded, made, **options)
         return 0
     said = config_text(
-        "merge", models=models, task=task, method=method, goal=goal, align=None if align == "auto" else align,
-        pick=None if pick == "best" else pick, measure=measure, output=replace(output, out=out), compute=compute,
+        "merge", models=models, state=state, task=task, method=method, goal=goal,
+        align=None if align == "auto" else align, pick=None if pick == "best" else pick, measure=measure,
+        output=replace(output, out=out), compute=compute,
     )  # fmt: skip
     with resumable(out):
         watch = TerminalWatch(console, out, said, output.tensorboard)
         merged = merge_models(
-            models, loaded, made, pick=pick, out=out, resume=output.resume, **options, watch=watch,
+            sources, loaded, made, pick=pick, out=out, resume=output.resume, **options, watch=watch,
             named={"task": task_name, "task_arguments": task_args, "method": method.method},
             info={"command": command_line()},
         )  # fmt: skip

@@ -85,15 +85,25 @@ class TaskOptions:
         option("key=value for the task; repeat for more.", "-t", "--task-arg", negative="", consume_multiple=False),
     ] = field(default_factory=list)
 
-    def named(self) -> tuple[str, dict[str, Any]]:
+    def named(self, first: str | None = None) -> tuple[str, dict[str, Any]]:
         """The task's name and arguments.
+
+        Args:
+            first: checkpoint A, whose folder has the network of a task of transformers unless ``-t model=`` says so.
 
         Raises:
             UsageError: no task was given.
         """
         if self.task is None:
             raise UsageError("--task is needed: a checkpoint contains neither the architecture nor the data")
-        return self.task, pairs(self.task_args)
+        arguments = pairs(self.task_args)
+        if self.task.startswith("hf/") and first is not None:
+            arguments.setdefault("model", str(Path(first).resolve()))
+        return self.task, arguments
+
+
+STATES = "The weights to take from files with several sets: ema, state_dict_ema, … [the model's]."
+STATE = option(STATES, group=PATH)
 
 
 @Parameter(name="*", group=PATH)

@@ -11,6 +11,7 @@ from llpf_cli.merge import DRY_RUN, RUN
 from llpf_cli.options import (
     GOAL,
     PATH,
+    STATE,
     ComputeOptions,
     GoalOptions,
     MeasureOptions,
@@ -35,6 +36,7 @@ def origin(
     ] = None,
     ticks: Annotated[int | None, option("Stop after this many ticks.", group=GOAL)] = None,
     task: TaskOptions = TaskOptions(),
+    state: Annotated[str | None, STATE] = None,
     method: MethodArguments = MethodArguments(),
     pick: Annotated[str, option("Written model: end, mid, best, or t [end].", group=PATH)] = "end",
     measure: MeasureOptions = MeasureOptions(),
@@ -47,14 +49,14 @@ def origin(
     Layers with a variance sphere shrink, normalizations stay, and every layer's learning rate falls with its variance.
     """
     began = time.monotonic()
-    (task_name, task_args), walk = task.named(), method.made()
+    (task_name, task_args), walk = task.named(model), method.made()
     from llpf_cli import preview, results
     from llpf_cli.progress_bar import LiveView, StopOnCtrlC
     from llpf_cli.terminal import terminal
     from llpf_cli.watch import KeepConfig, picture_of, write_page
     from llpf_plugin import load_task
     from llpf_plugin.llpf import LLPF, Descent
-    from llpf_plugin.merging import Finished, open_descent
+    from llpf_plugin.merging import Finished, Source, open_descent
     from llpf_plugin.quality import check_pick
     from llpf_plugin.report import TensorBoard
     from llpf_plugin.runs import held
@@ -70,18 +72,20 @@ def origin(
         raise UsageError(f"--ticks {ticks}: it must be at least 1")
     view, stopper = LiveView(console), StopOnCtrlC()
     said = config_text(
-        "origin", models=(model,), task=task, method=method, goal=goal, to=to, ticks=ticks, measure=measure,
-        pick=None if pick == "end" else pick, output=replace(output, out=out), compute=compute,
+        "origin", models=(model,), state=state, task=task, method=method, goal=goal, to=to, ticks=ticks,
+        measure=measure, pick=None if pick == "end" else pick, output=replace(output, out=out), compute=compute,
     )  # fmt: skip
     watching = [view, stopper, KeepConfig(out / "config.yaml", said)]
     watching += [TensorBoard(out / "tensorboard")] if output.tensorboard else []
     loaded, folder = load_task(task_name, task_args), None if dry_run else out
     with resumable(out), held(folder):
         descent = open_descent(
-            model, loaded, walk, search, compute.made(), destination, ticks, pick, out=folder, resume=output.resume,
-            callbacks=watching, named={"task": task_name, "task_arguments": task_args},
+            Source.of(model, state=state), loaded, walk, search, compute.made(), destination, ticks, pick,
+            out=folder, resume=output.resume, callbacks=watching,
+            named={"task": task_name, "task_arguments": task_args},
             info={"command": command_line()},
         )  # fmt: skip
+        results.show_notes(console, descent.ends)
         preview.descent(console, descent)
         if dry_run:
             preview.estimate(console, descent)

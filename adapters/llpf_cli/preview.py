@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from llpf_cli.results import show_notes
 from llpf_plugin.alignment import Matching
 from llpf_plugin.evaluation import measure_point
 from llpf_plugin.geometry import coordinates, scale_groups, select
@@ -86,10 +87,18 @@ def _across(method: Method) -> str:
 
 
 def dry_run(
-    console: Console, models: Sequence[str], task: Task, method: Method, *, align: Any, compute: Compute, **search: Any
+    console: Console,
+    models: Sequence[Source],
+    task: Task,
+    method: Method,
+    *,
+    align: Any,
+    compute: Compute,
+    **search: Any,
 ) -> None:
     """Check the first pair, show layer order and phases, and estimate what a search would cost."""
-    sources = [Source.of(model, number, task.model) for number, model in enumerate(models, start=1)]
+    sources = [source.fitted(task.model) for source in models]
+    show_notes(console, sources)
     request = Request(task, method, SearchOptions(**search), compute, align=align)
     pair = open_pair("1-2", sources[:2], request)
     alignment(console, pair)

@@ -1,7 +1,7 @@
 """What the terminal shows after a search: the verdict, the scores, the cost, and where everything lies."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich import box
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from llpf_plugin.checkpoint import Checkpoint
 from llpf_plugin.documents import listed
-from llpf_plugin.merging import Finished
+from llpf_plugin.merging import Finished, Source
 from llpf_plugin.quality import LegSummary, OriginQuality, Picked, Quality, beside_ends, leg_summaries
 from llpf_plugin.report import duration
 from llpf_plugin.runs import Alignment, Join
@@ -55,11 +55,16 @@ def closing(
         say(words.format(**quality.measured))
     if like is not None and like.left_out:
         say(f"left out of the merged file: {escape(listed(like.left_out, 8, 100))}")
-    if like is not None and like.beside:
-        say(f"kept in the merged file as they are in A's: {escape(listed(like.beside))}")
     show_place(console, "merged model", merged, f" (t = {picked.t:.3f})")
     if picture is not None:
         show_place(console, "picture", picture)
+
+
+def show_notes(console: Console, sources: Iterable[Source]) -> None:
+    """How the weights of checkpoints were found, where there is anything to say of it."""
+    for source in sources:
+        for note in source.like.notes if source.like else ():
+            console.print(escape(f"{source.name}: {note}"), highlight=False, soft_wrap=True)
 
 
 def show_place(console: Console, what: str, place: Path | None, more: str = "") -> None:

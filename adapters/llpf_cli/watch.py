@@ -48,6 +48,7 @@ class TerminalWatch(Watch):
     def __init__(self, console: Console, out: Path, config: str = "", tensorboard: bool = False, brief: bool = False):
         self.console, self.out, self.config, self.tensorboard, self.brief = console, out, config, tensorboard, brief
         self.line: Sequence[float] = ()
+        self._shown: set[Path] = set()
         self._view: LiveView | None = None
         self._stopper: StopOnCtrlC | None = None
 
@@ -57,6 +58,9 @@ class TerminalWatch(Watch):
 
     def on_pair(self, name: str, number: int, total: int, ends: Sequence[Source]) -> None:
         """Name the pair of a tree."""
+        if total > 1 or not self.brief:
+            results.show_notes(self.console, (end for end in ends if end.like and end.like.path not in self._shown))
+            self._shown |= {end.like.path for end in ends if end.like}
         if total > 1:
             self.brief = True
             line = escape(" → ".join(end.name for end in ends))

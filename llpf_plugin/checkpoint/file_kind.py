@@ -80,25 +80,6 @@ def truncated(path: Path) -> CheckpointError:
     return CheckpointError(f"{path} is truncated or damaged: copy or download it again, or save it again")
 
 
-def weight_files(folder: Path) -> Path:
-    """The index, or the single file, of a folder that holds a safetensors checkpoint.
-
-    Raises:
-        CheckpointError: the folder holds none, or several.
-    """
-    indices, files = sorted(folder.glob(f"*{INDEX}")), sorted(folder.glob("*.safetensors"))
-    found = indices or files
-    if len(found) == 1:
-        return found[0]
-    if found:
-        listed = ", ".join(file.name for file in found[:5])
-        raise CheckpointError(f"{folder} holds several checkpoints ({listed}): name the file or the index you mean")
-    raise CheckpointError(
-        f"{folder} is a folder without *.safetensors or *{INDEX}: name a checkpoint file, "
-        "or a folder of safetensors shards with their index"
-    )
-
-
 def weight_map(index: Path) -> dict[str, str]:
     """Shard file by tensor name, from an index.
 
@@ -140,7 +121,10 @@ def _zip_kind(path: Path) -> FileKind:
         raise truncated(path) from error
     members = {member.filename.rpartition("/")[2] for member in found}
     if "constants.pkl" in members:
-        raise CheckpointError(f"{path} is a TorchScript archive: save the state_dict() of the model instead")
+        raise CheckpointError(
+            f"{path} is a TorchScript archive, whose code would have to run: save its weights and name these, "
+            f"torch.save(torch.jit.load({str(path)!r}, 'cpu').state_dict(), {path.stem + '-weights.pt'!r})"
+        )
     if "data.pkl" not in members:
         raise CheckpointError(f"{path} is a ZIP archive that torch.save did not write: name a checkpoint")
     if all(member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1 for member in found):

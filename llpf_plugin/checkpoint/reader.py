@@ -1,12 +1,13 @@
 """Read a checkpoint into plain weights, and remember the form in which it came."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from llpf_plugin.checkpoint import state_dict_in
 from llpf_plugin.checkpoint.file_kind import (
@@ -17,12 +18,15 @@ from llpf_plugin.checkpoint.file_kind import (
     file_kind,
     is_folder,
     truncated,
-    weight_files,
     weight_map,
 )
+from llpf_plugin.checkpoint.fitting import fitted
+from llpf_plugin.checkpoint.folders import INDICES, check_no_adapter, companions, weight_files
+from llpf_plugin.checkpoint.passed_over import PassedOver, unknown_class, without
+from llpf_plugin.checkpoint.prefixes import said
 from llpf_plugin.checkpoint.record import Checkpoint, view_key
-from llpf_plugin.checkpoint.safe_load import safe_load
-from llpf_plugin.documents import quoted
+from llpf_plugin.checkpoint.safe_load import safe_load, whole_model
+from llpf_plugin.documents import listed, quoted
 from llpf_plugin.errors import CheckpointError
 from llpf_plugin.geometry.weights import Weights
 
@@ -30,12 +34,14 @@ _WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _PARALLEL = "module."
 
 
-def read(path: Path | str) -> Checkpoint:
+def read(path: Path | str, state: str | None = None, names: nn.Module | Iterable[str] | None = None) -> Checkpoint:
     """Read what ``torch.save`` or safetensors wrote; no code in it is ever executed.
 
     Args:
         path: a file (its content decides on the format, not its suffix), an index of safetensors shards, or a folder
             with one of them.
+        state: the key of the weights, where a file of ``torch.save`` holds several sets, such as an average of them.
+        names: a network, or the names of its state dict: a prefix by which the file's differ is taken off or put on.
 
     Returns:
         The weights under plain names, in memory of their own: the file may be replaced afterwards.
@@ -44,29 +50,47 @@ def read(path: Path | str) -> Checkpoint:
         CheckpointError: the path leads to no checkpoint, or to one that is damaged or not known to be safe.
     """
     path = Path(path)
+    files: tuple[Path, ...] = ()
     if is_folder(path):
-        path = weight_files(path)
-    if path.name.endswith(INDEX) and path.is_file():
-        return _read_shards(path)
-    kind = file_kind(path)
-    return _read_safetensors(path) if kind == "safetensors" else _read_torch(path, kind)
+        path, files = weight_files(path), companions(path)
+    found = _read(path, state)
+    if files:
+        found = _of_folder(found, files)
+    return found if names is None else fitted(found, names)
 
 
-def _read_torch(path: Path, kind: FileKind) -> Checkpoint:
+def _of_folder(found: Checkpoint, files: tuple[Path, ...]) -> Checkpoint:
+    """A checkpoint that is written as a folder, with the files that belong to it."""
+    shards = found.shards or dict.fromkeys(found.names, found.path.name)
+    plain = found.format == "shards" or not found.nesting
+    return replace(found, format="shards", shards=shards, companions=files) if plain else found
+
+
+def _read(path: Path, state: str | None) -> Checkpoint:
+    """`read` of a file, under the names that it has but for those of wrappers."""
+    if path.name.endswith(INDICES) and path.is_file():
+        found = _read_shards(path)
+    else:
+        kind = file_kind(path)
+        if kind != "safetensors":
+            return _read_torch(path, kind, state)
+        found = _read_safetensors(path)
+    if state is not None:
+        raise CheckpointError(f"{path} holds one set of weights without a name: leave out --state {state}")
+    return found
+
+
+def _read_torch(path: Path, kind: FileKind, wanted: str | None) -> Checkpoint:
     """`read` of a file that ``torch.save`` wrote."""
     tree = safe_load(path, kind)
-    try:
-        keys = state_dict_in.find(tree)
-    except state_dict_in.AmbiguousError as error:
-        raise CheckpointError(
-            f"{path} holds several sets of weights: {error}; save the state dict that you mean by itself"
-        ) from error
-    if keys is None:
-        raise CheckpointError(f"{path} holds no state dict ({_outline(tree)}): save model.state_dict()")
+    keys = _keys(path, tree, wanted)
     state = {name: value for name, value in state_dict_in.at(tree, keys).items() if isinstance(value, Tensor)}
+    check_no_adapter(path, state)
     names = _plain_names(state)
     _check_size(tree, path)
+    notes = (*_which(tree, keys), *said(names))
     extras, left_out = state_dict_in.strip(tree, keys)
+    extras, passed_over = without(extras)
     return Checkpoint(
         path=path,
         format="torch",
@@ -74,8 +98,40 @@ def _read_torch(path: Path, kind: FileKind) -> Checkpoint:
         names=names,
         nesting=keys,
         extras=extras,
-        left_out=tuple(left_out),
+        left_out=(*left_out, *passed_over),
+        notes=notes,
     )
+
+
+def _keys(path: Path, tree: Any, wanted: str | None) -> state_dict_in.Keys:
+    """The keys that lead to the weights.
+
+    Raises:
+        CheckpointError: there are none, or several, or those that are wanted are not there.
+    """
+    try:
+        keys = state_dict_in.find(tree, wanted)
+    except state_dict_in.AmbiguousError as error:
+        there = "holds several sets of weights" if wanted is None else f"holds no weights called {quoted(wanted)}, but"
+        raise CheckpointError(
+            f"{path} {there}: {error}; choose one with --state NAME, or save the one that you mean by itself"
+        ) from error
+    if keys is not None:
+        return keys
+    place = (name for name, value in tree.items() if isinstance(value, PassedOver)) if isinstance(tree, Mapping) else ()
+    at = next(((str(name),) for name in place), ())
+    if name := unknown_class(state_dict_in.at(tree, at)):
+        raise whole_model(path, name, at)
+    raise CheckpointError(f"{path} holds no state dict ({_outline(tree)}): save model.state_dict()")
+
+
+def _which(tree: Any, keys: state_dict_in.Keys) -> tuple[str, ...]:
+    """One line on which weights were taken, where there are others like them."""
+    others = [".".join(other) for other in state_dict_in.others(tree, keys)]
+    if not others:
+        return ()
+    named = ", ".join(map(quoted, others))
+    return (f"the weights are those of {quoted('.'.join(keys))}; --state {listed(others[:1])} takes {named}",)
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -83,15 +139,18 @@ def _read_safetensors(path: Path) -> Checkpoint:
     state, metadata = _load_safetensors(path)
     if not state:
         raise CheckpointError(f"{path} holds no tensors: save the model again")
+    check_no_adapter(path, state)
     names = _plain_names(state)
     weights = _owned({plain: state[stored] for plain, stored in names.items()}, path)
-    return Checkpoint(path, "safetensors", _with_ties(weights, names, metadata), names, metadata=metadata)
+    weights = _with_ties(weights, names, metadata)
+    return Checkpoint(path, "safetensors", weights, names, metadata=metadata, notes=said(names))
 
 
 def _read_shards(index: Path) -> Checkpoint:
     """`read` of an index and the shards that it lists."""
     files = weight_map(index)
-    shards = {file: _load_safetensors(index.parent / file) for file in sorted(set(files.values()))}
+    load = _load_safetensors if index.name.endswith(INDEX) else _load_bin
+    shards = {file: load(index.parent / file) for file in sorted(set(files.values()))}
     for name, file in files.items():
         if name not in shards[file][0]:
             raise CheckpointError(
@@ -107,7 +166,17 @@ def _read_shards(index: Path) -> Checkpoint:
         names=names,
         metadata=metadata,
         shards={plain: files[stored] for plain, stored in names.items()},
+        notes=said(names),
     )
+
+
+def _load_bin(path: Path) -> tuple[Weights, None]:
+    """The tensors of one shard that ``torch.save`` wrote."""
+    found = safe_load(path, file_kind(path))
+    if not isinstance(found, Mapping):
+        raise CheckpointError(f"{path} holds no state dict ({_outline(found)}), which its index promises: get it again")
+    _check_size(found, path)
+    return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}, None
 
 
 def _load_safetensors(path: Path) -> tuple[Weights, dict[str, str] | None]:
@@ -173,8 +242,7 @@ def _plain_names(stored: Iterable[str]) -> dict[str, str]:
     The wrappers are DataParallel, DistributedDataParallel, torch.compile, FSDP and activation checkpointing. What the
     last three put in goes wherever it stands, for a submodule can be wrapped too; ``module.`` only at the beginning and
     only if every name begins with it, for it may be the name of a real submodule. In any order and nested. Names that
-    would coincide without their prefixes are left alone. Prefixes that only the model tells are taken off by
-    `llpf_plugin.preflight.fitted`.
+    would coincide without their prefixes are left alone. Prefixes that only the model tells are taken off by `fitted`.
     """
     stored = list(stored)
     plain = [_unwrapped(name) for name in stored]

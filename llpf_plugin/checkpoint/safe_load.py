@@ -17,6 +17,7 @@ import torch
 
 from llpf_plugin.checkpoint import safe_numpy
 from llpf_plugin.checkpoint.file_kind import FileKind, truncated
+from llpf_plugin.checkpoint.passed_over import StandIns, runs_code
 from llpf_plugin.checkpoint.unpickling import UnboundedError, check_unpickling
 from llpf_plugin.documents import listed
 from llpf_plugin.errors import CheckpointError
@@ -33,16 +34,25 @@ def safe_load(path: Path, kind: FileKind) -> Any:
     A file in the current format is mapped, so that an optimizer's state that nobody uses is never read; one that was
     zipped again, with compression, is unpacked, for what is mapped is taken as it lies there.
 
+    Objects of unknown classes are `PassedOver`, which takes one more reading.
+
     Raises:
         CheckpointError: the file is truncated, or holds what is not known to be safe.
     """
     try:
         _check(path, kind)
-        with torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "torch zip")
     except Exception as error:
         raise _explained(path, kind, error) from error
+    stand_ins = StandIns()
+    while True:
+        try:
+            allowed = torch.serialization.safe_globals([*_ALLOWED, *stand_ins.allowed])
+            with allowed, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "torch zip")
+        except Exception as error:
+            if not stand_ins.learn(error, _unknown_globals(path, kind, error)):
+                raise _explained(path, kind, error) from error
 
 
 def _check(path: Path, kind: FileKind) -> None:
@@ -99,17 +109,34 @@ def _explained(path: Path, kind: FileKind, error: Exception) -> CheckpointError:
     if isinstance(error, UnboundedError):
         return CheckpointError(f"{path} was not loaded, for {error}; {_REMEDY}")
     unknown = _unknown_globals(path, kind, error)
-    if any(name.startswith("torch.nn.modules.") for name in unknown):
-        return CheckpointError(f"{path} holds a whole pickled model, not only its weights; {_REMEDY}")
-    if unknown:
+    if named := [name for name in unknown if runs_code(name)] or unknown[:5]:
         return CheckpointError(
-            f"{path} refers to {listed(unknown, 8, 100)}: that is not known to be safe and was not loaded; {_REMEDY}"
+            f"{path} refers to {listed(named, 8, 100)}: that is not known to be safe and was not loaded; {_REMEDY}"
         )
+    if kind == "torch legacy" and "Only persistent_load of storage" in str(error):  # the source of a module
+        return whole_model(path)
     if isinstance(error, safe_numpy.NotPlainError):
         return CheckpointError(f"{path} holds {error}, which was not loaded; {_REMEDY}")
     if kind == "torch legacy" and "Unsupported operand" in str(error):
         return CheckpointError(f"{path} is a pickle that torch.save did not write, so it was not loaded; {_REMEDY}")
     return truncated(path)
+
+
+def whole_model(path: Path, name: str = "", keys: tuple[str, ...] = ()) -> CheckpointError:
+    """The error for a module that was pickled whole, with the two lines that convert the file.
+
+    Args:
+        path: the file.
+        name: of the module's class.
+        keys: that lead to it.
+    """
+    place = "".join(f"[{key!r}]" for key in keys)
+    return CheckpointError(
+        f"{path} holds a whole pickled model{f' ({name})' if name else ''}, not only its weights, and reading it would "
+        "run its code; where you trust the file, convert it with the code that wrote it:\n"
+        f"  model = torch.load({str(path)!r}, map_location='cpu', weights_only=False){place}\n"
+        f"  torch.save(model.state_dict(), {path.stem + '-weights.pt'!r})"
+    )
 
 
 def _unknown_globals(path: Path, kind: FileKind, error: Exception) -> list[str]:
@@ -120,4 +147,5 @@ def _unknown_globals(path: Path, kind: FileKind, error: Exception) -> list[str]:
                 return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
             except Exception:
                 return []  # the pickle itself is damaged
-    return sorted(set(re.findall(r"GLOBAL ([\w.]+)", str(error))))
+    found = set(re.findall(r"GLOBAL ([\w.]+)", str(error)))
+    return sorted(name if "." in name else f"builtins.{name}" for name in found)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-_PLAIN = re.compile(r"[<>|=]?(\?|[bBhHiIlLqQefdgFDGO]|[biufcSU]\d+)")
+_PLAIN = re.compile(r"[<>|=]?(\?|[bBhHiIlLqQefdgFDGO]|[biufcSUO]\d+)")
 
 
 class NotPlainError(ValueError):

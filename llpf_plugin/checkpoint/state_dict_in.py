@@ -3,7 +3,7 @@
 import copy
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -22,21 +22,31 @@ _TRAINING = ("sched", "scaler", "rng", "random_state", "callbacks", "loops")
 
 
 class AmbiguousError(ValueError):
-    """Several mappings could be the weights; ``args[0]`` lists them in words."""
+    """Several mappings could be the weights, or none is the one asked for; ``args[0]`` lists them in words."""
 
 
-def find(tree: Any) -> Keys | None:
+def find(tree: Any, wanted: str | None = None) -> Keys | None:
     """The keys that lead to the state dict in ``tree``, ``()`` if it is one itself, ``None`` if there is none.
 
     A state dict is a mapping from names to nothing but tensors; where there is none, values of other types may stand
     between the tensors. Optimizer state is never looked at.
 
+    Args:
+        tree: what was saved.
+        wanted: its last key, or all of them with dots between, where there are several.
+
     Raises:
-        AmbiguousError: there are several, and no well-known key tells which one is the model's.
+        AmbiguousError: there are several, and neither ``wanted`` nor a well-known key tells which one is meant; or
+            none is ``wanted``.
     """
     mappings = dict(_mappings(tree))
     candidates = [keys for keys, mapping in mappings.items() if _is_state_dict(mapping, mixed=False)]
     candidates = candidates or [keys for keys, mapping in mappings.items() if _is_state_dict(mapping, mixed=True)]
+    if wanted is not None:
+        found = [keys for keys in candidates if wanted in (".".join(keys), *keys[-1:])]
+        if len(found) != 1:
+            raise AmbiguousError(_listed(mappings, found or candidates))
+        return found[0]
     if () in candidates:
         return ()
     if len(candidates) < 2:
@@ -44,7 +54,21 @@ def find(tree: Any) -> Keys | None:
     known = [keys for keys in candidates if keys[-1] in _PREFERRED]
     if known:
         return min(known, key=lambda keys: (len(keys), _PREFERRED.index(keys[-1])))
-    raise AmbiguousError(listed([f"{'.'.join(k)} ({count_tensors(mappings[k])} tensors)" for k in candidates]))
+    raise AmbiguousError(_listed(mappings, candidates))
+
+
+def others(tree: Any, keys: Keys) -> list[Keys]:
+    """Where further state dicts with as many tensors lie, such as averages of the weights at ``keys``."""
+    count = count_tensors(at(tree, keys))
+    found = ((k, mapping) for k, mapping in _mappings(tree) if k and k[: len(keys)] != keys)
+    return (
+        [k for k, m in found if _is_state_dict(m, mixed=False) and abs(count_tensors(m) - count) <= 1] if keys else []
+    )
+
+
+def _listed(mappings: Mapping[Keys, Any], candidates: Iterable[Keys]) -> str:
+    """State dicts with their sizes, in words."""
+    return listed([f"{'.'.join(k) or 'the file itself'} ({count_tensors(mappings[k])} tensors)" for k in candidates])
 
 
 def at(tree: Any, keys: Keys) -> Any:

@@ -1,15 +1,17 @@
 """Write weights in the form in which a checkpoint came."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from llpf_plugin.checkpoint import state_dict_in
-from llpf_plugin.checkpoint.file_kind import INDEX
+from llpf_plugin.checkpoint.folders import INDICES
 from llpf_plugin.checkpoint.record import Checkpoint, view_key
 from llpf_plugin.errors import CheckpointError, MismatchError
 from llpf_plugin.files import atomic_folder, atomic_write
@@ -45,31 +47,43 @@ def write(path: Path | str, weights: Mapping[str, Tensor], like: Checkpoint) -> 
     if like.format == "safetensors":
         return atomic_write(place, lambda temporary: save_file(tensors, temporary, metadata=like.metadata))
     tree = state_dict_in.fill(like.extras, like.nesting, tensors)
+    return atomic_write(place, lambda temporary: _save_torch(tree, temporary))
 
-    def save(temporary: Path) -> None:
-        # Given an open file, torch lets the system's own error through.
-        with temporary.open("wb") as file:
-            torch.save(tree, file)
 
-    return atomic_write(place, save)
+def _save_torch(tree: Any, place: Path) -> None:
+    # Given an open file, torch lets the system's own error through.
+    with place.open("wb") as file:
+        torch.save(tree, file)
 
 
 def _write_shards(folder: Path, tensors: Weights, like: Checkpoint) -> Path:
     """`write` of shards: the same tensors in the same files, and their index."""
-    shards: dict[str, Weights] = {}
-    for plain, stored in like.names.items():
-        shards.setdefault(like.shards[plain], {})[stored] = tensors[stored]
-    index = {
-        "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())},
-        "weight_map": {stored: like.shards[plain] for plain, stored in sorted(like.names.items())},
-    }
+    shards = dict[str, Weights]()
+    named = {stored: like.shards[plain] for plain, stored in like.names.items() if plain in like.shards}
+    first = min(like.shards.values())  # for what had no file before
+    files = {stored: named.get(stored, like.shards.get(stored, first)) for stored in sorted(tensors)}
+    for stored, file in files.items():
+        shards.setdefault(file, {})[stored] = tensors[stored]
+    index = {"metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())}, "weight_map": files}
+    kind = ".bin" if any(file.endswith(".bin") for file in shards) else ".safetensors"
+    companions = {file.name: file for file in like.companions}
 
     def save(temporary: Path) -> None:
         for file, own in shards.items():
-            save_file(own, temporary / file, metadata=like.metadata)
-        (temporary / like.path.name).write_text(json.dumps(index, indent=2) + "\n")
+            if kind == ".bin":
+                _save_torch(own, temporary / file)
+            else:
+                save_file(own, temporary / file, metadata=like.metadata)
+        if like.path.name.endswith(INDICES):
+            (temporary / like.path.name).write_text(json.dumps(index, indent=2) + "\n")
+        for name, source in companions.items():
+            shutil.copyfile(source, temporary / name)
 
-    return atomic_folder(folder, save, replaceable=lambda entry: entry.name.endswith((".safetensors", INDEX)))
+    def replaceable(entry: Path) -> bool:
+        copied = entry.name in companions and not entry.samefile(companions[entry.name])
+        return copied or entry.name.endswith((kind, f"{kind}.index.json"))
+
+    return atomic_folder(folder, save, replaceable)
 
 
 def target(path: Path | str, like: Checkpoint) -> Path:
@@ -80,10 +94,10 @@ def target(path: Path | str, like: Checkpoint) -> Path:
     """
     path = Path(path)
     if like.format == "shards":
-        if path.name.endswith(INDEX):
+        if path.name.endswith(INDICES):
             return path.parent
         if path.suffix in _KNOWN:
-            raise CheckpointError(f"{like.path} lists shards, and so does what is written: {path} must be a folder")
+            raise CheckpointError(f"{like.path} is of a folder, and so is what is written: {path} must name one")
         return path
     usual = _SUFFIXES[like.format]
     if path.suffix and path.suffix in (*usual, like.path.suffix):
@@ -99,20 +113,17 @@ def target(path: Path | str, like: Checkpoint) -> Path:
 
 def _in_form(weights: Mapping[str, Tensor], like: Checkpoint) -> Weights:
     """The tensors to be stored, by stored name, in the dtypes of ``like``, each in memory of its own unless tied."""
-    if like.stored_form is not None:
-        weights = like.stored_form(weights)
-    types = like.stored or like.weights
     leader = _leaders(weights, like)
     if missing := [name for name in like.names if leader.get(name, name) not in weights]:
         raise MismatchError(f"the weights to be written lack {', '.join(missing[:10])} ({len(missing)} in all)")
-    seen: set[int] = set()
     made: Weights = {}
     for name in like.names:
         lead = leader.get(name, name)
         if lead not in made:
-            made[lead] = _compact(_cast(weights[lead], types[name].dtype, name), seen)
-    beside = {stored: _compact(tensor, seen) for stored, tensor in like.beside.items()}
-    return {**beside, **{stored: made[leader.get(name, name)] for name, stored in like.names.items()}}
+            made[lead] = _cast(weights[lead], like.weights[name].dtype, name)
+    tensors = {name: made[leader.get(name, name)] for name in like.names}
+    stored = like.revert(tensors) if like.revert else {like.names[name]: tensor for name, tensor in tensors.items()}
+    return _compacted({**stored, **like.beside})
 
 
 def _leaders(weights: Mapping[str, Tensor], like: Checkpoint) -> dict[str, str]:
@@ -138,6 +149,15 @@ def _cast(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
         if overflow:
             raise CheckpointError(f"{name}: {overflow} values are too large for {dtype}, the dtype of the source")
     return cast
+
+
+def _compacted(tensors: Weights) -> Weights:
+    """Every tensor in memory of its own, of which no other is a view; what is one object stays one."""
+    seen, copies = set[int](), dict[int, Tensor]()
+    for tensor in tensors.values():
+        if id(tensor) not in copies:
+            copies[id(tensor)] = _compact(tensor, seen)
+    return {name: copies[id(tensor)] for name, tensor in tensors.items()}
 
 
 def _compact(tensor: Tensor, seen: set[int]) -> Tensor:

@@ -8,6 +8,7 @@ from llpf_plugin.evaluation.ends import batch_loss, measure_ends
 from llpf_plugin.evaluation.goal import Ends, Goal, goal_of
 from llpf_plugin.evaluation.outputs import difference_of_outputs
 from llpf_plugin.evaluation.point import borrowed, evaluate, measure_point, reestimate, score, train_loss
+from llpf_plugin.evaluation.running import Reestimated, reestimated, statistics_of
 from llpf_plugin.lazy import lazily
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ __all__ = [
     "LINE_SAMPLE",
     "Ends",
     "Goal",
+    "Reestimated",
     "Repaired",
     "Score",
     "Spread",
@@ -30,9 +32,11 @@ __all__ = [
     "measure_point",
     "measure_segment",
     "reestimate",
+    "reestimated",
     "repair_activations",
     "score",
     "spread_of",
+    "statistics_of",
     "train_loss",
 ]
 

@@ -1,6 +1,6 @@
 """Merging two or more models."""
 
-from llpf_plugin.merging.data_free import Aligned, align_to, mean_on_spheres, statistics_of
+from llpf_plugin.merging.data_free import Aligned, align_to, mean_on_spheres
 from llpf_plugin.merging.descent import open_descent
 from llpf_plugin.merging.merge import Finished, Merged, Watch, merge
 from llpf_plugin.merging.pair import Pair, Request, Source, open_pair
@@ -20,6 +20,5 @@ __all__ = [
     "merge",
     "open_descent",
     "open_pair",
-    "statistics_of",
     "walks_schedule",
 ]

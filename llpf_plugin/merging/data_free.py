@@ -11,12 +11,10 @@ from llpf_plugin import preflight
 from llpf_plugin.alignment.groups import Symmetry
 from llpf_plugin.alignment.matching import Matching, match
 from llpf_plugin.evaluation.outputs import difference_of_outputs
-from llpf_plugin.evaluation.point import norms_with_statistics
+from llpf_plugin.evaluation.running import statistics_of
 from llpf_plugin.geometry.sphere import project, spheres
 from llpf_plugin.geometry.weights import Weights, coordinates, lend, tied, ties
 from llpf_plugin.merging.pair import Source
-
-STATISTICS = ("running_mean", "running_var")
 
 
 @dataclass(frozen=True)
@@ -82,10 +80,3 @@ def mean_on_spheres(models: Sequence[Mapping[str, Tensor]], shares: Sequence[flo
             mean = project(mean, target)
         found[name] = mean
     return tied(found, ties(model))
-
-
-def statistics_of(model: nn.Module) -> list[str]:
-    """The names of the running statistics that normalizations keep."""
-    norms = {id(m) for m in norms_with_statistics(model)}
-    paths = [f"{path}." if path else "" for path, m in model.named_modules() if id(m) in norms]
-    return [f"{path}{name}" for path in paths for name in STATISTICS]

@@ -16,7 +16,7 @@ from llpf_plugin.workspace import Compute
 
 
 def open_descent(
-    model: Weights | str | Path, task: Task, method: LLPF, options: SearchOptions, compute: Compute,
+    model: Weights | str | Path | Source, task: Task, method: LLPF, options: SearchOptions, compute: Compute,
     to: float | str | None = None, ticks: int | None = None, pick: str | float = "end", *, out: Path | None = None,
     resume: bool = False, callbacks: Sequence[Callback] = (), named: Mapping[str, Any] | None = None,
     info: Mapping[str, Any] | None = None,
@@ -43,7 +43,7 @@ def open_descent(
     """
     place = 1.0 if pick == "end" else pick
     check_pick(place)
-    source = Source.of(model, network=task.model)
+    source = Source.of(model).fitted(task.model)
     request = Request(task, method, options, compute, place, "never", dict(named or {}), dict(info or {}))
     asked = request.asked(source, None, to=None if to is None else str(to), ticks=ticks)
     run, saved = opened(out, asked, resume)

@@ -13,6 +13,7 @@ from llpf_plugin.errors import InterruptedRun, LLPFError, MismatchError
 from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.evaluation.point import evaluate
 from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.merging.card import write_tree_card
 from llpf_plugin.merging.gather import gathered
 from llpf_plugin.merging.pair import Pair, Request, Source, open_pair
 from llpf_plugin.merging.reorder import Align, resolved
@@ -101,7 +102,7 @@ class Merged:
 
 
 def merge(
-    models: Sequence[Weights | str | Path], task: Task | str, method: Method | str = "llpf", *,
+    models: Sequence[Weights | str | Path | Source], task: Task | str, method: Method | str = "llpf", *,
     pick: str | float = "best", align: Align = "auto", advance: Advance = "connected",
     total_budget: int | None = None, out: Path | None = None, resume: bool = False, compute: Compute | None = None,
     named: Mapping[str, Any] | None = None, info: Mapping[str, Any] | None = None, watch: Watch | None = None,
@@ -113,7 +114,7 @@ def merge(
     each pair one model advances.
 
     Args:
-        models: at least two, state dicts or checkpoint files.
+        models: at least two, state dicts, checkpoint files, or sources.
         task: as in `find_path`.
         method: as in `find_path`.
         pick: the point of each path: ``best`` on validation data with t in [0.1, 0.9], ``mid``, ``end``, or t itself.
@@ -139,7 +140,8 @@ def merge(
         load_task(task), make_method(method), SearchOptions(**search), compute or Compute(), pick, align,
         dict(named or {}), dict(info or {}),
     )  # fmt: skip
-    sources = [Source.of(model, number, request.task.model) for number, model in enumerate(models, start=1)]
+    network = request.task.model
+    sources = [Source.of(model, number).fitted(network) for number, model in enumerate(models, start=1)]
     check_models(sources, request)
     with held(out):
         return _joined(sources, request, advance, total_budget, out, resume, watch)
@@ -234,7 +236,7 @@ def advancing(
     like = replace(a.like, path=merged) if a.like and merged else None
     point = Source(node.name, picked.weights, like)
     if merged and node.height > 0 and pair.run:
-        point = Source.of(merged, network=pair.request.task.model)
+        point = Source.of(merged).fitted(pair.request.task.model)
     candidates = {"merged": point, "A": a, "B": b}
     chosen = "merged"
     if best:
@@ -272,4 +274,7 @@ def _finish(
     if out is None or merged is not None:
         return merged
     save_tree(out, [Path(name).stem for name in names], joins)
-    return checkpoint.write(out / "merged", last.weights, last.like or checkpoint.plain_form(last.weights))
+    place = checkpoint.write(out / "merged", last.weights, last.like or checkpoint.plain_form(last.weights))
+    if last.like is not None and last.like.companions:
+        write_tree_card(place, names, joins)
+    return place

@@ -1,8 +1,8 @@
 """One pair of a merge: read, check, align; and, once its path is found: pick, write, and say what advances."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from llpf_plugin import checkpoint, preflight
 from llpf_plugin.alignment.matching import Matching
 from llpf_plugin.errors import InterruptedRun, LLPFError, RunError
 from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.merging.card import write_card
 from llpf_plugin.merging.reorder import Align, Proposal, line_between, propose, resolved
 from llpf_plugin.methods.base import Method
 from llpf_plugin.quality.beside import beside_ends
@@ -47,23 +48,31 @@ class Source:
 
     @classmethod
     def of(
-        cls, model: Mapping[str, Tensor] | str | Path, number: int = 1, network: nn.Module | None = None
+        cls, model: "Mapping[str, Tensor] | str | Path | Source", number: int = 1, state: str | None = None
     ) -> "Source":
         """From a state dict or a checkpoint file.
 
         Args:
-            model: either of them.
-            number: in the name of a state dict.
-            network: that a file is for, whose names its weights then have.
+            model: it; a source stays one.
+            number: of a state dict, which has no name.
+            state: the key of the weights, where a file holds several sets.
 
         Raises:
             CheckpointError: the file cannot be read.
         """
+        if isinstance(model, cls):
+            return model
         if isinstance(model, Mapping):
             return cls(f"model {number}", model)
-        found = checkpoint.read(model)
-        found = found if network is None else preflight.fitted(found, network)
+        found = checkpoint.read(model, state)  # type: ignore[arg-type]
         return cls(str(model), found.weights, found)
+
+    def fitted(self, wanted: nn.Module | Iterable[str]) -> "Source":
+        """The same model under the names of a network, or of a state dict (see `llpf_plugin.checkpoint.fitted`)."""
+        if self.like is None:
+            return self
+        like = checkpoint.fitted(self.like, wanted)
+        return replace(self, weights=like.weights, like=like)
 
 
 @dataclass(frozen=True)
@@ -192,6 +201,9 @@ class Pair:
         if merged is None:
             merged = _write(self.run.folder / "merged", picked.weights, self.ends[0].like)
             notes = () if self.alignment is None else (self.alignment.sentence,)
+            if (like := self.ends[0].like) is not None and like.companions and len(self.ends) == 2:
+                names = [end.name for end in self.ends]
+                write_card(merged, names, self.request.method.name, quality, picked, notes)
             beside, digest = beside_ends(quality, picked), file_digest(merged)
             model = MergedModel(merged.name, picked.t, picked.scores, beside, digest, notes)
             write_verdict(self.run.folder, {**quality.summary(), **self._aligned()}, model, quality.rows)

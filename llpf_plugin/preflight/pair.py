@@ -95,7 +95,9 @@ def complete(weights: Named, reference: Named) -> Weights:
     return full
 
 
-def compare(a: Named, b: Named, names: tuple[str, str] = ("A", "B"), model: nn.Module | None = None) -> list[Finding]:
+def compare(
+    a: Named, b: Named, names: tuple[str, str] = ("A", "B"), model: nn.Module | None = None, sameness: bool = True
+) -> list[Finding]:
     """What stands against connecting ``a`` with ``b``, or is worth knowing about the pair.
 
     Args:
@@ -103,6 +105,7 @@ def compare(a: Named, b: Named, names: tuple[str, str] = ("A", "B"), model: nn.M
         b: those of the second model, likewise.
         names: what to call the two, such as their file names.
         model: tells parameters from buffers; without it float buffers are not looked at.
+        sameness: whether the same model twice is looked for.
 
     Returns:
         Missing names, shapes, dtypes, NaN and infinity, the same model twice, integer and float buffers, ties.
@@ -115,7 +118,7 @@ def compare(a: Named, b: Named, names: tuple[str, str] = ("A", "B"), model: nn.M
         *dtypes(one, other, names),
         *finite(a, names[0]),
         *finite(b, names[1]),
-        *_sameness(one, other, names),
+        *(_sameness(one, other, names) if sameness else []),
         *integers(one, names[0]),
         *(_float_buffers(one, other, names, model) if model else []),
         *ties(a, b, names),

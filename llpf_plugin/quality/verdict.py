@@ -201,7 +201,7 @@ class Quality:
         t = self._place(which)
         task = self.workspace.task
         splits = {"train": task.train, "validation": task.validation, "test": task.test}
-        scores, buffers = evaluate(self.workspace, self._whole(t), splits, self.sample)
+        scores, buffers = evaluate(self.workspace, self.path.at(t), splits, self.sample)
         weights = {**self.path.at(t), **{k: v.cpu() for k, v in buffers.items() if k not in self.path.unreached}}
         return Picked(t, weights, scores)
 
@@ -222,12 +222,8 @@ class Quality:
         candidates = [float(places[i]) for i in order if inner[i] and sound[i]]
         if split == "validation" and not self.exact and len(candidates) > 1:
             few = candidates[:CANDIDATES]
-            return few[choose_by_validation(self.workspace, [self._whole(t) for t in few])]
+            return few[choose_by_validation(self.workspace, [self.path.at(t) for t in few])]
         return next(iter(candidates or [float(places[i]) for i in order if sound[i]]), 0.0)
-
-    def _whole(self, t: float) -> Weights:
-        """The complete model that is measured at ``t``."""
-        return {**self.path.rest(t), **self.path.coordinates(t)}
 
     @property
     def measured(self) -> dict[str, int | None]:

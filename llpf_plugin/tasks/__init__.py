@@ -43,6 +43,10 @@ BUILT_IN: dict[str, str] = {
         for network in _NETWORKS
     },
     "imagenet10/resnet18": "llpf_plugin.tasks.imagenet10:resnet18",
+    **{
+        f"hf/{name}": f"llpf_plugin.tasks.hugging_face.factories:{name.replace('-', '_')}"
+        for name in ("causal-lm", "masked-lm", "text-classification", "image-classification")
+    },
 }
 """Name to ``module:function``, or ``module:object.method``."""
 

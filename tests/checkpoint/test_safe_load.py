@@ -3,10 +3,15 @@
 import argparse
 import collections
 import datetime
+import functools
+import importlib
+import io
 import os
 import pathlib
 import pickle
+import sys
 import types
+import zipfile
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.checkpoint_samples import WEIGHTS, ZIP, network, same, torch_bytes
+from helpers.forged import text, torch_file
 from torch import nn
 
 from llpf_plugin.checkpoint import read, write
@@ -67,16 +73,13 @@ class Config:
 
 
 BAD_FILES: dict[str, tuple[bytes, str]] = {
-    "whole model": (torch_bytes(nn.Sequential(nn.Linear(2, 2))), r"whole pickled model.*save only model.state_dict"),
-    "whole model of the user": (torch_bytes({"model": Net()}), "whole pickled model"),
-    "a class of the user": (
-        torch_bytes({**WEIGHTS, "config": Config()}),
-        r"refers to .*\.Config: .*not loaded.*save only",
+    "whole model": (
+        torch_bytes(nn.Sequential(nn.Linear(2, 2))),
+        r"whole pickled model \(torch\.nn\..*\.Sequential\).*\n  model = torch\.load\('.*a\.pt', .*False\)\n"
+        r"  torch\.save\(model\.state_dict\(\), 'a-weights\.pt'\)",
     ),
-    "the same, legacy": (
-        torch_bytes({**WEIGHTS, "config": Config()}, _use_new_zipfile_serialization=False),
-        r"refers to .*\.Config",
-    ),
+    "whole model of the user": (torch_bytes({"model": Net()}), r"whole pickled model \(.*Net\)[^']*'.*\)\['model'\]\n"),
+    "whole model, legacy": (torch_bytes(Net(), _use_new_zipfile_serialization=False), "whole pickled model"),
 }
 
 
@@ -87,6 +90,86 @@ def test_bad_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(CheckpointError, match=message) as caught:
         read(tmp_path / "a.pt")
     assert str(tmp_path / "a.pt") in str(caught.value)
+
+
+class Settings(dict):  # type: ignore[type-arg]
+    """A user's own kind of mapping."""
+
+
+class Attributes(Settings):
+    """One with attributes of its own."""
+
+    def __init__(self, **entries: Any) -> None:
+        super().__init__(entries)
+        self.owner = Config()
+
+
+class Callbacks(list):  # type: ignore[type-arg]
+    """A user's own kind of list."""
+
+
+UNKNOWN: dict[str, Any] = {
+    "object": (Config(), "hyper_parameters (of unknown classes: "),
+    "entries": (
+        {"lr": 0.1, "loss": Config(), "nested": {"depth": 2, "net": [Config]}},
+        "hyper_parameters.loss and 1 more",
+    ),
+    "mapping": (Settings(lr=0.1, loss=Config()), "hyper_parameters.loss (of unknown classes: "),
+    "attributes": (Attributes(lr=0.1), ""),
+    "list": (Callbacks([1, 2]), ""),
+    "called": (functools.partial(max, 1), "hyper_parameters (of unknown classes: functools.partial)"),
+    "array": (np.array([Config()], dtype=object), "hyper_parameters (of unknown classes: "),
+    "namespace": (argparse.Namespace(loss=Config()), "hyper_parameters (of unknown classes: "),
+}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_objects_of_unknown_classes_are_passed_over(tmp_path: Path, name: str, legacy: bool) -> None:
+    value, left_out = UNKNOWN[name]
+    whole = {"state_dict": network().state_dict(), "hyper_parameters": value, "epoch": 3}
+    (tmp_path / "a.ckpt").write_bytes(torch_bytes(whole, _use_new_zipfile_serialization=not legacy))
+    checkpoint = read(tmp_path / "a.ckpt")
+    assert same(checkpoint.weights, network().state_dict())
+    assert any(left_out in words for words in checkpoint.left_out) or not left_out
+    again = torch.load(write(tmp_path / "m.ckpt", checkpoint.weights, like=checkpoint))  # by torch's own list alone
+    assert same(again["state_dict"], network().state_dict()) and again["epoch"] == 3
+    kept = {
+        "entries": {"lr": 0.1, "nested": {"depth": 2}},
+        "mapping": {"lr": 0.1},
+        "attributes": {"lr": 0.1},
+        "list": [1, 2],
+    }.get(name)
+    assert again.get("hyper_parameters") == kept
+
+
+def test_what_is_passed_over_is_neither_imported_nor_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "booby.py").write_text("class Trap:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    trap = importlib.import_module("booby").Trap()
+    content = torch_bytes({"state_dict": network().state_dict(), "hyper_parameters": trap})
+    (tmp_path / "booby.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.delitem(sys.modules, "booby")
+    (tmp_path / "a.ckpt").write_bytes(content)
+    assert same(read(tmp_path / "a.ckpt").weights, network().state_dict())
+    assert "booby" not in sys.modules
+
+
+def test_so_many_classes_are_refused(tmp_path: Path) -> None:
+    kinds = b"".join(pickle.GLOBAL + f"m\nC{i}\n".encode() for i in range(300))
+    place = torch_file(tmp_path / "a.pt", WEIGHTS, pickle.MARK + kinds + pickle.TUPLE)
+    with pytest.raises(CheckpointError, match=r"refers to m\.C0, "):
+        read(place)
+
+
+def test_tensors_that_were_saved_on_another_device(tmp_path: Path) -> None:
+    buffer = io.BytesIO(torch_bytes({"state_dict": network().state_dict()}))
+    with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(tmp_path / "a.pt", "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(name, content.replace(text("cpu"), text("mps:0")) if name.endswith("data.pkl") else content)
+    assert b"mps:0" in (tmp_path / "a.pt").read_bytes()
+    assert same(read(tmp_path / "a.pt").weights, network().state_dict())
 
 
 class Malicious:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.checkpoint_samples import doubled, network, same
+from safetensors.torch import save_file
 from torch import nn
 
 from llpf_plugin.checkpoint import read, write
@@ -82,5 +83,33 @@ def test_deep_nesting_and_values_between_the_tensors(tmp_path: Path) -> None:
 
 def test_several_models_are_not_guessed_at(tmp_path: Path) -> None:
     torch.save({"generator": network().state_dict(), "critic": network().state_dict()}, tmp_path / "gan.pt")
-    with pytest.raises(CheckpointError, match=r"gan\.pt holds several.*generator \(9 tensors\), critic.*by itself"):
+    with pytest.raises(CheckpointError, match=r"gan\.pt holds several.*generator \(9 tensors\), critic.*--state NAME"):
         read(tmp_path / "gan.pt")
+    assert read(tmp_path / "gan.pt", state="critic").nesting == ("critic",)
+
+
+@pytest.mark.parametrize("keys", [("state_dict", "state_dict_ema"), ("model", "ema"), ("model", "model_ema")])
+def test_of_weights_and_their_average_either_is_taken_and_said(tmp_path: Path, keys: tuple[str, str]) -> None:
+    first, ema = network(0), torch.optim.swa_utils.AveragedModel(network(1))
+    torch.save({"epoch": 3, keys[0]: first.state_dict(), keys[1]: ema.state_dict()}, tmp_path / "a.pth")
+    found = read(tmp_path / "a.pth", names=first.state_dict())
+    assert same(found.weights, first.state_dict())
+    assert found.notes == (f"the weights are those of '{keys[0]}'; --state {keys[1]} takes '{keys[1]}'",)
+
+    other = read(tmp_path / "a.pth", state=keys[1], names=first.state_dict())
+    assert same(other.weights, network(1).state_dict()) and list(other.beside) == ["n_averaged"]
+    again = torch.load(write(tmp_path / "m.pth", doubled(other.weights), like=other))
+    assert list(again) == ["epoch", keys[1]]
+    ema.module.load_state_dict(doubled(other.weights))
+    assert same(dict(again[keys[1]]), dict(ema.state_dict()))
+
+
+def test_a_name_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    torch.save({"model": network().state_dict(), "ema": network().state_dict()}, tmp_path / "a.pt")
+    with pytest.raises(
+        CheckpointError, match=r"a\.pt holds no weights called 'emma', but: model .*, ema \(9 tensors\)"
+    ):
+        read(tmp_path / "a.pt", state="emma")
+    save_file(network().state_dict(), tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match="one set of weights without a name: leave out --state ema"):
+        read(tmp_path / "a.safetensors", state="ema")

@@ -42,7 +42,7 @@ def test_the_mean_of_aligned_models_lies_on_the_spheres_between_theirs(convs: li
     notes = json.loads(Path("run/merged.json").read_text())["notes"]
     assert "units were re-ordered: the same function (difference ≤ " in notes[0]
     assert "not checked, since there are no data" in notes[1]
-    assert "running statistics of 2 normalizations are means as well: estimate them again" in notes[2]
+    assert "running statistics of 2 normalizations are means as well: llpf rebn estimates them" in notes[2]
     assert all(note in result.out for note in notes) and "connected" not in result.out
 
 

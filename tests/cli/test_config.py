@@ -81,8 +81,9 @@ def test_a_stopped_run_is_continued_by_its_own_file(asked: list[object], monkeyp
 # ---- everything that can be said
 
 
-def values() -> dict[str, Any]:
+def values(command: str) -> dict[str, Any]:
     """One value of each kind of option, unlike its default."""
+    own = {"align": True} if command == "check" else {}
     return {
         "max_loss": 0.3, "tolerance": 0.2, "budget": 7, "lr": 0.5, "momentum": 0.1, "batch_size": 3, "seed": 9,
         "task": "x", "model": "y", "task_args": {"width": 2}, "method": "bezier", "method_args": {"steps": 3},
@@ -93,6 +94,7 @@ def values() -> dict[str, Any]:
         "channels_last": True, "to": 0.5, "ticks": 4, "compare": True, "metrics": "all", "figures": "png", "json": True,
         "input": "1x3", "dtype": "int64", "inputs": "file", "no_inputs": True, "order": "levels", "phases": "2",
         "format": "json", "level": "layer", "depth": 2, "output": "o.json",
+        "state": "ema", "strip": "net.", "shard_size": "2GB", "at": 0.3, **own,
     }  # fmt: skip
 
 
@@ -107,15 +109,16 @@ OPTIONS = [
 def test_every_option_can_stand_in_the_file(command: str, name: str) -> None:
     """The parser takes the words that the entry becomes, and they say the same."""
     key = {"task_arg": "task_args", "method_arg": "method_args"}.get(name, name)
-    file = written(command=command, **{key: values()[key]})
+    value = values(command)[key]
+    file = written(command=command, **{key: value})
     tokens = with_config(["--config", file], options_of)
     assert tokens[0] == command and len(tokens) > 1
-    needed = ["x"] * (command in ("origin", "order"))
+    needed = ["x"] * {"origin": 1, "order": 1, "point": 1, "rebn": 1, "convert": 2}.get(command, 0)
     app[command].parse_args([*needed, *tokens[1:]], exit_on_error=False, print_error=False)
     long = "--" + name.replace("_", "-")
     spelled = {
         "--task-arg": ["-t", "width=2"], "--method-arg": ["-m", "steps=3"], "--report": ["--no-report"],
-    }.get(long, [long] if values()[key] is True else [long, str(values()[key])])  # fmt: skip
+    }.get(long, [long] if value is True else [long, str(value)])  # fmt: skip
     assert tokens[1:] == spelled
 
 

@@ -40,6 +40,26 @@ ERRORS = {
     "order": [("nowhere.py:model", "nowhere.py"), ("digits/mpl", "digits/mlp"), ("nowhere.json", "nowhere.json")],
     "report": [("nowhere", "nowhere is not a folder"), (".", "holds no run")],
     "methods": [("nowhere.py:Method", "nowhere.py"), ("os:path", "not a method")],
+    "check": [
+        ("A none.pt", "none.pt"),
+        ("A B --align --model nowhere.py:model", "nowhere.py"),
+        ("A B --state ema", "holds no weights called 'ema'"),
+    ],
+    "point": [("nowhere --at 0.5 -o x", "nowhere is not a folder"), ("FULL --at 0.5 -o x", "run.json is missing")],
+    "convert": [
+        ("none.pt x.pt", "none.pt does not exist"),
+        ("A FULL", "FULL is there already"),
+        ("A FULL/mine.txt", "FULL/mine.txt is there already"),
+        ("A x.h5", "x.h5 has the suffix of no format"),
+        ("A x.pt --strip net.", "no name begins with 'net.'; the first one is '0.weight'"),
+        ("A x.pt --state ema", "holds no weights called 'ema', but: state_dict (4 tensors)"),
+    ],
+    "rebn": [
+        (f"none.pt {TASK} -o x.pt", "none.pt"),
+        (f"A {TASK} -o x.pt", "no running statistics"),
+        (f"A {TASK} -o FULL/mine.pth", "no running statistics"),
+        (f"A --task {tiny.__file__}:conv -o x.pt", "are missing in"),
+    ],
     "demo": [("-o FULL", "FULL is not an empty folder")],
 }  # fmt: skip
 """Arguments that are understood, and cannot be done."""
@@ -128,6 +148,32 @@ WRONG = {
         ("run --points 0", "--points 0: it must be at least 1"),
         ("run --sample 0", "--sample 0: it must be at least 1"),
         ("run --method linear", "--method"),
+    ],
+    "check": [
+        ("", "two checkpoints are needed"),
+        ("A", "two checkpoints are needed"),
+        ("A B C", "two checkpoints are needed"),
+        ("A B --align", "--align needs the network"),
+        (f"A B {TASK} --model {MODEL}", "not both"),
+    ],
+    "point": [
+        ("", "RUN is missing"),
+        ("run -o x", "--at is needed"),
+        ("run --at 0.5", "-o is needed"),
+        ("run --at 1.5 -o x", "--at 1.5: it must be a number in [0, 1], or mid"),
+        ("run --at nan -o x", "--at nan: it must be"),
+    ],
+    "convert": [
+        ("", "IN is missing"),
+        ("A", "OUT is missing"),
+        ("A x.pt --shard-size many", "--shard-size many: write a size such as 500MB"),
+        ("A x.pt --shard-size 0GB", "--shard-size 0GB"),
+    ],
+    "rebn": [
+        ("", "X is missing"),
+        ("A -o x.pt", "--task is needed"),
+        (f"A {TASK}", "-o is needed"),
+        (f"A {TASK} -o x.pt --sample 0", "--sample 0: it must be at least 1"),
     ],
     "methods": [("magic", "there is no method 'magic'"), ("llpf linear", "linear is one argument too many")],
     "demo": [

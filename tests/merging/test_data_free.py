@@ -7,8 +7,9 @@ from torch import nn
 
 from llpf_plugin.alignment import symmetry
 from llpf_plugin.errors import MismatchError
+from llpf_plugin.evaluation import statistics_of
 from llpf_plugin.geometry import variance
-from llpf_plugin.merging import Source, align_to, mean_on_spheres, statistics_of
+from llpf_plugin.merging import Source, align_to, mean_on_spheres
 
 
 class Tied(nn.Module):

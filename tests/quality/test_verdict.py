@@ -7,8 +7,9 @@ import pytest
 import torch
 from helpers import tiny
 from helpers.planes import corner, data, plane, squares, straight, with_answers
+from torch import nn
 
-from llpf_plugin import LLPFError, Path, Task, measure
+from llpf_plugin import LLPFError, Path, Task, TensorData, measure
 from llpf_plugin.geometry.weights import Weights, coordinates, layers_of, select
 from llpf_plugin.quality.verdict import check_pick
 from llpf_plugin.records import Cost, Knot
@@ -229,3 +230,28 @@ def test_where_no_loss_is_a_number_an_end_is_picked() -> None:
     assert hole.maximum == math.inf and hole.pick().t in (0.0, 1.0)
     nowhere = measure(straight((0, 0), (3, 0)), plane(lambda m, b: squares(m, b) * math.nan), points=4)
     assert nowhere.pick().t == 0.0
+
+
+class TiedScores(nn.Module):
+    """Scores of two classes, by a matrix that has a second name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+        self.last.weight = self.first.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.first(x))
+
+
+@pytest.mark.parametrize("pick", ["mid", "best"])
+def test_a_picked_model_with_tied_weights_is_scored_as_itself(pick: str) -> None:
+    x = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    task = Task(TiedScores(), TensorData(x, torch.tensor([0, 1])), TensorData(x, torch.tensor([0, 1])))
+    a, b = ({"first.weight": scale * torch.eye(2)} for scale in (1.0, 3.0))
+    ends = ({**end, "last.weight": end["first.weight"]} for end in (a, b))
+    path = Path([a, b], *ends, ties={"last.weight": "first.weight"})
+    picked = measure(path, task, points=2).pick(pick)
+    assert picked.scores["train"] is not None and picked.t == 0.5
+    assert picked.scores["train"].loss == pytest.approx(math.log1p(math.exp(-4)), rel=1e-5)
+    assert torch.equal(picked.weights["last.weight"], 2 * torch.eye(2))

@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file, save_model
 from torch import nn
 
-from llpf_plugin.checkpoint import read, write
-from llpf_plugin.preflight import check_pair, fitted
+from llpf_plugin.checkpoint import fitted, read, write
+from llpf_plugin.preflight import check_pair
 
 
 class Model(nn.Module):
@@ -85,10 +85,10 @@ def test_experts_are_joined_as_the_library_does_and_written_apart(tmp_path: Path
     assert found.weights.keys() == model.state_dict().keys()
     assert all(torch.equal(found.weights[k], t) for k, t in model.state_dict().items())
     out = write(tmp_path / "m", {k: 2 * t for k, t in found.weights.items()}, found)
-    before, after = load_file(tmp_path / "a" / "model.safetensors"), load_file(out)
+    before, after = load_file(tmp_path / "a" / "model.safetensors"), load_file(out / "model.safetensors")
     assert before.keys() == after.keys()
     assert all(torch.equal(after[k], 2 * before[k]) and after[k].dtype == before[k].dtype for k in before)
-    with safe_open(out, "pt") as file:
+    with safe_open(out / "model.safetensors", "pt") as file:
         assert json.loads(json.dumps(file.metadata())) == {"format": "pt"}
 
 

@@ -1,0 +1,83 @@
+"""Prefixes of names are taken off or put on as a model has them, and come back on writing."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.checkpoint_samples import doubled, network, same, sharded
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from llpf_plugin.checkpoint import read, write
+
+
+def prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + k: t for k, t in state.items()}
+
+
+@pytest.mark.parametrize("kind", ["pt", "safetensors", "shards"])
+@pytest.mark.parametrize(
+    ("file", "model", "note"),
+    [
+        ("model.", "", "the prefix 'model.' of its names is taken off"),
+        ("", "net.", "the prefix 'net.' is put on its names"),
+        (
+            "model.backbone.",
+            "encoder.",
+            "the prefix 'model.backbone.' of its names is taken off and the prefix 'encoder.' is put",
+        ),
+        ("module.model.", "", "the prefix 'module.model.' of its names is taken off"),
+    ],
+)
+def test_a_prefix_goes_and_comes_back(tmp_path: Path, kind: str, file: str, model: str, note: str) -> None:
+    plain = dict(sorted(network().state_dict().items()))
+    stored, place = prefixed(file, plain), tmp_path / f"a.{kind}"
+    if kind == "shards":
+        place = sharded(tmp_path / "a", stored)
+    else:
+        save_file(stored, place) if kind == "safetensors" else torch.save({"state_dict": stored}, place)
+    found = read(place, names=prefixed(model, plain))
+    assert same(dict(sorted(found.weights.items())), prefixed(model, plain))
+    assert len(found.notes) == 1 and found.notes[0].startswith(note) and found.notes[0].endswith("undone on writing")
+
+    out = write(tmp_path / "out", doubled(found.weights), like=found)
+    again = read(out, names=prefixed(model, plain))
+    assert same(dict(sorted(again.weights.items())), prefixed(model, doubled(plain)))
+    assert again.names == found.names
+
+
+def test_names_that_fit_stay_as_they_are(tmp_path: Path) -> None:
+    state = prefixed("model.", network().state_dict())
+    torch.save(state, tmp_path / "a.pt")
+    found = read(tmp_path / "a.pt", names=state)
+    assert same(found.weights, state) and found.notes == ()
+    other = read(tmp_path / "a.pt", names=["something.else", "and.more"])
+    assert same(other.weights, state) and other.notes == ()
+
+
+@pytest.mark.parametrize("kind", ["pt", "safetensors", "shards"])
+def test_what_lies_outside_of_the_prefix_stays_in_the_file(tmp_path: Path, kind: str) -> None:
+    plain = network().state_dict()
+    stored = {**prefixed("net.", plain), "criterion.weight": torch.arange(10.0), "metrics.count": torch.tensor(7)}
+    place = tmp_path / f"a.{kind}"
+    if kind == "shards":
+        place = sharded(tmp_path / "a", stored)
+    else:
+        save_file(stored, place) if kind == "safetensors" else torch.save({"state_dict": stored}, place)
+    found = read(place, names=plain)
+    assert found.weights.keys() == plain.keys() and found.beside.keys() == {"criterion.weight", "metrics.count"}
+    assert found.notes[1] == (
+        "2 of its tensors, which lie outside, are not the model's and stay as they are: criterion.weight, metrics.count"
+    )
+    again = read(write(tmp_path / "out", doubled(found.weights), like=found)).weights
+    assert again.keys() == stored.keys() and torch.equal(again["criterion.weight"], torch.arange(10.0))
+    assert torch.equal(again["net.3.weight"], plain["3.weight"] * 2)
+
+
+def test_tied_names_that_safetensors_leaves_out_get_the_prefix_too(tmp_path: Path) -> None:
+    save_file(
+        {"m.embed.weight": torch.ones(2)}, tmp_path / "a.safetensors", metadata={"m.head.weight": "m.embed.weight"}
+    )
+    found = read(tmp_path / "a.safetensors", names=["embed.weight", "head.weight"])
+    assert found.weights.keys() == {"embed.weight", "head.weight"} and found.ties == [("embed.weight", "head.weight")]
+    assert list(load_file(write(tmp_path / "m", found.weights, like=found))) == ["m.embed.weight"]
