@@ -5,7 +5,7 @@ All strategies of one setting run on the same data, splits, initial models and m
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from provenance import stamp
-from strategies import LARGEST_FIRST, OWN_SERVED, STRATEGIES
-from torch import Tensor
+from strategies import OWN_SERVED, STRATEGIES, chosen, fresh, largest_first
+from torch import Tensor, nn
 
-from llpf_flower import llpf_merge_mod, to_arrays, to_weights
+from llpf_flower import LLPFStrategy, llpf_merge_mod, to_arrays, to_weights
 from llpf_flower.inprocess import InProcessGrid
 from llpf_plugin import Task, TensorData, load_task
 from llpf_plugin.geometry import Weights, clone
@@ -85,6 +85,7 @@ class Federation:
             ]
         initialise(self.task, 7000 + setting.seed)
         self.initial = to_arrays(self.task.model.state_dict())
+        self.fresh = to_arrays(fresh_weights(to_weights(self.initial), 7500 + setting.seed))
         self._looked: tuple[bytes, Tensor] = (b"", torch.zeros(0))
 
     def _client_task(self, i: int) -> Task:
@@ -121,11 +122,20 @@ class Federation:
             self._looked = digest, (self.task.model(self.test.inputs).argmax(-1) == self.test.targets).double()
         return self._looked[1]
 
-    def app(self, first: int | None, served: bool) -> ClientApp:
+    @torch.no_grad()
+    def own_loss(self, weights: Mapping[str, Tensor], i: int) -> float:
+        """A model's loss on a client's training data."""
+        data = self.tasks[i].train
+        assert isinstance(data, TensorData)
+        self.task.model.load_state_dict(dict(weights))
+        self.task.model.eval()
+        return float(F.cross_entropy(self.task.model(data.inputs), data.targets))
+
+    def app(self, first: Callable[[int], Weights] | None, served: bool) -> ClientApp:
         """The clients.
 
         Args:
-            first: the client whose model all others take instead of their own, None for their own.
+            first: the model that a client sends in the first round, None for what it was sent.
             served: give them the mod that serves them their own model as long as it is better.
         """
         own = llpf_merge_mod(lambda c: self.tasks[number(c)], own=lambda c: self.starts[number(c)])
@@ -137,7 +147,7 @@ class Federation:
             begin = to_weights(message.content["arrays"])
             metrics = MetricRecord({"num-examples": len(self.parts[i])})
             if self.starts and round_ == 1:  # the starts are trained already
-                arrays = to_arrays(self.starts[i if first is None else first])
+                arrays = to_arrays(begin if first is None else first(i))
             else:
                 arrays = to_arrays(self.local(begin, i, round_, float(message.content["config"].get("proximal-mu", 0))))
             return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
@@ -146,7 +156,9 @@ class Federation:
         def _evaluate(message: Message, context: Context) -> Message:
             i = number(context)
             accuracy, own = self.seen(to_weights(message.content["arrays"]), i)
-            metrics = MetricRecord({"num-examples": 1, "client": i, "accuracy": accuracy, "own": own})
+            size, loss = len(self.parts[i]), self.own_loss(to_weights(message.content["arrays"]), i)
+            words = {"num-examples": size, "client": i, "accuracy": accuracy, "own": own, "loss": loss}
+            metrics = MetricRecord(words)
             return Message(RecordDict({"metrics": metrics}), reply_to=message)
 
         return app
@@ -172,8 +184,7 @@ class Federation:
 
     def run(self, name: str) -> dict[str, Any]:
         """One strategy: by round, the accuracies that the clients see."""
-        largest = max(range(self.setting.clients), key=lambda i: len(self.parts[i]))
-        app = self.app(largest if name == LARGEST_FIRST else None, name == OWN_SERVED)
+        app = self.app(self._first(name), name == OWN_SERVED)
         rounds: list[list[list[float]]] = []
 
         def note(records: list[RecordDict], _: str) -> MetricRecord:
@@ -183,15 +194,34 @@ class Federation:
 
         begin = time.monotonic()
         nodes = InProcessGrid(app, self.setting.clients)
-        strategy = STRATEGIES[name](evaluate_metrics_aggr_fn=note, fraction_train=1.0, fraction_evaluate=1.0)
-        strategy.start(nodes, self.initial, self.setting.rounds)
+        network = (lambda: deepcopy(self.task.model), self.task.example_inputs())  # to align models by
+        known = {"network": network} if chosen(name) else {}
+        strategy = STRATEGIES[name](evaluate_metrics_aggr_fn=note, fraction_train=1.0, fraction_evaluate=1.0, **known)
+        strategy.start(nodes, self.fresh if fresh(name) else self.initial, self.setting.rounds)
         starts = self.starts or [to_weights(self.initial)] * self.setting.clients
         return {
             "start": [list(self.seen(w, i)) for i, w in enumerate(starts)],
             "rounds": rounds,
+            "first": strategy.rows[0].get("first") if isinstance(strategy, LLPFStrategy) else None,
             "seconds": time.monotonic() - begin,
             "measured": stamp(),
         }
+
+    def _first(self, name: str) -> Callable[[int], Weights] | None:
+        """What each client sends in the first round."""
+        if fresh(name):
+            return None
+        largest = max(range(self.setting.clients), key=lambda i: len(self.parts[i]))
+        return (lambda i: self.starts[largest]) if largest_first(name) else (lambda i: self.starts[i])
+
+
+def fresh_weights(weights: Weights, seed: int) -> Weights:
+    """He's normal initial weights for all matrices; the rest stays."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        k: nn.init.kaiming_normal_(torch.empty_like(t), generator=generator) if t.dim() >= 2 else t
+        for k, t in weights.items()
+    }
 
 
 def number(context: Context) -> int:

@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -18,21 +18,27 @@ import numpy as np
 from llpf_plugin.errors import LLPFError, RunError
 
 __all__ = [
+    "LOCK",
     "atomic_folder",
     "atomic_write",
+    "flush",
     "is_empty",
     "plain",
+    "refusal",
     "remove_leftovers",
     "write_bytes",
     "write_json",
     "write_text",
 ]
 
+LOCK = ".lock"
+"""The file by which a process has a folder, see `llpf_plugin.runs.lock`."""
+
 _PARTIAL = ".partial"
 _LEFTOVER = f".*{_PARTIAL}*"
 
 
-def atomic_write(path: Path | str, write: Callable[[Path], object]) -> Path:
+def atomic_write(path: Path | str, write: Callable[[Path], object], durable: bool = True) -> Path:
     """Let ``write`` fill a temporary file in the folder of ``path`` and rename it to ``path``.
 
     A reader sees the old file or the new one, never half of it, even after a power cut. Missing folders are made;
@@ -41,6 +47,7 @@ def atomic_write(path: Path | str, write: Callable[[Path], object]) -> Path:
     Args:
         path: the file to make or to replace.
         write: gets the path of the temporary file, which has the suffix of ``path``.
+        durable: wait until it is on the disk; else a power cut may leave less, and `flush` waits for many at once.
 
     Returns:
         ``path``.
@@ -53,12 +60,14 @@ def atomic_write(path: Path | str, write: Callable[[Path], object]) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
-        _flush(temporary)
+        if durable:
+            _flush(temporary)
         temporary.replace(target)
-        _flush(target.parent)
+        if durable:
+            _flush(target.parent)
     except Exception as error:
-        if refusal := _refusal(error, target):
-            raise refusal from error
+        if refused := refusal(error, target):
+            raise refused from error
         raise
     finally:
         with suppress(OSError):
@@ -92,13 +101,26 @@ def atomic_folder(path: Path | str, write: Callable[[Path], object], replaceable
         _swap(temporary, target, old)
         _flush(target.parent)
     except Exception as error:
-        if refusal := _refusal(error, target):
-            raise refusal from error
+        if refused := refusal(error, target):
+            raise refused from error
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
     return Path(path)
+
+
+def flush(files: Iterable[Path]) -> None:
+    """Wait until the files, and the entries of the folders that they lie in, are on the disk.
+
+    Raises:
+        RunError: the disk is full, or the system refuses for another reason.
+    """
+    for place in (files := list(files)) + sorted({file.parent for file in files}):
+        try:
+            _flush(place)
+        except OSError as error:
+            raise refusal(error, place) or error from error
 
 
 def write_bytes(path: Path | str, data: bytes) -> Path:
@@ -133,7 +155,7 @@ def plain(value: Any) -> Any:
 
 def is_empty(folder: Path) -> bool:
     """Whether a folder holds nothing, or only what a killed process left of its first file."""
-    return folder.is_dir() and all(entry.match(_LEFTOVER) for entry in folder.iterdir())
+    return folder.is_dir() and all(entry.match(_LEFTOVER) or entry.name == LOCK for entry in folder.iterdir())
 
 
 def remove_leftovers(folder: Path | str, stem: str = "*") -> None:
@@ -148,6 +170,27 @@ def remove_leftovers(folder: Path | str, stem: str = "*") -> None:
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
+
+
+def refusal(error: Exception, target: Path) -> RunError | None:
+    """What to tell the user if the operating system refused to write; None for an error of another kind.
+
+    Args:
+        error: as it came.
+        target: what was to be written.
+    """
+    code = None if isinstance(error, LLPFError) else _os_code(error)
+    if code is None:
+        return None
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(
+            f"The disk is full: {target} was not written, and what was there before is untouched. "
+            "Free some space, or choose a folder on another disk."
+        )
+    return RunError(
+        f"{target} was not written: {os.strerror(code)}. What was there before is untouched. "
+        "Check the folder and its permissions, or choose another one."
+    )
 
 
 def _beside(target: Path) -> Path:
@@ -186,22 +229,6 @@ def _swap(new: Path, target: Path, old: Path) -> None:
     except OSError:
         old.replace(target)
         raise
-
-
-def _refusal(error: Exception, target: Path) -> RunError | None:
-    """What to tell the user if the operating system refused to write."""
-    code = None if isinstance(error, LLPFError) else _os_code(error)
-    if code is None:
-        return None
-    if code in (errno.ENOSPC, errno.EDQUOT):
-        return RunError(
-            f"The disk is full: {target} was not written, and what was there before is untouched. "
-            "Free some space, or choose a folder on another disk."
-        )
-    return RunError(
-        f"{target} was not written: {os.strerror(code)}. What was there before is untouched. "
-        "Check the folder and its permissions, or choose another one."
-    )
 
 
 def _os_code(error: BaseException | None) -> int | None:

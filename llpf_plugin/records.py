@@ -5,9 +5,12 @@ missing has its default. A record can also be read like the mapping that it is i
 """
 
 import enum
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Self
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Self
+
+from llpf_plugin.documents import validated
 
 __all__ = [
     "DOWN",
@@ -50,12 +53,9 @@ class Record:
         """Inverse of `to_json`; unknown names are left out.
 
         Raises:
-            TypeError: ``values`` is not a mapping, or lacks a name that has no default.
+            TypeError: ``values`` is not a mapping, lacks a name that has no default, or a value is of another type.
         """
-        if not isinstance(values, Mapping):
-            raise TypeError(f"expected a mapping for {cls.__name__}, got {type(values).__name__}")
-        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-        return cls(**{k: v for k, v in values.items() if k in known})
+        return validated(cls, values)
 
 
 class Outcome(enum.Enum):
@@ -63,6 +63,7 @@ class Outcome(enum.Enum):
 
     ARRIVED = "the walk arrived at its destination"
     SHORT = "the walk went through all of its phases and ended short of its destination"
+    STALLED = "the walk stalled with all layers at once; the rest of the way was left to training"
     BUDGET = "the budget of gradient steps was spent before the walk arrived"
     COLLAPSED = "the walk collapsed: no move, however small, was accepted"
     EDGE = "the walk towards the origin ended at the last knot whose loss could be held, short of its target"
@@ -142,11 +143,14 @@ class Tick(Record):
     leg: str = ""
     gradient_steps: int = 0
 
+    _LOSSES: ClassVar = ("first_loss", "settled_loss")
+
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
-        tick = super().from_json(values)
-        return replace(tick, scaled=tuple(tick.scaled))
+        """Inverse of `to_json`; a loss that was no number is null in files of the first edition."""
+        if isinstance(values, Mapping):
+            values = {**values, **{k: math.inf for k in cls._LOSSES if k in values and values[k] is None}}
+        return super().from_json(values)
 
 
 @dataclass(frozen=True)
@@ -221,12 +225,10 @@ class Cost(Record):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
-        legs = {name: LegCost.from_json(leg) for name, leg in (values.get("legs") or {}).items()}
-        spent = {kind: Spent.from_json(own) for kind, own in (values.get("spent") or {}).items()}
-        rate = values.get("rate")
-        typed = {"legs": legs, "spent": spent, "rate": rate and Rate.from_json(rate)}
-        return super().from_json({**values, **typed})
+        """Inverse of `to_json`; what the first edition did not have may be null."""
+        if isinstance(values, Mapping):
+            values = {k: v for k, v in values.items() if v is not None}
+        return super().from_json(values)
 
 
 @dataclass(frozen=True)
@@ -254,9 +256,3 @@ class Row(Record):
     segment: int = 0
     sample: int | None = None
     parts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
-        row = super().from_json(values)
-        return replace(row, parts={size: tuple(losses) for size, losses in row.parts.items()})

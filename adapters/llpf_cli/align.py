@@ -9,6 +9,7 @@ from cyclopts import Group, Parameter
 from llpf_cli.inputs import INPUTS, SPECIFICATIONS, InputOptions, network_of
 from llpf_cli.options import STATES, TaskOptions, option
 from llpf_cli.places import check_free
+from llpf_plugin.documents import listed
 from llpf_plugin.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,17 +42,19 @@ def align(
     from llpf_plugin.alignment import symmetry
     from llpf_plugin.checkpoint import write
     from llpf_plugin.merging import Source, align_to
+    from llpf_plugin.runs import held, held_file
 
     network, example = network_of(task, model, inputs, models[0])
     known = symmetry(network, example)  # before the weights are read, for it takes as much memory as they do
     console = terminal()
-    first, *others = (Source.of(name, state=state).fitted(network) for name in models)
+    first, *others = (Source.of(name, network=network, state=state) for name in models)
     show_notes(console, [first, *others])
-    places = _places(others, out)
-    aligned = [align_to(first, other, network, example, known) for other in others]
-    for one, place in zip(aligned, places, strict=True):
-        assert one.source.like is not None
-        _show(console, one, first.name, write(place, one.matching.weights, one.source.like))
+    with held(out) if len(others) > 1 else held_file(out):
+        places = _places(others, out)
+        aligned = [align_to(first, other, network, example, known) for other in others]
+        for one, place in zip(aligned, places, strict=True):
+            assert one.source.like is not None
+            _show(console, one, first.name, write(place, one.matching.weights, one.source.like))
     return 0
 
 
@@ -63,11 +66,13 @@ def _places(sources: "Sequence[Source]", out: Path) -> list[Path]:
         CheckpointError: the suffix is that of a different format.
     """
     from llpf_plugin.checkpoint import target
+    from llpf_plugin.files import remove_leftovers
     from llpf_plugin.runs import name_runs
 
     wanted = [out]
     if len(sources) > 1:
         check_free(out)
+        remove_leftovers(out)
         names = name_runs([Path(source.name) for source in sources])
         wanted = [out / name.replace("/", "-") for name in names]
     places = [target(place, s.like) for place, s in zip(wanted, sources, strict=True) if s.like is not None]
@@ -85,6 +90,6 @@ def _show(console: "Console", one: "Aligned", to: str, place: Path) -> None:
     show_matching(console, one.matching, one.source.name, to)
     console.print(computes_the_same(one.difference), highlight=False, markup=False, soft_wrap=True)
     if one.source.like is not None and one.source.like.left_out:
-        left = ", ".join(one.source.like.left_out)
+        left = listed(one.source.like.left_out, 8, 100)
         console.print(f"left out of the written file: {left}", highlight=False, markup=False)
     show_place(console, "aligned model", place)

@@ -48,19 +48,21 @@ def average(
     from llpf_plugin.checkpoint import write
     from llpf_plugin.files import plain, write_json
     from llpf_plugin.merging import Source, mean_on_spheres
-    from llpf_plugin.runs import RunFolder
+    from llpf_plugin.runs import RunFolder, held
 
-    RunFolder(out).check_free()
-    known, notes = _symmetry(network, example, align)
-    console = terminal()
-    sources = [Source.of(name, state=state).fitted(network) for name in models]
-    show_notes(console, sources)
-    weights, more = _aligned(console, sources, network, example, known)
-    mean, like = mean_on_spheres(weights, shares, network), sources[0].like
-    assert like is not None
-    place = write(out / "merged", mean, like)
-    notes += [*more, UNCHECKED, *_statistics(network)]
-    write_json(out / "merged.json", plain({"command": command_line(), "shares": shares, "notes": notes}))
+    with held(out):
+        run = RunFolder(out)
+        run.check_free()
+        run.clear()
+        known, notes = _symmetry(network, example, align)
+        console, sources = terminal(), [Source.of(name, network=network, state=state) for name in models]
+        show_notes(console, sources)
+        weights, more = _aligned(console, sources, network, example, known)
+        mean, like = mean_on_spheres(weights, shares, network), sources[0].like
+        assert like is not None
+        place = write(out / "merged", mean, like)
+        notes += [*more, UNCHECKED, *_statistics(network)]
+        write_json(out / "merged.json", plain({"command": command_line(), "shares": shares, "notes": notes}))
     return _say(console, len(models), notes, place)
 
 

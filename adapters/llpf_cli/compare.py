@@ -54,12 +54,11 @@ def compare(
     from llpf_plugin.files import plain, write_json
     from llpf_plugin.merging import Source, walks_schedule
     from llpf_plugin.quality import check_pick
-    from llpf_plugin.runs import check_folders
+    from llpf_plugin.runs import check_folders, held
 
     out, console, search = output.out or RUN, terminal(), search_options(goal, measure)
     with checked():
         check_pick(pick)
-    check_folders(out, list(folders.values()), output.resume)
     said = config_text(
         "compare", models=models, state=state, task=task, methods=methods, method=method, goal=goal, measure=measure,
         align=None if align == "auto" else align, pick=None if pick == "best" else pick,
@@ -70,7 +69,8 @@ def compare(
         console.print("nothing is aligned, since one of the methods walks a schedule of the paper", highlight=False)
     found, sources = dict[str, Any](), [Source.of(name, state=state) for name in models]
     line: Sequence[float] = ()
-    with resumable(out):
+    with resumable(out), held(out):
+        check_folders(out, list(folders.values()), output.resume)
         for name, one in made.items():
             console.print(f"\n[bold]{escape(name)}[/]", highlight=False)
             if "llpf" in found and goal.budget is None:

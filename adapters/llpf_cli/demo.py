@@ -34,16 +34,18 @@ def demo(
     from llpf_cli.terminal import terminal
     from llpf_plugin import load_task
     from llpf_plugin.files import atomic_write
-    from llpf_plugin.runs import RunFolder
+    from llpf_plugin.runs import RunFolder, held
     from llpf_plugin.training import train
 
     console, folder = terminal(), out or _free(FOLDER)
-    RunFolder(folder).check_free()
-    places = [folder / "a.pt", folder / "b.pt"]
-    for place, own in zip(places, (seed, seed + 1), strict=True):
-        console.print(f"training {place} on scikit-learn's digits, seed {own}", markup=False, soft_wrap=True)
-        state = {"state_dict": train(load_task(TASK), own, compute.made()), "seed": own}
-        atomic_write(place, lambda temporary, state=state: torch.save(state, temporary))  # type: ignore[misc]
+    places, made = [folder / "a.pt", folder / "b.pt"], RunFolder(folder)
+    with held(folder):
+        made.check_free()
+        made.clear()
+        for place, own in zip(places, (seed, seed + 1), strict=True):
+            console.print(f"training {place} on scikit-learn's digits, seed {own}", markup=False, soft_wrap=True)
+            state = {"state_dict": train(load_task(TASK), own, compute.made()), "seed": own}
+            atomic_write(place, lambda temporary, state=state: torch.save(state, temporary))  # type: ignore[misc]
     models, run = [str(place) for place in places], folder / ("compared" if compare else "run")
     goal, task, output = GoalOptions(max_loss=GOAL_LOSS), TaskOptions(task=TASK), OutputOptions(out=run, report=report)
     asked = [word for options in (task, goal, output, compute) for word in words_of(options)]

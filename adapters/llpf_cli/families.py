@@ -35,7 +35,11 @@ def require(package: str, extra: str) -> Any:
         raise SpecificationError(f"{package} is not installed: pip install 'llpf-plugin[{extra}]'") from error
 
 
-def build_torchvision(name: str, arguments: dict[str, Any], device: str | None) -> tuple[nn.Module, Any]:
+Built = tuple[nn.Module, Callable[[], Any]]
+"""A model without weights, and what makes the inputs that it expects."""
+
+
+def build_torchvision(name: str, arguments: dict[str, Any], device: str | None) -> Built:
     """A model of torchvision without weights."""
     models = require("torchvision", "vision").models
     if name not in models.list_models():
@@ -47,7 +51,7 @@ def build_torchvision(name: str, arguments: dict[str, Any], device: str | None) 
     if name in ("inception_v3", "googlenet"):
         given["init_weights"] = False
     with torch.device(device or "cpu"):
-        return builder(**given | arguments), torchvision_inputs(name, builder.__module__)
+        return builder(**given | arguments), lambda: torchvision_inputs(name, builder.__module__)
 
 
 def torchvision_inputs(name: str, module: str) -> Any:
@@ -63,7 +67,7 @@ def torchvision_inputs(name: str, module: str) -> Any:
     return (example_tensor((1, 3, side, side), torch.float32),)
 
 
-def build_timm(name: str, arguments: dict[str, Any], device: str | None) -> tuple[nn.Module, Any]:
+def build_timm(name: str, arguments: dict[str, Any], device: str | None) -> Built:
     """A model of timm without weights."""
     timm = require("timm", "timm")
     if not timm.is_model(name.partition(".")[0]):
@@ -71,10 +75,10 @@ def build_timm(name: str, arguments: dict[str, Any], device: str | None) -> tupl
     with torch.device(device or "cpu"):
         model = timm.create_model(name, pretrained=False, **arguments)
     size = tuple(model.pretrained_cfg.get("input_size", (3, 224, 224)))
-    return model, (example_tensor((1, *size), torch.float32),)
+    return model, lambda: (example_tensor((1, *size), torch.float32),)
 
 
-def build_hugging_face(name: str, arguments: dict[str, Any], device: str | None) -> tuple[nn.Module, Any]:
+def build_hugging_face(name: str, arguments: dict[str, Any], device: str | None) -> Built:
     """A model of transformers from a configuration: a folder, or the name of a kind."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # built from the configuration: nothing is downloaded
     transformers = require("transformers", "hf")
@@ -95,11 +99,21 @@ def build_hugging_face(name: str, arguments: dict[str, Any], device: str | None)
         model = build()
     if device is None and sum(parameter.numel() for parameter in model.parameters()) < LARGE:
         model = build()
-    return model, hugging_face_inputs(model, config)
+    experts: Any = getattr(model, "set_experts_implementation", None)
+    if experts is not None and any(parameter.is_meta for parameter in model.parameters()):
+        experts("batched_mm")  # the others need data, or run in bfloat16 alone
+    return model, lambda: hugging_face_inputs(model, config)
 
 
-def hugging_face_inputs(model: Any, config: Any) -> dict[str, torch.Tensor]:
-    """Example inputs as the configuration describes them: text, images, sound, or several."""
+def hugging_face_inputs(model: Any, config: Any) -> dict[str, torch.Tensor] | None:
+    """Example inputs as the configuration describes them: text, images, sound, or several; None if it does not."""
+    try:
+        return _described(model, config)
+    except AttributeError:
+        return None
+
+
+def _described(model: Any, config: Any) -> dict[str, torch.Tensor]:
     inputs: dict[str, torch.Tensor] = {}
     main = model.main_input_name
     vision = getattr(config, "vision_config", config)

@@ -50,7 +50,7 @@ class InputOptions:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what libraries say while they build a model
-            network, known = load_model(spec, arguments, device)
+            network, known = load_model(spec, arguments, device, guess=not self.given)
             if self.inputs is not None:
                 return network, build(self.inputs, find(self.inputs), {})
         return network, parse_inputs(self.input, self.dtype) if self.input else known

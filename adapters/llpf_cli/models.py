@@ -17,7 +17,9 @@ FAMILIES = {"torchvision": build_torchvision, "timm": build_timm, "hf": build_hu
 _SHAPE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\d+(?:x\d+)*)(?::(?P<dtype>\w+))?")
 
 
-def load_model(spec: str, arguments: Mapping[str, Any], device: str | None = None) -> tuple[nn.Module, Any]:
+def load_model(
+    spec: str, arguments: Mapping[str, Any], device: str | None = None, guess: bool = True
+) -> tuple[nn.Module, Any]:
     """Build the model that a specification names.
 
     Args:
@@ -25,6 +27,7 @@ def load_model(spec: str, arguments: Mapping[str, Any], device: str | None = Non
             pair of module and example inputs, or a task.
         arguments: of the function or constructor.
         device: where to build it; ``meta`` needs no memory. By default the CPU, but large ``hf:`` models stay on meta.
+        guess: make the inputs that a family's models expect; False where they are given.
 
     Returns:
         The model, and example inputs where they are known, else None.
@@ -43,7 +46,8 @@ def load_model(spec: str, arguments: Mapping[str, Any], device: str | None = Non
         )
     if family in FAMILIES:
         with explained(f"building {spec}"):
-            return FAMILIES[family](name, dict(arguments), device)
+            built, expected = FAMILIES[family](name, dict(arguments), device)
+            return built, expected() if guess else None
     found = find(spec)
     with torch.device(device) if device else nullcontext():
         made = found if isinstance(found, nn.Module) or not callable(found) else build(spec, found, arguments)

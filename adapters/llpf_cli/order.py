@@ -144,16 +144,20 @@ def _check_output(path: Path) -> None:
 def _write(path: Path, order: Any, phases: Any, level: Level | None) -> None:
     from llpf_plugin.files import write_text
     from llpf_plugin.order import picture
+    from llpf_plugin.runs import held_file
 
     if path.suffix == ".svg":
         text = picture.svg(picture.draw(order, phases, level or "layer"))
     else:
         text = _text(order, phases, KINDS[path.suffix], level, None) + "\n"
-    write_text(path, text)
+    with held_file(path):
+        write_text(path, text)
 
 
 def _read(path: Path) -> str:
+    from llpf_plugin.documents import read_content
+
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_content(path, OrderError).decode()
+    except UnicodeDecodeError as error:
         raise OrderError(f"{path} cannot be read: {error}") from error

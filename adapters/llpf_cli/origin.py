@@ -59,6 +59,7 @@ def origin(
     from llpf_plugin.merging import Finished, Source, open_descent
     from llpf_plugin.quality import check_pick
     from llpf_plugin.report import TensorBoard
+    from llpf_plugin.runs import held
     from llpf_plugin.search import SearchOptions, descend
 
     assert isinstance(walk, LLPF)
@@ -76,19 +77,19 @@ def origin(
     )  # fmt: skip
     watching = [view, stopper, KeepConfig(out / "config.yaml", said)]
     watching += [TensorBoard(out / "tensorboard")] if output.tensorboard else []
-    descent = open_descent(
-        Source.of(model, state=state), load_task(task_name, task_args), walk,
-        search, compute.made(), destination, ticks, pick,
-        out=None if dry_run else out, resume=output.resume, callbacks=watching,
-        named={"task": task_name, "task_arguments": task_args},
-        info={"command": command_line()},
-    )  # fmt: skip
-    results.show_notes(console, descent.ends)
-    preview.descent(console, descent)
-    if dry_run:
-        preview.estimate(console, descent)
-        return 0
-    with resumable(out):
+    loaded, folder = load_task(task_name, task_args), None if dry_run else out
+    source = Source.of(model, network=loaded.model, state=state)
+    with resumable(out), held(folder):
+        descent = open_descent(
+            source, loaded, walk, search, compute.made(), destination, ticks, pick, out=folder, resume=output.resume,
+            callbacks=watching, named={"task": task_name, "task_arguments": task_args},
+            info={"command": command_line()},
+        )  # fmt: skip
+        results.show_notes(console, descent.ends)
+        preview.descent(console, descent)
+        if dry_run:
+            preview.estimate(console, descent)
+            return 0
         with descent.running(), stopper, view:
             quality = descend(descent.search)
         picked, merged = descent.close(quality)

@@ -49,9 +49,9 @@ def report(
         if number is not None and number < 1:
             raise UsageError(f"{name} {number}: it must be at least 1")
     from llpf_cli.terminal import terminal
-    from llpf_plugin.files import write_json
+    from llpf_plugin.files import remove_leftovers, write_json
     from llpf_plugin.report import check_place, document, write_report
-    from llpf_plugin.runs import check_comparable, name_runs, open_run, open_tree
+    from llpf_plugin.runs import check_comparable, held, name_runs, open_run, open_tree
 
     folders = [folder for given in runs for folder in _expand(given)]
     opened = [open_run(f, name) for f, name in zip(folders, name_runs(folders), strict=True)]
@@ -59,11 +59,14 @@ def report(
     target = out or (runs[0] if len(runs) == 1 else Path("llpf-report"))
     check_place(target, [*runs, *folders])
     console = terminal(stderr=as_json)
-    measured = _measure(opened, task, trust, extras, points, sample, compute.made(), console)
-    numbers = document(measured)
-    write_json(target / "report.json", numbers)
-    tree = open_tree(runs[0]) if len(runs) == 1 else None
-    page, files = write_report(measured, target / "report.html", target / "figures", formats, tree)
+    with held(target):
+        for folder in (target, target / "figures"):
+            remove_leftovers(folder)
+        measured = _measure(opened, task, trust, extras, points, sample, compute.made(), console)
+        numbers = document(measured)
+        write_json(target / "report.json", numbers)
+        tree = open_tree(runs[0]) if len(runs) == 1 else None
+        page, files = write_report(measured, target / "report.html", target / "figures", formats, tree)
     if as_json:
         print(json.dumps(numbers, indent=2, ensure_ascii=False))
     _show(console, measured, page, target / "figures" if files else None)

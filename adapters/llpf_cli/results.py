@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from llpf_plugin.checkpoint import Checkpoint
+from llpf_plugin.documents import listed
 from llpf_plugin.merging import Finished, Source
 from llpf_plugin.quality import LegSummary, OriginQuality, Picked, Quality, beside_ends, leg_summaries
 from llpf_plugin.report import duration
@@ -53,7 +54,9 @@ def closing(
         words = "measured on all training data: {on_all_data} of {places} places, the others on {sample} examples"
         say(words.format(**quality.measured))
     if like is not None and like.left_out:
-        say(f"left out of the merged file: {escape(', '.join(like.left_out))}")
+        say(f"left out of the merged file: {escape(listed(like.left_out, 8, 100))}")
+    if like is not None and like.beside:
+        say(f"kept in the merged file as they are in A's: {escape(listed(like.beside))}")
     show_place(console, "merged model", merged, f" (t = {picked.t:.3f})")
     if picture is not None:
         show_place(console, "picture", picture)

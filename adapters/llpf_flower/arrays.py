@@ -1,5 +1,6 @@
 """Between Flower's records and tensors: matched by name, never by position."""
 
+import cmath
 import math
 import warnings
 from collections.abc import Mapping
@@ -47,13 +48,13 @@ def view(array: Array) -> Tensor:
         MismatchError: the array holds no numbers, or was not made by NumPy.
     """
     try:
-        dtype, count = np.dtype(array.dtype), math.prod(array.shape)
-        offset = len(array.data) - count * dtype.itemsize
-        if not array.data.startswith(b"\x93NUMPY") or offset <= 0:
+        dtype, count, data = np.dtype(array.dtype), math.prod(array.shape), array.data
+        offset = len(data) - count * dtype.itemsize
+        if not data.startswith(b"\x93NUMPY") or offset <= 0:
             raise ValueError("its bytes are no NumPy array of its shape")
-        if b"'fortran_order': True" in array.data[:offset]:
+        if b"'fortran_order': True" in data[:offset]:
             return torch.from_numpy(array.numpy())
-        return torch.from_numpy(np.frombuffer(array.data, dtype, count, offset).reshape(array.shape))
+        return torch.from_numpy(np.frombuffer(data, dtype, count, offset).reshape(array.shape))
     except (TypeError, ValueError) as error:
         raise MismatchError(f"an array of dtype {array.dtype} cannot be read: {error}") from error
 
@@ -81,12 +82,14 @@ def wide(tensor: Tensor) -> torch.dtype:
     return torch.promote_types(tensor.dtype, torch.float32)
 
 
-def sound(tensor: Tensor, reference: Tensor) -> bool:
-    """Whether all numbers are finite, or infinite where the reference has the same infinity (an attention mask's −∞).
+def finite(tensor: Tensor) -> bool:
+    """Whether all numbers are surely finite: their sum tells in one pass, unless it overflows."""
+    return not (tensor.is_floating_point() or tensor.is_complex()) or cmath.isfinite(tensor.sum().item())
 
-    Their sum tells in one pass, unless it overflows.
-    """
-    if not (tensor.is_floating_point() or tensor.is_complex()) or bool(tensor.sum().isfinite()):
+
+def sound(tensor: Tensor, reference: Tensor) -> bool:
+    """Whether all numbers are finite, or infinite where the reference is (an attention mask's −∞)."""
+    if finite(tensor):
         return True
     odd = ~tensor.isfinite()
     return bool((tensor[odd] == reference[odd]).all()) if odd.any() else True

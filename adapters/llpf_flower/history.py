@@ -4,32 +4,53 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llpf_plugin.errors import LLPFError
+from llpf_plugin.errors import LLPFError, RunError
 from llpf_plugin.files import atomic_write
 
 Row = dict[str, Any]
 """One round: ``round``, ``clients``, ``left_out`` (reasons by node), ``consensus``, … and metrics by name."""
 
+PARTITION = "partition-id"
+"""A metric by which a client says which one it is; its mean means nothing."""
+
 OURS = (
     "round", "clients", "left_out", "consensus", "variance", "variance kept", "barrier", "phase", "on their own",
-    "steps", "joined", "maximum",
+    "steps", "joined", "maximum", "first", "first losses",
 )  # fmt: skip
 """Entries of a row that are not the clients' metrics."""
 
 MODELS = ("consensus", "variance kept", "barrier")
 """Entries of a row that compare the clients' models; the picture has them below."""
 
-HIDDEN = ("left_out", "variance", "clients")
+HIDDEN = ("left_out", "variance", "clients", "first losses")
 """Entries of a row that the table does not show as they are."""
 
 
 def numbers(metrics: Mapping[str, Any], prefix: str = "") -> Row:
-    """The single numbers among metrics; ours, which the row has under other names, are left out.
+    """The single numbers among metrics; ours, which the row has under other names, and clients' ids are left out.
 
     Metrics of clients that have the name of an entry of ours are called ``train …``.
     """
-    found = {k: v for k, v in metrics.items() if isinstance(v, int | float) and not k.startswith("llpf-")}
+    counted = {k: v for k, v in metrics.items() if isinstance(v, int | float) and k != PARTITION}
+    found = {k: v for k, v in counted.items() if not k.startswith("llpf-")}
     return {f"train {k}" if prefix + k in OURS else prefix + k: v for k, v in found.items()}
+
+
+def check_counted(rows: Sequence[Row]) -> None:
+    """Refuse the end of a run that trained nothing.
+
+    Args:
+        rows: of a run without a new model.
+
+    Raises:
+        RunError: clients were asked, so that their replies did not count.
+    """
+    if left_out := [item for row in rows for item in row["left_out"].items()]:
+        node, why = left_out[-1]
+        raise RunError(
+            f"no reply counted in any of {len(rows)} rounds: the model is still the one that the run began with. "
+            f"The last one was left out for this reason: {why} (node {node}); the log names all."
+        )
 
 
 def table(rows: Sequence[Row]) -> str:

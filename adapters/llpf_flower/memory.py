@@ -15,7 +15,7 @@ from llpf_flower.arrays import same, shapes, to_arrays, to_weights
 from llpf_flower.folders import prepare
 from llpf_flower.journal import NAME, Journal
 from llpf_flower.momentum import Momentum
-from llpf_plugin.errors import LLPFError, MismatchError, RunError
+from llpf_plugin.errors import LLPFError, MismatchError
 
 
 def _compare(loaded: ArrayRecord, given: ArrayRecord) -> None:
@@ -127,12 +127,8 @@ class Memory:
             RunError: clients were asked, and no reply of any round counted.
         """
         self.report()
-        if left_out := [item for row in rows for item in row["left_out"].items() if not result.arrays]:
-            node, why = left_out[-1]
-            raise RunError(
-                f"no reply counted in any of {len(rows)} rounds: the model is still the one that the run began with. "
-                f"The last one was left out for this reason: {why} (node {node}); the log names all."
-            )
+        if not result.arrays:
+            history.check_counted(rows)
         if not result.arrays and self.arrays is not None:  # nobody was asked to train
             result.arrays = self.arrays
         for name in ("train_metrics_clientapp", "evaluate_metrics_clientapp", "evaluate_metrics_serverapp"):

@@ -1,13 +1,16 @@
 """Metrics of a round: what can be averaged over the clients, and what the strategy adds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from logging import WARNING
 
 from flwr.app import MetricRecord, RecordDict
 from flwr.common.logger import log
 
-from llpf_flower.history import Row
+from llpf_flower.history import Row, numbers
 from llpf_flower.replies import some_of
+
+MetricsFunction = Callable[[list[RecordDict], str], MetricRecord | None]
+"""Aggregates the metrics of a round; where it returns None, the round has only the strategy's own."""
 
 
 def common_metrics(contents: Sequence[RecordDict]) -> list[RecordDict]:
@@ -34,14 +37,26 @@ def _length(value: object) -> int:
     return len(value) if isinstance(value, list) else -1
 
 
+def noted(
+    row: Row, contents: Sequence[RecordDict], function: MetricsFunction, weighted_by: str, prefix: str = ""
+) -> MetricRecord | None:
+    """The clients' metrics aggregated; their numbers are noted in the round's row, with a prefix to their names."""
+    found = function(common_metrics(contents), weighted_by)
+    if found is not None:
+        row.update(numbers(found, prefix))
+    return found
+
+
 def of_round(row: Row) -> MetricRecord:
-    """The strategy's own metrics of a round; their names begin with ``llpf-``."""
+    """The strategy's own metrics of a round, single numbers all; their names begin with ``llpf-``."""
     metrics = MetricRecord()
     metrics["llpf-clients"] = row["clients"]
     metrics["llpf-left-out"] = len(row["left_out"])
-    metrics["llpf-left-out-nodes"] = sorted(row["left_out"])
     for name in ("consensus", "variance kept", "barrier"):
         if name in row:
             metrics[f"llpf-{name.replace(' ', '-')}"] = float(row[name])
+    if "first" in row:
+        metrics[f"llpf-first/{row['first']}"] = 1
+        metrics.update({f"llpf-first-loss/{name}": loss for name, loss in row.get("first losses", {}).items()})
     metrics.update({f"llpf-variance/{layer}": kept for layer, kept in row.get("variance", {}).items()})
     return metrics

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from logging import WARNING
 from typing import TypeVar
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.logger import log
 
-from llpf_flower.arrays import sound, view
+from llpf_flower.arrays import finite, sound, view
 from llpf_flower.asked import Asked
 from llpf_plugin.errors import MismatchError
 
@@ -126,7 +127,7 @@ def _check_numbers(name: str, array: Array, reference: Array) -> None:
         tensor = view(array)
     except MismatchError as error:
         raise Unusable(f"its {name}: {error}") from error
-    if not sound(tensor, view(reference)):
+    if not (finite(tensor) or sound(tensor, view(reference))):
         raise Unusable(f"its {name} holds NaN or infinity")
 
 
@@ -158,20 +159,41 @@ def sift_metrics(replies: Iterable[Message], weighted_by: str, asked: Asked | No
     return [content for _, content in sorted(kept, key=lambda k: k[0])]
 
 
-Rank = tuple[float, list[tuple[str, bytes]], list[tuple[str, str]], bool, str, int]
+Rank = tuple[float, "_Bytes", list[tuple[str, str]], bool, str, int]
 """Where a reply stands in a sum."""
+
+
+class _Bytes:
+    """Models in the order of their bytes, which differ early: later tensors are not read."""
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self.arrays = arrays
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Bytes) and self._first(other) is None
+
+    def __lt__(self, other: "_Bytes") -> bool:
+        return bool(self._first(other))
+
+    def _first(self, other: "_Bytes") -> bool | None:
+        """Whether this one comes first, None if they are equal."""
+        if self.arrays is other.arrays:
+            return None
+        names = zip_longest(self.arrays, other.arrays, fillvalue="")
+        for one, two in names:
+            if one != two:
+                return one < two
+            if (mine := self.arrays[one].data) != (others := other.arrays[two].data):
+                return mine < others
+        return None
 
 
 def _rank(
     client: str, node: int, weight: float, metrics: MetricRecord, arrays: Mapping[str, Array] | None = None
 ) -> Rank:
-    """By what a client sent, then by the id that it gives itself, numbers as numbers.
-
-    Models are compared by their bytes, which differ early.
-    """
-    model = [(name, array.data) for name, array in (arrays or {}).items()]
+    """By what a client sent, then by the id that it gives itself, numbers as numbers."""
     numbers = sorted((name, repr(value)) for name, value in metrics.items())
-    return weight, model, numbers, client == "", client.zfill(12), node
+    return weight, _Bytes(arrays or {}), numbers, client == "", client.zfill(12), node
 
 
 def _one(records: Mapping[str, T], kind: str) -> T:

@@ -1,11 +1,12 @@
 """What the server computes on a small set of its own."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from flwr.app import ArrayRecord
 
 from llpf_flower.arrays import to_arrays, to_weights
-from llpf_plugin.evaluation import reestimate, train_loss
+from llpf_plugin.evaluation import reestimate, score, train_loss
 from llpf_plugin.geometry import assign, buffers
 from llpf_plugin.tasks import Task
 from llpf_plugin.workspace import Compute, Workspace
@@ -27,3 +28,24 @@ def barrier(
     total = sum(weight for _, weight in models)
     loss = train_loss(workspace, to_weights(arrays))
     return loss - sum(train_loss(workspace, to_weights(record)) * weight for record, weight in models) / total
+
+
+def losses(
+    task: Task, models: Mapping[str, ArrayRecord], compute: Compute | None = None, again: bool = False
+) -> dict[str, float]:
+    """The loss of each model as it would serve, on validation data, or on training data if there are none.
+
+    Args:
+        task: the server's.
+        models: by name.
+        compute: device and precision.
+        again: whether running statistics are re-estimated first.
+    """
+    workspace, found = Workspace(task, compute), {}
+    for name, arrays in models.items():
+        assign(workspace.model, to_weights(arrays))
+        if again:
+            reestimate(workspace)
+        loss = score(workspace, task.validation or task.train).loss
+        found[name] = loss if math.isfinite(loss) else math.inf
+    return found

@@ -5,16 +5,20 @@ from logging import INFO
 from pathlib import Path
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.common.logger import log
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import FedAvg, Result
+from flwr.serverapp.strategy import Result
 
 from llpf_flower import history, metrics, serverside, serving
 from llpf_flower.asked import Asked
+from llpf_flower.beginning import Beginning, Source
+from llpf_flower.first import First
 from llpf_flower.mean import average
 from llpf_flower.memory import Memory
+from llpf_flower.metrics import MetricsFunction
 from llpf_flower.momentum import Momentum
+from llpf_flower.opening import Opening
 from llpf_flower.order import Cut, OrderSource, Phases
 from llpf_flower.replies import Reply, sift, sift_metrics
 from llpf_flower.rule import Buffers, Rule, Sphere
@@ -23,18 +27,15 @@ from llpf_plugin.geometry import Correct
 from llpf_plugin.tasks import Task
 from llpf_plugin.workspace import Compute
 
-MetricsFunction = Callable[[list[RecordDict], str], MetricRecord | None]
-"""Aggregates the metrics of a round; where it returns None, the round has only the strategy's own."""
 
-
-class LLPFStrategy(Memory, FedAvg):
+class LLPFStrategy(Memory, Opening):
     """FedAvg with a mean that keeps the clients' variance, layer by layer.
 
     The mean of networks that have drifted apart has less variance than any of them. Here each layer of it is projected
     back on its variance sphere. Replies with NaN or infinity, with other names or shapes, without examples, and clients
-    that fail or do not answer are left out of the round and named in the log, in the metrics and in `rows`; if
-    none is left, the model stays as it is. Clients may send a part of the model: each tensor is the mean of those that
-    send it. Neither the order of replies nor the nodes' ids change a bit of the result.
+    that fail or do not answer are left out of the round and named in the log and in `rows`; if none is left, the model
+    stays as it is. Clients may send a part of the model: each tensor is the mean of those that send it. Neither the
+    order of replies nor the nodes' ids change a bit of the result.
 
     Args:
         fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, min_available_nodes, weighted_by_key,
@@ -48,6 +49,14 @@ class LLPFStrategy(Memory, FedAvg):
             0.5 was better than none and than FedAvgM in nearly every setting that we tried. It keeps one more model.
         serve_own: in evaluation, serve each client its own model until the federation's is as good on its held-out
             data. Clients need `llpf_merge_mod` with ``own``; it then does not merge in training.
+        first: the model that the first round ends with where the clients' models have nothing in common: ``spheres``,
+            their mean; ``aligned`` or ``aligned-spheres``, their mean once their units are matched; ``largest``, the
+            model of the client with the most examples; ``initial``, what the run began with; ``fresh``, new initial
+            weights. ``auto`` takes the one of the lowest loss on ``task``, else in the clients' evaluation, and a
+            fresh one where that knows little; it is ``spheres`` where nobody can be asked, in another strategy, in
+            phases, with ``sphere="none"`` and for parts of a model.
+        first_by: the metric of the clients' evaluation that is the loss, None for the one whose name says so.
+        network: ``(model factory, example inputs)`` to align models by, where there is no ``task``.
         dtype: of the global model's floating-point tensors, e.g. ``float16``; None keeps each as it is.
         layer_order: a layer order, a file of ``llpf order -o``, or ``(model factory, example inputs)``.
         phases: how the layer order is cut (``all``, ``block``, ``stage``, a number, lists of patterns); phase k
@@ -75,7 +84,8 @@ class LLPFStrategy(Memory, FedAvg):
         arrayrecord_key: str = "arrays", configrecord_key: str = "config",
         train_metrics_aggr_fn: MetricsFunction | None = None, evaluate_metrics_aggr_fn: MetricsFunction | None = None,
         *, sphere: Sphere = "clients", correct: Correct = "matrices", buffers: Buffers = "mean",
-        server_momentum: float = 0.0, serve_own: bool = False, dtype: str | None = None,
+        server_momentum: float = 0.0, serve_own: bool = False, first: First = "auto", first_by: str | None = None,
+        network: Source | None = None, dtype: str | None = None,
         layer_order: OrderSource | None = None, phases: Cut = "all", rounds_per_phase: int = 5,
         task: Task | None = None, compute: Compute | None = None, first_round: int = 0,
         checkpoint_dir: str | Path | None = None, checkpoint_every: int = 1,
@@ -90,6 +100,7 @@ class LLPFStrategy(Memory, FedAvg):
         if buffers == "reestimate" and task is None:
             raise LLPFError("buffers='reestimate' needs data: give task=, or choose mean or keep")
         self.phases = Phases(layer_order, phases, rounds_per_phase)
+        self.prepare_first(Beginning(first, network, task, compute), first_by)
         self.serve_own, self.task, self.compute = serve_own, task, compute
         self._asked, self._begun = Asked(), False
 
@@ -106,6 +117,7 @@ class LLPFStrategy(Memory, FedAvg):
             "Tensors on spheres": self.rule.correct,
             "Buffers": self.rule.buffers,
             "Momentum": self.momentum.beta,
+            "First model of clients that start apart": self.beginning.first,
             "Clients are served": "their own model until the mean is as good" if self.serve_own else "the mean",
             "Phases": len(self.phases) or "all layers at once",
             "Rounds before this run": self.first_round,
@@ -129,7 +141,8 @@ class LLPFStrategy(Memory, FedAvg):
         self.begin(initial_arrays)
         self._begun, before = True, len(self.rows)
         evaluate = None if evaluate_fn is None else self.noting(evaluate_fn)
-        result = super().start(grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate)
+        with self.in_reach(grid, timeout, evaluate_config):
+            result = super().start(grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate)
         return self.end(result, self.rows[before:])
 
     def begin(self, arrays: ArrayRecord) -> None:
@@ -183,9 +196,8 @@ class LLPFStrategy(Memory, FedAvg):
         if kept:
             reference, self.arrays = self.reference, self.combine(row, kept)
             self.known = {**reference, **self.arrays}
-            contents = metrics.common_metrics([r.content for r in kept])
-            found.update(self.train_metrics_aggr_fn(contents, self.weighted_by_key) or {})
-            row.update(history.numbers(found))
+            contents = [r.content for r in kept]
+            found.update(metrics.noted(row, contents, self.train_metrics_aggr_fn, self.weighted_by_key) or {})
         found.update(metrics.of_round(row))
         return (self.arrays if kept else None), found
 
@@ -200,10 +212,7 @@ class LLPFStrategy(Memory, FedAvg):
             log(INFO, "aggregate_evaluate: %d replies count", len(kept))
             if not kept:
                 return None
-            found = self.evaluate_metrics_aggr_fn(metrics.common_metrics(kept), self.weighted_by_key)
-            if found is not None:
-                row.update(history.numbers(found, "client "))
-            return found
+            return metrics.noted(row, kept, self.evaluate_metrics_aggr_fn, self.weighted_by_key, "client ")
         finally:
             self.save(server_round)
 
@@ -215,6 +224,8 @@ class LLPFStrategy(Memory, FedAvg):
         result = average(models, before, self.rule, active)
         arrays = self.momentum.carry(before, result.arrays, result.kept, active)
         row.update(result.noted())
+        if not self.phases:
+            arrays = self.first_model(row, replies, before, result) or arrays
         if self.task is not None:
             if self.rule.buffers == "reestimate":
                 arrays = serverside.reestimated(self.task, arrays, self.compute)

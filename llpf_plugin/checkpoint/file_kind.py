@@ -1,12 +1,12 @@
 """What kind of file a path leads to, by its content, since suffixes lie; files that are not checkpoints are named."""
 
 import codecs
-import json
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+from llpf_plugin.documents import quoted, read_json, shortened, visible
 from llpf_plugin.errors import CheckpointError
 
 FileKind = Literal["torch zip", "compressed torch zip", "torch legacy", "safetensors"]
@@ -14,7 +14,9 @@ INDEX = ".safetensors.index.json"
 
 _LONGEST_HEADER = 100_000_000  # bytes; the limit that safetensors sets
 _COMPRESSED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_TIMES, _FREE = 4, 256 << 20  # weights hardly compress: what unpacks to more than this was made to fill the memory
+TIMES, FREE = 4, 256 << 20
+"""Times the size of a file, and bytes besides, that it may take in memory: what takes more was made to fill it."""
+
 _REMEDY = "unzip it and zip it without compression (zip -0), or save the model again"
 _KNOWN = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself: fetch it with `git lfs pull`",
@@ -33,13 +35,15 @@ def file_kind(path: Path) -> FileKind:
     Raises:
         CheckpointError: it is missing, empty, truncated, or not a checkpoint; the message says what it is.
     """
-    if not path.exists():
-        raise CheckpointError(f"{path} does not exist: check the path")
     try:
+        if not path.exists():
+            raise CheckpointError(f"{path} does not exist: check the path")
+        if not path.is_file():  # reading from a pipe or a device may never end
+            raise CheckpointError(f"{path} is no regular file: copy what it holds into one")
         with path.open("rb") as file:
             head = file.read(512)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
+        raise _unreadable(path, error) from error
     if not head:
         raise CheckpointError(f"{path} is empty: the copy or the save was cut off; get it again")
     # First, for the length of a header may look like any other format's mark.
@@ -55,6 +59,22 @@ def file_kind(path: Path) -> FileKind:
     raise CheckpointError(f"{path} is {_describe(head)}; a checkpoint is written by torch.save or safetensors")
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder.
+
+    Raises:
+        CheckpointError: it is none that a system takes.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(f"{shortened(str(path), 300)} cannot be read: {error.strerror}; check the path")
+
+
 def truncated(path: Path) -> CheckpointError:
     """The error for a file whose end is missing."""
     return CheckpointError(f"{path} is truncated or damaged: copy or download it again, or save it again")
@@ -66,21 +86,30 @@ def weight_map(index: Path) -> dict[str, str]:
     Raises:
         CheckpointError: the index is malformed, or leads out of its folder.
     """
-    try:
-        shards = json.loads(index.read_bytes())["weight_map"]
-        names = {str(name): str(file) for name, file in shards.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    shards = read_json(index, CheckpointError)
+    names = shards.get("weight_map") if isinstance(shards, dict) else None
+    if not isinstance(names, dict) or not all(isinstance(file, str) for file in names.values()):
         raise CheckpointError(
-            f"{index} is not an index of shards (a JSON object with a weight_map): {error}"
-        ) from error
+            f"{index} is not an index of shards (a JSON object with a weight_map from names to files)"
+        )
     if not names:
         raise CheckpointError(f"{index} lists no tensors: save the model again")
     for file in sorted(set(names.values())):
         if Path(file).name != file:
-            raise CheckpointError(f"{index} leads out of its folder, to {file!r}: shards must lie beside their index")
-        if not (index.parent / file).exists():
-            raise CheckpointError(f"{index.parent / file} does not exist, but {index.name} lists it: get the shard")
+            raise CheckpointError(
+                f"{index} leads out of its folder, to {quoted(file)}: shards must lie beside their index"
+            )
+        if not _exists(index.parent / file):
+            place = shortened(visible(str(index.parent / file)), 300)
+            raise CheckpointError(f"{place} does not exist, but {index.name} lists it: get the shard")
     return names
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no system takes
+        return False
 
 
 def _zip_kind(path: Path) -> FileKind:
@@ -112,7 +141,7 @@ def _check_compression(path: Path, members: Iterable[zipfile.ZipInfo]) -> None:
             f"{path} was zipped again, with a password or a compression that torch does not read: {_REMEDY}"
         )
     size, unpacked = path.stat().st_size, sum(member.file_size for member in members)
-    if unpacked > _FREE + _TIMES * size:
+    if unpacked > FREE + TIMES * size:
         raise CheckpointError(
             f"{path} has {size:,} bytes and would unpack to {unpacked:,}, which weights rarely do: {_REMEDY}"
         )

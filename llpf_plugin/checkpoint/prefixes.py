@@ -50,7 +50,7 @@ def said(names: Mapping[str, str]) -> tuple[str, ...]:
     tail = _common_tail(plain, stored)
     off, on = stored.removesuffix(tail), plain.removesuffix(tail)
     if not all(off + k.removeprefix(on) == s for k, s in names.items()):
-        return ("_orig_mod, which torch.compile puts into names, is taken out, and put back on writing",)
+        return ("what wrappers put into its names, such as _orig_mod, is taken out, and put back on writing",)
     taken = f"the prefix {off!r} of its names is taken off" if off else ""
     put = f"the prefix {on!r} is put on its names" if on else ""
     return (f"{' and '.join(filter(None, (taken, put)))}, which is undone on writing",)
@@ -70,12 +70,19 @@ def _beside(names: Collection[str]) -> tuple[str, ...]:
 
 
 def _best(names: Collection[str], wanted: Collection[str]) -> tuple[str, str]:
-    """The prefix to take off and the one to put on, by which the most names are wanted ones; the shortest of them."""
-    pairs = [(off, on) for off in _shared(names) for on in _shared(wanted)]
+    """The prefix to take off and the one to put on, by which the most names are wanted ones; the shortest of them.
+
+    None at all where two parts of a file fit equally well, such as a student and its teacher.
+    """
     scores = {
-        pair: sum(pair[1] + k.removeprefix(pair[0]) in wanted for k in names if k.startswith(pair[0])) for pair in pairs
+        (off, on): sum(on + k.removeprefix(off) in wanted for k in names if k.startswith(off))
+        for off in _shared(names)
+        for on in _shared(wanted)
     }
-    return max(pairs, key=lambda pair: (scores[pair], -len(pair[0]) - len(pair[1])), default=("", ""))
+    best = max(scores, key=lambda pair: (scores[pair], -len(pair[0]) - len(pair[1])), default=("", ""))
+    others = [off for (off, _), score in scores.items() if score == scores.get(best)]
+    nested = all(off.startswith(best[0]) or best[0].startswith(off) for off in others)
+    return best if nested else ("", "")
 
 
 def _shared(names: Collection[str]) -> list[str]:

@@ -7,31 +7,31 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from llpf_plugin.checkpoint import state_dict_in
-from llpf_plugin.checkpoint.file_kind import INDEX, FileKind, file_kind, truncated, weight_map
-from llpf_plugin.checkpoint.fitting import fitted
+from llpf_plugin.checkpoint.file_kind import FREE, INDEX, TIMES, FileKind, file_kind, is_folder, truncated, weight_map
 from llpf_plugin.checkpoint.folders import INDICES, check_no_adapter, companions, weight_files
 from llpf_plugin.checkpoint.passed_over import PassedOver, unknown_class, without
-from llpf_plugin.checkpoint.prefixes import said
+from llpf_plugin.checkpoint.prefixes import fitted, said
 from llpf_plugin.checkpoint.record import Checkpoint, view_key
 from llpf_plugin.checkpoint.safe_load import safe_load, whole_model
+from llpf_plugin.documents import quoted
 from llpf_plugin.errors import CheckpointError
 from llpf_plugin.geometry.weights import Weights
 
-_COMPILED = "_orig_mod"
+_WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _PARALLEL = "module."
 
 
-def read(path: Path | str, state: str | None = None, names: nn.Module | Iterable[str] | None = None) -> Checkpoint:
+def read(path: Path | str, state: str | None = None, names: Iterable[str] | None = None) -> Checkpoint:
     """Read what ``torch.save`` or safetensors wrote; no code in it is ever executed.
 
     Args:
         path: a file (its content decides on the format, not its suffix), an index of safetensors shards, or a folder
             with one of them.
         state: the key of the weights, where a file of ``torch.save`` holds several sets, such as an average of them.
-        names: a network, or the names of its state dict: a prefix by which the file's differ is taken off or put on.
+        names: of a state dict: a prefix by which the file's differ is taken off or put on.
 
     Returns:
         The weights under plain names, in memory of their own: the file may be replaced afterwards.
@@ -40,10 +40,10 @@ def read(path: Path | str, state: str | None = None, names: nn.Module | Iterable
         CheckpointError: the path leads to no checkpoint, or to one that is damaged or not known to be safe.
     """
     path, folder = Path(path), Path(path)
-    if path.is_dir():
+    if is_folder(path):
         path = weight_files(path)
     found = _read(path, state)
-    if folder.is_dir() and (files := companions(folder)):
+    if is_folder(folder) and (files := companions(folder)):
         found = _of_folder(found, files)
     return found if names is None else fitted(found, names)
 
@@ -57,7 +57,7 @@ def _of_folder(found: Checkpoint, files: tuple[Path, ...]) -> Checkpoint:
 
 def _read(path: Path, state: str | None) -> Checkpoint:
     """`read` of a file, under the names that it has but for those of wrappers."""
-    if path.name.endswith(INDICES) and path.exists():
+    if path.name.endswith(INDICES) and path.is_file():
         found = _read_shards(path)
     else:
         kind = file_kind(path)
@@ -77,6 +77,7 @@ def _read_torch(path: Path, kind: FileKind, wanted: str | None) -> Checkpoint:
     check_no_adapter(path, state)
     names = _plain_names(state)
     notes = (*_which(tree, keys), *said(names))
+    _check_size(tree, path)
     extras, left_out = state_dict_in.strip(tree, keys)
     extras, passed_over = without(extras)
     return Checkpoint(
@@ -140,7 +141,9 @@ def _read_shards(index: Path) -> Checkpoint:
     shards = {file: load(index.parent / file) for file in sorted(set(files.values()))}
     for name, file in files.items():
         if name not in shards[file][0]:
-            raise CheckpointError(f"{index.parent / file} lacks {name!r}, which {index.name} lists: get both again")
+            raise CheckpointError(
+                f"{index.parent / file} lacks {quoted(name)}, which {index.name} lists: get both again"
+            )
     names = _plain_names(files)
     weights = _owned({plain: shards[files[stored]][0][stored] for plain, stored in names.items()}, index)
     metadata = {key: value for _, own in shards.values() for key, value in (own or {}).items()} or None
@@ -187,8 +190,10 @@ def _owned(tensors: Mapping[str, Tensor], path: Path) -> Weights:
     copies: dict[tuple[object, ...], Tensor] = {}
     weights: Weights = {}
     for name, tensor in tensors.items():
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
-            raise CheckpointError(f"{path}: {name!r} is sparse, quantized or without data: save it as a dense tensor")
+        if not _is_plain(tensor):
+            raise CheckpointError(
+                f"{path}: {quoted(name)} is sparse, quantized or without data: save it as a dense tensor"
+            )
         key = view_key(tensor)
         if key not in copies:
             copies[key] = tensor.detach().clone()
@@ -196,23 +201,39 @@ def _owned(tensors: Mapping[str, Tensor], path: Path) -> Weights:
     return weights
 
 
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_meta or tensor.is_nested)
+
+
+def _check_size(tree: Any, path: Path) -> None:
+    """Refuse tensors that stand for much more than the file holds: one number can be a matrix, without a copy."""
+    plain = (t for _, t in state_dict_in.within(tree) if isinstance(t, Tensor) and _is_plain(t))
+    needed = sum({view_key(tensor): tensor.numel() * tensor.element_size() for tensor in plain}.values())
+    size = path.stat().st_size
+    if needed > FREE + TIMES * size:
+        raise CheckpointError(
+            f"{path} has {size:,} bytes and its tensors stand for {needed:,}: save copies of them (tensor.contiguous())"
+        )
+
+
 def _outline(tree: Any) -> str:
     """What there is instead of a state dict, in a few words."""
     if isinstance(tree, Mapping):
-        return f"it has the keys {', '.join(map(repr, list(tree)[:8]))}" if tree else "it is empty"
+        return f"it has the keys {', '.join(quoted(key, 60) for key in list(tree)[:8])}" if tree else "it is empty"
     return f"it is a {type(tree).__name__}"
 
 
 def _plain_names(stored: Iterable[str]) -> dict[str, str]:
     """The stored name by plain name, in the same order: without what wrappers put before names.
 
-    The wrappers are DataParallel, DistributedDataParallel and torch.compile. ``_orig_mod.`` goes wherever it stands,
-    for a submodule can be compiled too; ``module.`` only at the beginning and only if every name begins with it, for it
-    may be the name of a real submodule. Both, in any order and nested. Names that would coincide without their prefixes
-    are left alone.
+    The wrappers are DataParallel, DistributedDataParallel, torch.compile, FSDP and activation checkpointing. What the
+    last three put in goes wherever it stands, for a submodule can be wrapped too; ``module.`` only at the beginning and
+    only if every name begins with it, for it may be the name of a real submodule. In any order and nested. Names that
+    would coincide without their prefixes are left alone. Prefixes that only the model tells are taken off by
+    `llpf_plugin.preflight.fitted`.
     """
     stored = list(stored)
-    plain = [_without_compiled(name) for name in stored]
+    plain = [_unwrapped(name) for name in stored]
     while plain and all(name.startswith(_PARALLEL) and name != _PARALLEL for name in plain):
         plain = [name.removeprefix(_PARALLEL) for name in plain]
     if len(set(plain)) < len(plain):
@@ -220,5 +241,5 @@ def _plain_names(stored: Iterable[str]) -> dict[str, str]:
     return dict(zip(plain, stored, strict=True))
 
 
-def _without_compiled(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part != _COMPILED)
+def _unwrapped(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)

@@ -4,6 +4,7 @@ import argparse
 import datetime
 import decimal
 import fractions
+import io
 import pathlib
 import re
 import types
@@ -17,7 +18,12 @@ import torch
 from llpf_plugin.checkpoint import safe_numpy
 from llpf_plugin.checkpoint.file_kind import FileKind, truncated
 from llpf_plugin.checkpoint.passed_over import StandIns, runs_code
+from llpf_plugin.checkpoint.unpickling import UnboundedError, check_unpickling
+from llpf_plugin.documents import listed
 from llpf_plugin.errors import CheckpointError
+
+_LEGACY = 5
+"""Pickles of a file in the legacy format, before the bytes of its tensors."""
 
 _REMEDY = "where you trust the file, load it with the code that wrote it and save only model.state_dict()"
 
@@ -36,13 +42,26 @@ def safe_load(path: Path, kind: FileKind) -> Any:
     stand_ins = StandIns()
     while True:
         try:
+            _check(path, kind)
             allowed = torch.serialization.safe_globals([*_ALLOWED, *stand_ins.allowed])
             with allowed, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "torch zip")
         except Exception as error:
-            if not stand_ins.learn(error, _unknown_globals(path, kind, error)):
+            if isinstance(error, UnboundedError) or not stand_ins.learn(error, _unknown_globals(path, kind, error)):
                 raise _explained(path, kind, error) from error
+
+
+def _check(path: Path, kind: FileKind) -> None:
+    """Refuse a pickle that asks for more than it brings."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if kind != "torch legacy":  # read as torch reads it: two readers of one archive may find two pickles
+            check_unpickling(io.BytesIO(torch._C.PyTorchFileReader(file).get_record("data.pkl")), size)
+            return
+        pickles = 0
+        while pickles < _LEGACY and file.peek(1) and check_unpickling(file, size):
+            pickles += 1
 
 
 def _as_dict(_factory: object = None) -> dict[Any, Any]:
@@ -84,10 +103,12 @@ _ALLOWED = _allowed()
 
 def _explained(path: Path, kind: FileKind, error: Exception) -> CheckpointError:
     """What the user needs to know of an error of ``torch.load``."""
+    if isinstance(error, UnboundedError):
+        return CheckpointError(f"{path} was not loaded, for {error}; {_REMEDY}")
     unknown = _unknown_globals(path, kind, error)
-    if named := [name for name in unknown if runs_code(name)] or unknown[:5]:
+    if named := [name for name in unknown if runs_code(name)] or unknown:
         return CheckpointError(
-            f"{path} refers to {', '.join(named)}: that is not known to be safe and was not loaded; {_REMEDY}"
+            f"{path} refers to {listed(named, 8, 100)}: that is not known to be safe and was not loaded; {_REMEDY}"
         )
     if kind == "torch legacy" and "Only persistent_load of storage" in str(error):  # the source of a module
         return whole_model(path)

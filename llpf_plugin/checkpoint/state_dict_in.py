@@ -2,14 +2,19 @@
 
 import copy
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
 
+from llpf_plugin.documents import listed, quoted
+
 Keys = tuple[str, ...]
 
 _DEPTH = 3
+_DEEPEST = 100  # levels; pickling takes several of Python's frames for each
+_CONTAINERS = (Mapping, list, tuple)
 _EXTRA_STATE = "_extra_state"  # torch's name for what a module adds to its state dict
 _PREFERRED = ("state_dict", "model_state_dict", "model", "model_state", "module", "network", "net", "weights", "params")
 _OPTIMIZER = re.compile(r"(^|_)(opt|optim|optimi[sz]ers?)(_|$)")
@@ -34,7 +39,7 @@ def find(tree: Any, wanted: str | None = None) -> Keys | None:
         AmbiguousError: there are several, and neither ``wanted`` nor a well-known key tells which one is meant; or
             none is ``wanted``.
     """
-    mappings = dict(_mappings(tree, ()))
+    mappings = dict(_mappings(tree))
     candidates = [keys for keys, mapping in mappings.items() if _is_state_dict(mapping, mixed=False)]
     candidates = candidates or [keys for keys, mapping in mappings.items() if _is_state_dict(mapping, mixed=True)]
     if wanted is not None:
@@ -54,17 +59,16 @@ def find(tree: Any, wanted: str | None = None) -> Keys | None:
 
 def others(tree: Any, keys: Keys) -> list[Keys]:
     """Where further state dicts with as many tensors lie, such as averages of the weights at ``keys``."""
+    if not keys:
+        return []
     count = count_tensors(at(tree, keys))
-    found = ((k, mapping) for k, mapping in _mappings(tree, ()) if k and k[: len(keys)] != keys)
-    return (
-        [k for k, m in found if _is_state_dict(m, mixed=False) and abs(count_tensors(m) - count) <= 1] if keys else []
-    )
+    found = ((k, mapping) for k, mapping in _mappings(tree) if k and k[: len(keys)] != keys)
+    return [k for k, m in found if _is_state_dict(m, mixed=False) and abs(count_tensors(m) - count) <= 1]
 
 
 def _listed(mappings: Mapping[Keys, Any], candidates: Iterable[Keys]) -> str:
     """State dicts with their sizes, in words."""
-    named = (f"{'.'.join(k) or 'the file itself'} ({count_tensors(mappings[k])} tensors)" for k in candidates)
-    return ", ".join(named)
+    return listed([f"{'.'.join(k) or 'the file itself'} ({count_tensors(mappings[k])} tensors)" for k in candidates])
 
 
 def at(tree: Any, keys: Keys) -> Any:
@@ -88,9 +92,9 @@ def strip(tree: Any, keys: Keys) -> tuple[Any, list[str]]:
         if key == keys[0]:
             shell[key], inner = strip(value, keys[1:])
             left_out += inner
-        elif word := _left_out(str(key), value):
+        elif word := _left_out(key if isinstance(key, str) else quoted(key), value):
             del shell[key]
-            left_out.append(f"{key} ({word})")
+            left_out.append(f"{listed([key])} ({word})")
         elif isinstance(value, Tensor):
             shell[key] = value.detach().clone()
     return shell, left_out
@@ -107,12 +111,24 @@ def fill(shell: Any, keys: Keys, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def count_tensors(value: Any) -> int:
-    """The number of tensors in ``value``, at any depth."""
-    if isinstance(value, Mapping):
-        return sum(count_tensors(inner) for inner in value.values())
-    if isinstance(value, (list, tuple)):
-        return sum(count_tensors(inner) for inner in value)
-    return int(isinstance(value, Tensor))
+    """The number of tensors in ``value``, at any depth, each container counted once however often it is there."""
+    return sum(isinstance(inner, Tensor) for _, inner in within(value))
+
+
+def within(value: Any) -> Iterator[tuple[int, Any]]:
+    """A value and all that is in it, with the depth; each container once, the outer ones first."""
+    seen, left = set[int](), deque([(0, value)])
+    while left:
+        depth, one = left.popleft()
+        yield depth, one
+        if isinstance(one, _CONTAINERS) and id(one) not in seen:
+            seen.add(id(one))
+            left += [(depth + 1, inner) for inner in (one.values() if isinstance(one, Mapping) else one)]
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value is nested so deep that it could not be pickled again."""
+    return any(depth > _DEEPEST for depth, _ in within(value))
 
 
 def _strip_state_dict(state: Any) -> tuple[Any, list[str]]:
@@ -124,18 +140,21 @@ def _strip_state_dict(state: Any) -> tuple[Any, list[str]]:
             shell[name] = None
         elif not name.endswith(_EXTRA_STATE) and (word := _left_out(name, value)):
             del shell[name]
-            left_out.append(f"{name} ({word})")
+            left_out.append(f"{listed([name])} ({word})")
     return shell, left_out
 
 
-def _mappings(tree: Any, keys: Keys) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
-    """Every mapping in ``tree`` within `_DEPTH` keys that is not optimizer state, the outer ones first."""
-    if not isinstance(tree, Mapping) or len(keys) > _DEPTH or (keys and _is_optimizer(keys[-1], tree)):
-        return
-    yield keys, tree
-    for key, value in tree.items():
-        if isinstance(key, str):
-            yield from _mappings(value, (*keys, key))
+def _mappings(tree: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
+    """Every mapping in ``tree`` within `_DEPTH` keys that is not optimizer state, once, the outer ones first."""
+    seen, left = set[int](), deque([(keys, tree)])
+    while left:
+        keys, tree = left.popleft()
+        if not isinstance(tree, Mapping) or id(tree) in seen or (keys and _is_optimizer(keys[-1], tree)):
+            continue
+        seen.add(id(tree))
+        yield keys, tree
+        if len(keys) < _DEPTH:
+            left += [((*keys, key), value) for key, value in tree.items() if isinstance(key, str)]
 
 
 def _is_state_dict(mapping: Mapping[str, Any], mixed: bool) -> bool:
@@ -160,4 +179,4 @@ def _left_out(key: str, value: Any) -> str:
     if any(word in key.lower() for word in _TRAINING):
         return "training state"
     count = 0 if isinstance(value, Tensor) else count_tensors(value)
-    return f"{count} other tensors" if count else ""
+    return f"{count} other tensors" if count else "nested too deep to be written" if _is_deep(value) else ""

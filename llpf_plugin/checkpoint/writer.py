@@ -44,7 +44,6 @@ def write(path: Path | str, weights: Mapping[str, Tensor], like: Checkpoint) -> 
     tensors = _in_form(weights, like)
     if like.format == "shards":
         return _write_shards(place, tensors, like)
-    tensors |= like.beside
     if like.format == "safetensors":
         return atomic_write(place, lambda temporary: save_file(tensors, temporary, metadata=like.metadata))
     tree = state_dict_in.fill(like.extras, like.nesting, tensors)
@@ -59,7 +58,7 @@ def _save_torch(tree: Any, place: Path) -> None:
 
 def _write_shards(folder: Path, tensors: Weights, like: Checkpoint) -> Path:
     """`write` of shards: the same tensors in the same files, and their index."""
-    tensors, shards = {**tensors, **like.beside}, dict[str, Weights]()
+    shards: dict[str, Weights] = {}
     named = {stored: like.shards[plain] for plain, stored in like.names.items() if plain in like.shards}
     first = min(like.shards.values())  # for what had no file before
     files = {stored: named.get(stored, like.shards.get(stored, first)) for stored in sorted(tensors)}
@@ -114,6 +113,9 @@ def target(path: Path | str, like: Checkpoint) -> Path:
 
 def _in_form(weights: Mapping[str, Tensor], like: Checkpoint) -> Weights:
     """The tensors to be stored, by stored name, in the dtypes of ``like``, each in memory of its own unless tied."""
+    if like.stored_form is not None:
+        weights = like.stored_form(weights)
+    types = like.stored or like.weights
     leader = _leaders(weights, like)
     if missing := [name for name in like.names if leader.get(name, name) not in weights]:
         raise MismatchError(f"the weights to be written lack {', '.join(missing[:10])} ({len(missing)} in all)")
@@ -122,10 +124,9 @@ def _in_form(weights: Mapping[str, Tensor], like: Checkpoint) -> Weights:
     for name in like.names:
         lead = leader.get(name, name)
         if lead not in made:
-            made[lead] = _compact(_cast(weights[lead], like.weights[name].dtype, name), seen)
-    if like.revert is not None:
-        return like.revert({name: made[leader.get(name, name)] for name in like.names})
-    return {stored: made[leader.get(name, name)] for name, stored in like.names.items()}
+            made[lead] = _compact(_cast(weights[lead], types[name].dtype, name), seen)
+    beside = {stored: _compact(tensor, seen) for stored, tensor in like.beside.items()}
+    return {**beside, **{stored: made[leader.get(name, name)] for name, stored in like.names.items()}}
 
 
 def _leaders(weights: Mapping[str, Tensor], like: Checkpoint) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What somebody wrote, in an error: a few words of it, however long, deep or hard to print it is."""
 
 import reprlib
+from collections.abc import Iterable
 
 LONGEST = 120
 """Characters of a value in an error."""
@@ -17,7 +18,24 @@ def quoted(value: object, longest: int = LONGEST) -> str:
         text = _REPR.repr(value)
     except ValueError:  # more digits than Python writes out
         text = f"{'-' if isinstance(value, int) and value < 0 else ''}(a number of thousands of digits)"
-    text = visible(text)
+    return shortened(visible(text), longest)
+
+
+def listed(values: Iterable[object], most: int = 5, longest: int = 60) -> str:
+    """The first of some values with commas, each shortened, and how many there are in all.
+
+    Args:
+        values: text stays as it is, but for what is not seen.
+        most: of them.
+        longest: characters of one of them at most.
+    """
+    values = list(values)
+    texts = [shortened(visible(v), longest) if isinstance(v, str) else quoted(v, longest) for v in values[:most]]
+    return ", ".join(texts) + (f", … ({len(values)} in all)" if len(values) > most else "")
+
+
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """The text, without its middle where it is longer than ``longest`` characters."""
     if len(text) <= longest:
         return text
     half = (longest - 3) // 2

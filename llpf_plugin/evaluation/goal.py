@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
 
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.records import Record, Row
@@ -17,19 +16,14 @@ class Ends(Record):
         A, B: losses and accuracies of each.
         batch: the worse one's mean mini-batch loss as settling sees it: train mode, augmented.
         saved: the same with the running statistics that they came with, by name; empty where there are none.
+        middle: the mean mini-batch loss halfway between them on the spheres; None where it was not measured.
     """
 
     A: Row
     B: Row
     batch: float
     saved: Mapping[str, Row] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
-        rows = {name: Row.from_json(values[name]) for name in ("A", "B")}
-        saved = {name: Row.from_json(row) for name, row in values.get("saved", {}).items()}
-        return super().from_json({**values, **rows, "saved": saved})
+    middle: float | None = None
 
     @property
     def rows(self) -> dict[str, Row]:
@@ -45,16 +39,24 @@ class Goal:
         loss: what the training loss must not exceed on the whole path.
         ends: the worse end's training loss, eval mode.
         batch: the worse end's mean mini-batch loss, train mode.
+        middle: that of the point halfway between the ends; None where it was not measured.
     """
 
     loss: float
     ends: float
     batch: float
+    middle: float | None = None
 
     @property
     def room(self) -> float:
         """How far the goal lies above the worse end."""
         return self.loss - self.ends
+
+    @property
+    def barrier(self) -> float:
+        """How far the middle of the line lies above the ends for settling; 0 where it was not measured."""
+        rise = 0.0 if self.middle is None else self.middle - self.batch
+        return max(0.0, rise) if math.isfinite(rise) else 0.0
 
 
 def goal_of(max_loss: float | None, tolerance: float | None, ends: Ends, default: float) -> Goal:
@@ -78,4 +80,4 @@ def goal_of(max_loss: float | None, tolerance: float | None, ends: Ends, default
             f"max_loss = {goal:g} must exceed the training loss of {worse} itself, {floor:.4g}: "
             "raise it, or set a tolerance"
         )
-    return Goal(goal, floor, ends.batch)
+    return Goal(goal, floor, ends.batch, ends.middle)

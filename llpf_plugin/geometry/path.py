@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from llpf_plugin.geometry.weights import Weights, distance, lerp, select
-from llpf_plugin.records import ORIGIN, Cost, Knot, Tick
+from llpf_plugin.records import ORIGIN, Cost, Knot, Outcome, Tick
 
 
 @dataclass
@@ -123,8 +123,13 @@ class Path:
 
     @property
     def walked(self) -> bool:
-        """Whether a walk to B made the path, so that arriving means something; a curve ends at B by construction."""
-        return not self.labels or (not self.open and any(k.kind in ("settled", "closing") for k in self.labels))
+        """Whether a walk to B made the path, so that arriving means something.
+
+        A curve ends at B by construction, and so does what follows a walk that stalled.
+        """
+        if self.open or self.outcome is Outcome.STALLED:
+            return False
+        return not self.labels or any(knot.kind in ("settled", "closing") for knot in self.labels)
 
     @property
     def descends(self) -> bool:

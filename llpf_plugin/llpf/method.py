@@ -33,7 +33,8 @@ class LLPF(Method):
     terms_with: ClassVar[str] = "llpf_plugin.llpf.plan:terms"
     phases: str | int = setting(
         "auto",
-        "auto (all at once, then at most 8 stages if that slows down), all, layer, block, stage, a number, a YAML file",
+        "auto (all at once; where that stalls, the rest is trained as a curve, or walked in at most 8 stages without "
+        "repairs or with an order), all, layer, block, stage, a number, a YAML file",
     )
     order: str | LayerOrder = setting("fdf", "layer order that phases cut: fdf, or a file that llpf order wrote")
     schedule: str | None = setting(None, "a fixed schedule instead of adaptive steps: a shipped name or a YAML file")

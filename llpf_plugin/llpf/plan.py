@@ -18,7 +18,8 @@ from llpf_plugin.llpf.schedule import Phase, Schedule, read_schedule
 from llpf_plugin.llpf.settling import SettleRule
 from llpf_plugin.llpf.step_control import Backtracking
 from llpf_plugin.llpf.walk import Walk
-from llpf_plugin.methods.base import BUDGET, LONGER, REPAIR, Plan, Problem, Solver, Stretch, Terms
+from llpf_plugin.methods.base import BUDGET, Plan, Problem, Solver, Stretch, Terms
+from llpf_plugin.methods.rounds import most_steps
 from llpf_plugin.order import LayerOrder, layer_order
 from llpf_plugin.order import Phase as Slice
 from llpf_plugin.order import phases as cut_phases
@@ -35,8 +36,13 @@ LOOSE = (2.0, 10.0)
 """The same of a walk whose path is repaired: a coarse walk and training what is high take fewer steps than a fine one
 (docs/repairs.md)."""
 
+COARSE, COARSEST = 1 / 16, 8.0
+"""A walk whose path is repaired is as coarse as if the goal were at least at this part of the barrier; by that it is at
+most so many times as coarse."""
+
 GIVES_WAY = 0.25
-"""With phases ``auto``: the part of the first share at which moving all layers at once gives way to FDF phases."""
+"""With phases ``auto``: the part of the first share at which moving all layers at once ends, so that what is left
+of the way is trained as a curve, or gives way to FDF phases."""
 
 MOST = 8
 """With phases ``auto``: neighbouring stages are merged to at most so many, balanced by their layers."""
@@ -82,7 +88,7 @@ def terms(method: LLPF, task: Task) -> Terms:
 
 def repair_steps(method: LLPF) -> int:
     """Gradient steps of all rounds of repair of one stretch."""
-    return sum(REPAIR * LONGER**i for i in range(method.rounds))
+    return most_steps(method.rounds)
 
 
 def terms_of(method: LLPF, schedule: Schedule, budget: int) -> Terms:
@@ -128,23 +134,36 @@ def walk_phases(method: LLPF, problem: Problem, slices: Slices) -> tuple[Phase, 
         problem: whose task's defaults and losses fill what was not.
         slices: of the layer order; more than one are walked cumulatively, with all layers last.
     """
-    loose = method.rounds > 0 and method.schedule is None
-    rule = settle_rule(method, problem, LOOSE[0] if loose else THRESHOLD)
+    low, high = loose_levels(problem.goal) if method.rounds else (THRESHOLD, REJECT)
+    rule = settle_rule(method, problem, THRESHOLD if method.schedule else low)
     if method.schedule is not None:
         return read_schedule(method.schedule, problem.workspace.task, rule).phases
-    level = reject_above(method, problem.goal, LOOSE[1] if loose else REJECT)
+    level = reject_above(method, problem.goal, high)
     control = Backtracking(level, method.share, min(Backtracking.min_share, method.share))
     control = replace(control, max_share=max(method.share, control.max_share))
     everything = frozenset().union(*slices.values())
+    at_once = Phase("all", everything, control, rule)
+    if _trains_the_rest(method) or (method.phases == "auto" and len(slices) > 1):
+        at_once = replace(at_once, control=replace(control, gives_way=GIVES_WAY * method.share))
     if len(slices) == 1:
-        return (Phase("all", everything, control, rule),)
-    phases, active = [], frozenset[str]()
-    if method.phases == "auto":
-        phases.append(Phase("all", everything, replace(control, gives_way=GIVES_WAY * method.share), rule))
+        return (at_once,)
+    phases, active = [at_once] if method.phases == "auto" else [], frozenset[str]()
     for name, own in slices.items():
         active |= own
         phases.append(Phase(name, active, control, rule))
     return tuple(phases)
+
+
+def _trains_the_rest(method: LLPF) -> bool:
+    """Whether what is left of a walk that stalls with all layers at once is trained, rather than walked in phases."""
+    return method.phases == "auto" and method.order == "fdf" and method.rounds > 0
+
+
+def loose_levels(goal: Goal) -> tuple[float, float]:
+    """Where settling ends and a move is rejected, in units of the room, in a walk whose path is repaired."""
+    low, high = LOOSE
+    factor = min(max(1.0, COARSE * goal.barrier / goal.room), COARSEST)
+    return low * factor, high * factor
 
 
 def settle_rule(method: LLPF, problem: Problem, part: float = THRESHOLD) -> SettleRule:
@@ -163,11 +182,13 @@ def reject_above(method: LLPF, goal: Goal, part: float = REJECT) -> float:
 def cut_slices(method: LLPF, task: Task) -> Slices:
     """The phases that were asked for, in the order in which data reach the model's layers.
 
+    ``auto`` has none where what is left of a stalled walk is trained.
+
     Raises:
         OrderError: an unknown mode, an order of another model, or patterns that do not match it.
     """
     everything = frozenset(coordinates(task.model))
-    if method.phases == "all" or method.schedule is not None:
+    if method.phases == "all" or method.schedule is not None or _trains_the_rest(method):
         return {"all": everything}
     try:
         order = read_order(method.order, task)

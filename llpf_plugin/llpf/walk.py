@@ -23,6 +23,9 @@ STALL, PATIENCE = 40, 5
 """Ticks that bring the walk no closer, after which it settles more gently, since its steps undo its moves; and the
 settlings on the spot in a row, or times as many ticks at the smallest learning rate, after which a phase collapses."""
 
+TOO_FAST = 0.25
+"""The factor on the learning rate at which a walk that stalls is one whose rate was too high."""
+
 SWEEP_LR = 0.2
 """The factor on the learning rate with every further sweep through the phases, which begins ten times nearer."""
 
@@ -133,6 +136,10 @@ class Walk(OnModel):
         collapsed = self._collapsed(after, control)
         if not (collapsed or control.ends(after.tick, arrived) or (good and not direction.moving())):
             return after, None
+        if final and after.share < control.gives_way:
+            if not math.isfinite(settled.mean):
+                return after, Outcome.DIVERGED
+            return after, Outcome.STALLED if after.lr > TOO_FAST else direction.lost
         if final or (control.gives_way > 0 and not collapsed):
             return after, direction.lost if collapsed else Outcome.ARRIVED if direction.near() else Outcome.SHORT
         return self._enter(state.phase + 1, after.lr), None
@@ -157,7 +164,7 @@ class Walk(OnModel):
 
     def _phase(self, number: int) -> tuple[Phase, int]:
         """A phase by the number of those before it, and how many sweeps through all phases that makes."""
-        once = int(self.phases[0].control.gives_way > 0)
+        once = int(self.phases[0].control.gives_way > 0 and len(self.phases) > 1)
         sweep, place = divmod(max(0, number - once), len(self.phases) - once)
         return self.phases[number if number < once else once + place], sweep
 

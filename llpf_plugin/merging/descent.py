@@ -43,11 +43,11 @@ def open_descent(
     """
     place = 1.0 if pick == "end" else pick
     check_pick(place)
-    source = Source.of(model).fitted(task.model)
+    source = Source.of(model, network=task.model)
     request = Request(task, method, options, compute, place, "never", dict(named or {}), dict(info or {}))
     asked = request.asked(source, None, to=None if to is None else str(to), ticks=ticks)
     run, saved = opened(out, asked, resume)
-    done = run is not None and saved is not None and run.finished
+    done = run is not None and saved is not None and run.finished and not run.goes_on(asked)
     search = origin_search(
         dict(source.weights), task, method, options, to, ticks, compute, None if run is None else run.knots,
         (*(() if run is None or done else (run,)), *callbacks), saved,

@@ -24,6 +24,7 @@ from llpf_plugin.quality.verdict import Picked, Quality, check_pick
 from llpf_plugin.records import Row
 from llpf_plugin.runs.alignment import Alignment
 from llpf_plugin.runs.guard import check_folders
+from llpf_plugin.runs.lock import held
 from llpf_plugin.runs.tree import Join, Node, balanced, save_tree
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback
@@ -135,16 +136,24 @@ def merge(
         LLPFError: of any kind; all models are checked before the first pair is searched, and nothing is overwritten.
     """
     check_pick(pick)
-    unwatched, options, compute = watch is None, SearchOptions(**search), compute or Compute()
-    watch = watch or Watch()
     request = Request(
-        load_task(task), make_method(method), options, compute, pick, align, dict(named or {}), dict(info or {})
-    )
-    network = request.task.model
-    sources = [Source.of(model, number).fitted(network) for number, model in enumerate(models, start=1)]
+        load_task(task), make_method(method), SearchOptions(**search), compute or Compute(), pick, align,
+        dict(named or {}), dict(info or {}),
+    )  # fmt: skip
+    sources = [Source.of(model, number, request.task.model) for number, model in enumerate(models, start=1)]
+    check_models(sources, request)
+    with held(out):
+        return _joined(sources, request, advance, total_budget, out, resume, watch)
+
+
+def _joined(
+    sources: list[Source], request: Request, advance: Advance, total_budget: int | None, out: Path | None,
+    resume: bool, watch: Watch | None,
+) -> Merged:  # fmt: skip
+    """`merge` of models that have been read and checked, in a folder that no other process writes to."""
+    unwatched, watch = watch is None, watch or Watch()
     root = balanced(len(sources))
     nodes = list(root.pairs())
-    check_models(sources, request)
     if out is not None and len(nodes) > 1:
         check_folders(out, [node.name for node in nodes], resume)
     sources, request = _in_one_frame(sources, request, watch)
@@ -160,7 +169,7 @@ def merge(
             pair = open_pair(node.name, ends, own, folder, begun, watch.callbacks(node.name))
             watch.on_open(pair)
             if unwatched:
-                pair.search.warn()
+                pair.search.warn(4)
             with pair.running(), watch.running():
                 quality = pair.search.run()
         except InterruptedRun:
@@ -187,9 +196,9 @@ def check_models(sources: Sequence[Source], request: Request) -> None:
     Raises:
         MismatchError: with the names of both.
     """
-    first, seen = sources[0], dict[str, str]()
     if len(sources) < 2:
         raise LLPFError("a merge needs at least two models")
+    first, seen = sources[0], dict[str, str]()
     for source in sources if len(sources) > 2 else ():
         if source is not first:
             preflight.check_pair(first.weights, source.weights, request.task.model, (first.name, source.name))
@@ -226,7 +235,7 @@ def advancing(
     like = replace(a.like, path=merged) if a.like and merged else None
     point = Source(node.name, picked.weights, like)
     if merged and node.height > 0 and pair.run:
-        point = Source.of(merged).fitted(pair.request.task.model)
+        point = Source.of(merged, network=pair.request.task.model)
     candidates = {"merged": point, "A": a, "B": b}
     chosen = "merged"
     if best:

@@ -10,18 +10,19 @@ from torch import Tensor, nn
 
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.alignment.matching import Matching
-from llpf_plugin.errors import InterruptedRun, LLPFError
+from llpf_plugin.errors import InterruptedRun, LLPFError, RunError
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.merging.card import write_card
 from llpf_plugin.merging.reorder import Align, Proposal, line_between, propose, resolved
 from llpf_plugin.methods.base import Method
 from llpf_plugin.quality.beside import beside_ends
 from llpf_plugin.quality.verdict import Picked, Quality
+from llpf_plugin.records import Outcome
 from llpf_plugin.runs.alignment import KEY, Alignment
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.folder import RunFolder
 from llpf_plugin.runs.guard import check_unfinished
-from llpf_plugin.runs.read import read_path
+from llpf_plugin.runs.read import read_asked, read_path
 from llpf_plugin.runs.tensors import file_digest
 from llpf_plugin.runs.verdict import MergedModel, write_verdict, written_model
 from llpf_plugin.search.find import Search, Snapshot
@@ -47,30 +48,37 @@ class Source:
 
     @classmethod
     def of(
-        cls, model: "Mapping[str, Tensor] | str | Path | Source", number: int = 1, state: str | None = None
+        cls,
+        model: "Mapping[str, Tensor] | str | Path | Source",
+        number: int = 1,
+        network: nn.Module | None = None,
+        state: str | None = None,
     ) -> "Source":
         """From a state dict or a checkpoint file.
 
         Args:
-            model: it; a source stays one.
-            number: of a state dict, which has no name.
+            model: either of them; a source stays one.
+            number: in the name of a state dict.
+            network: that a file is for, whose names its weights then have.
             state: the key of the weights, where a file holds several sets.
 
         Raises:
             CheckpointError: the file cannot be read.
         """
         if isinstance(model, cls):
-            return model
+            return model if network is None else model.fitted(network)
         if isinstance(model, Mapping):
             return cls(f"model {number}", model)
         found = checkpoint.read(model, state)  # type: ignore[arg-type]
+        found = found if network is None else preflight.fitted(found, network)
         return cls(str(model), found.weights, found)
 
     def fitted(self, wanted: nn.Module | Iterable[str]) -> "Source":
-        """The same model under the names of a network, or of a state dict (see `llpf_plugin.checkpoint.fitted`)."""
+        """The same model under the names of a network, or of a state dict."""
         if self.like is None:
             return self
-        like = checkpoint.fitted(self.like, wanted)
+        fit = preflight.fitted if isinstance(wanted, nn.Module) else checkpoint.fitted
+        like = fit(self.like, wanted)  # type: ignore[arg-type]
         return replace(self, weights=like.weights, like=like)
 
 
@@ -122,6 +130,7 @@ class Pair:
         matching: the re-ordered B that the path leads to, None where B stays as it is.
         alignment: what became of aligning B, None where that was not asked for.
         done: its run had ended before, so that it is only judged again.
+        again: its run had been searched before, by a method that trains for its whole budget, and has another one now.
     """
 
     name: str
@@ -133,6 +142,7 @@ class Pair:
     matching: Matching | None = None
     alignment: Alignment | None = None
     done: bool = False
+    again: bool = False
     _line: Sequence[float] = ()
 
     @contextmanager
@@ -141,6 +151,8 @@ class Pair:
         try:
             if self.run is not None and not self.run.begun:
                 self._create(self.run)
+            elif self.run is not None:
+                self.run.ask_anew(self.asked, self.again)
             yield
         except InterruptedRun:
             raise
@@ -227,14 +239,14 @@ def open_pair(
     start, end = preflight.check_pair(a.weights, b.weights, request.task.model, (a.name, b.name))
     asked = request.asked(a, b)
     run, saved = opened(folder, asked, resume, check_folder)
-    done = run is not None and saved is not None and run.finished
+    done = run is not None and saved is not None and run.finished and not run.goes_on(asked)
     saving = () if run is None or done else (run,)
     proposal = propose(start, end, request.task, request.method, request.align, run if resume else None)
     search = Search(
         start, end, request.task, request.method, request.options, request.compute,
         None if run is None else run.knots, (*saving, *callbacks), saved,
     )  # fmt: skip
-    pair = Pair(name, ends, request, search, asked, run, done=done)
+    pair = Pair(name, ends, request, search, asked, run, done=done, again=run is not None and saved is None)
     if proposal is not None:
         pair._align(proposal)
     return pair
@@ -254,10 +266,30 @@ def opened(
     if resume and run.exists:
         run.check_same(asked)
         check_unfinished(run.folder, [run])
-        return run, run.load()
+        saved = run.load()
+        return run, _to_go_on_from(run, asked, saved)
     if check_folder:
         run.check_free()
     return run, None
+
+
+def _to_go_on_from(run: RunFolder, asked: Asked, saved: Snapshot | None) -> Snapshot | None:
+    """The saved state, None where a method that trains for its whole budget has another one now.
+
+    Raises:
+        RunError: the budget was spent before the run goes on.
+    """
+    budget = asked.search.get("budget")
+    if saved is None or not run.goes_on(asked) or budget == read_asked(run.folder).search.get("budget"):
+        return saved
+    if saved[0]["outcome"] == Outcome.TRAINED.name:
+        return None
+    if budget is not None and budget < saved[0]["steps"]:
+        raise RunError(
+            f"{run.folder} has taken {saved[0]['steps']} gradient steps, and is to go on with a budget of {budget}: "
+            "give more"
+        )
+    return saved
 
 
 def _write(place: Path, weights: Weights, like: checkpoint.Checkpoint | None) -> Path:

@@ -156,6 +156,8 @@ class Band:
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Inverse of `save`."""
         count = sum(name.startswith("pivot.") for name in tensors) // len(self.start)
+        if any(tensors[f"pivot.{i}.{k}"].shape != t.shape for i in range(count) for k, t in self.start.items()):
+            raise ValueError("a pivot has other shapes than the ends")
         self._place([{k: tensors[f"pivot.{i}.{k}"].to(t.device) for k, t in self.start.items()} for i in range(count)])
         load_optimizer(self.optimizer, tensors)
 

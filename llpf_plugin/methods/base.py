@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from llpf_plugin.errors import LLPFError
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 BUDGET = 20_000
 """Gradient steps of a search where neither the user nor the method says how many."""
-
-REPAIR, LONGER = 32, 3
-"""Gradient steps of the first round of repair, for each stretch; the factor on them from round to round."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +56,6 @@ class Stretch(Record):
     def repairs(self) -> bool:
         """Whether this is a piece of a path that was found and measured before."""
         return bool(self.losses)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Stretch:
-        """Inverse of `to_json`."""
-        stretch = super().from_json(values)
-        return replace(stretch, losses=tuple((place, loss) for place, loss in stretch.losses))
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
         if part == "optimizer":
             number, _, key = rest.partition(".")
             p = parameters[int(number)]
+            if tensor.dim() and tensor.shape != p.shape:
+                raise ValueError(f"{name} is {tuple(tensor.shape)}, its parameter {tuple(p.shape)}")
             optimizer.state[p][key] = tensor.to(p.device, copy=True)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 import networkx as nx
 from torch import fx
 
-from llpf_plugin.documents import quoted
+from llpf_plugin.documents import listed, quoted, validated
 from llpf_plugin.errors import OrderError
 
 FORMAT, VERSION = "llpf-order", 1
@@ -151,25 +151,34 @@ class LayerOrder:
 
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> LayerOrder:
-        layers = tuple(_layer(entry) for entry in document["layers"])
+        found = validated(_Document, document)
+        names = [layer.name for layer in found.layers]
+        if len(set(names)) < len(names):
+            raise ValueError("a layer is there twice")
+        told = {name for edge in (*found.edges, *found.back_edges) for name in edge}
+        told |= {name for layer in found.layers for name in layer.after}
+        if odd := sorted(told - {*names}):
+            raise ValueError(f"edges name layers that there are not: {listed(odd)}")
         dag = nx.DiGraph()
-        dag.add_nodes_from(layer.name for layer in layers)
-        dag.add_edges_from((a, b) for a, b in document["edges"])
-        return cls(
-            model=document["model"],
-            layers=layers,
-            dag=dag,
-            graph=None,
-            unused=tuple(document["unused"]),
-            back_edges=tuple((a, b) for a, b in document["back_edges"]),
-            tracer=document["tracer"],
-            verified=document["verified"],
-            warnings=tuple(document["warnings"]),
-            modules=document["modules"],
-            order=document["order"],
-        )
+        dag.add_nodes_from(names)
+        dag.add_edges_from(found.edges)
+        if not nx.is_directed_acyclic_graph(dag):
+            raise ValueError("its edges go in circles")
+        values = {f.name: getattr(found, f.name) for f in fields(found) if f.name != "edges"}
+        return cls(dag=dag, graph=None, **values)
 
 
-def _layer(entry: dict[str, Any]) -> Layer:
-    layer = Layer(**entry)
-    return replace(layer, parameters=tuple(layer.parameters), attached=tuple(layer.attached), after=tuple(layer.after))
+@dataclass(frozen=True)
+class _Document:
+    """What `LayerOrder.to_json` writes."""
+
+    model: str
+    layers: tuple[Layer, ...]
+    edges: tuple[tuple[str, str], ...]
+    back_edges: tuple[tuple[str, str], ...]
+    unused: tuple[str, ...]
+    tracer: str
+    verified: bool
+    warnings: tuple[str, ...]
+    modules: dict[str, str]
+    order: str

@@ -15,6 +15,11 @@ Named = Mapping[str, Tensor]
 """Tensors by plain name."""
 
 _LISTED = 10
+_DIMENSIONS = 64
+_COMPUTED = {
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128, torch.bool),
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+}
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,25 @@ def dtypes(a: Named, b: Named, names: tuple[str, str]) -> list[Finding]:
 def _short(dtype: torch.dtype) -> str:
     """``float32`` for ``torch.float32``."""
     return str(dtype).removeprefix("torch.")
+
+
+def computable(weights: Named, name: str) -> list[Finding]:
+    """Tensors that can be stored, but of which no loss can be computed."""
+    odd = [k for k, t in weights.items() if t.dtype not in _COMPUTED]
+    dtypes_of_odd = [f"{k} ({_short(weights[k].dtype)})" for k in odd]
+    deep = [f"{k} ({t.dim()} dimensions)" for k, t in weights.items() if t.dim() > _DIMENSIONS]
+    return [
+        *finding(
+            "error",
+            f"{len(odd)} tensors of {name} are of a type in which nothing is computed",
+            dtypes_of_odd,
+            "Save the model in bfloat16 or float32, with whatever scales belong to it.",
+        ),
+        *finding(
+            "error", f"{len(deep)} tensors of {name} have more dimensions than torch computes with", deep,
+            "Save the model again.",
+        ),
+    ]  # fmt: skip
 
 
 def finite(weights: Named, name: str) -> list[Finding]:

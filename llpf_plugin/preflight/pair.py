@@ -11,6 +11,7 @@ from llpf_plugin.geometry.weights import Weights, distance, norm, state
 from llpf_plugin.preflight.checks import (
     Finding,
     Named,
+    computable,
     dtypes,
     finding,
     finite,
@@ -47,6 +48,8 @@ def check_pair(a: Named, b: Named, model: nn.Module, names: tuple[str, str] = ("
 
 def look(a: Named, b: Named, model: nn.Module, names: tuple[str, str] = ("A", "B")) -> list[Finding]:
     """Everything that `fits` finds of each and `compare` finds of both; arguments as of `check_pair`."""
+    if odd := [found for weights, name in zip((a, b), names, strict=True) for found in computable(weights, name)]:
+        return odd
     own = state(model)
     each = [found for weights, name in zip((a, b), names, strict=True) for found in fits(weights, model, name)]
     return each + compare(complete(a, own), complete(b, own), names, model)
@@ -57,6 +60,8 @@ def fits(weights: Named, model: nn.Module, name: str) -> list[Finding]:
 
     Names that `complete` can add are a note, not an error.
     """
+    if odd := computable(weights, name):
+        return odd
     own = state(model)
     full = complete(weights, own)
     added = [k for k in full if k not in weights]

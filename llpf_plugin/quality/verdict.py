@@ -19,7 +19,7 @@ from llpf_plugin.geometry.path import Path
 from llpf_plugin.geometry.weights import NEAR, Weights, relative_distance, select
 from llpf_plugin.quality.legs import leg_summaries
 from llpf_plugin.quality.metrics import Metric, highest, loss_metrics, path_metrics
-from llpf_plugin.records import Row
+from llpf_plugin.records import Outcome, Row
 from llpf_plugin.workspace import Workspace
 
 INNER = (0.1, 0.9)
@@ -163,7 +163,8 @@ class Quality:
             where = "B by construction"
             if self.path.equivalent:
                 where = "a network that computes what B does, its units placed by the search"
-            return Criterion("arrival", None, f"nothing was walked: the path ends at {where}")
+            how = "the walk stalled on the way" if self.path.outcome is Outcome.STALLED else "nothing was walked"
+            return Criterion("arrival", None, f"{how}: the path ends at {where}")
         layer = max(self.arrival, key=lambda k: self.arrival[k])
         far = self.arrival[layer]
         words = (

@@ -1,14 +1,15 @@
 """What was measured, as JSON values for machines: no NaN, no infinity; what is undefined is null and says why."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from llpf_plugin.documents import read_json
 from llpf_plugin.errors import RunError
 from llpf_plugin.files import is_empty, plain
 from llpf_plugin.quality import METRIC_SPLITS, beside_ends
 from llpf_plugin.report.measured import Measured
+from llpf_plugin.runs import check_links
 
 FORMAT, VERSION = "llpf-report", 1
 FILE = "report.json"
@@ -20,14 +21,12 @@ def check_place(folder: Path, runs: Sequence[Path]) -> None:
     Raises:
         RunError: it holds something else, or a link to it, which the report might overwrite.
     """
-    for name in (FILE, "report.html", "figures"):
-        if (folder / name).is_symlink():
-            raise RunError(f"{folder / name} is a link, and what it leads to would be overwritten: remove it")
+    check_links(folder)
     if not folder.exists() or is_empty(folder) or folder.resolve() in [run.resolve() for run in runs]:
         return
     try:
-        earlier = json.loads((folder / FILE).read_text(encoding="utf-8"))["format"] == FORMAT
-    except (OSError, ValueError, LookupError, TypeError):
+        earlier = read_json(folder / FILE, RunError)["format"] == FORMAT
+    except (RunError, LookupError, TypeError):
         earlier = False
     if not earlier:
         raise RunError(f"{folder} is not an empty folder and holds no report: name another folder with -o")

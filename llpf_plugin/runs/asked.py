@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llpf_plugin.documents import quoted
 from llpf_plugin.records import Record
 
 FORMAT, VERSION = "llpf-run", 2
@@ -60,10 +61,15 @@ class Asked(Record):
         )  # fmt: skip
 
 
-def differences(before: Asked, now: Asked) -> list[str]:
-    """What two runs ask differently, name by name, with both values."""
+CHANGEABLE = ("search.budget", "search.max_loss", "search.tolerance")
+"""What a run may be asked for anew: it goes on with another budget, or towards another goal."""
+
+
+def differences(before: Asked, now: Asked) -> dict[str, str]:
+    """What two runs ask differently: by name, both values in a few words."""
     one, other = (_flat(asked.to_json()) for asked in (before, now))
-    return [f"{k} was {one.get(k)!r}, is {other.get(k)!r}" for k in sorted(one | other) if one.get(k) != other.get(k)]
+    differ = [name for name in sorted(one | other) if one.get(name) != other.get(name)]
+    return {name: f"{name} was {quoted(one.get(name), 60)}, is {quoted(other.get(name), 60)}" for name in differ}
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:

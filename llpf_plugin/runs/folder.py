@@ -22,12 +22,17 @@ from llpf_plugin.errors import RunError
 from llpf_plugin.files import is_empty, plain, remove_leftovers, write_json
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.records import Tick
-from llpf_plugin.runs.asked import DIGESTS, FORMAT, VERSION, Asked, differences
+from llpf_plugin.runs.asked import CHANGEABLE, DIGESTS, FORMAT, VERSION, Asked, differences
 from llpf_plugin.runs.knots import KnotFolder
 from llpf_plugin.runs.read import has_digests, read_asked, read_document, read_state
 from llpf_plugin.runs.tensors import read_tensors, write_state, write_tensors
 from llpf_plugin.search.progress import Callback, Progress, Searching
 from llpf_plugin.version import written_by
+
+_BEFORE = "path.before.json"
+"""The manifest of a run that had ended and goes on."""
+
+_LISTED = 5
 
 
 class RunFolder(Callback):
@@ -54,6 +59,11 @@ class RunFolder(Callback):
         return (self.folder / "path.json").is_file()
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it has ended once, so that the results in the folder are its own."""
+        return self.finished or (self.folder / _BEFORE).is_file()
+
+    @property
     def begun(self) -> bool:
         """Whether a state of the run has been saved, from which it can be continued."""
         return (self.folder / "state.json").is_file()
@@ -68,6 +78,11 @@ class RunFolder(Callback):
             raise RunError(f"{self.folder} already holds a run: add --resume to continue it, or name another with -o")
         if self.folder.exists() and not is_empty(self.folder):
             raise RunError(f"{self.folder} is not an empty folder and holds no run: name another folder with -o")
+
+    def clear(self) -> None:
+        """Remove what killed processes left of their files."""
+        for folder in (self.folder, self.folder / "knots"):
+            remove_leftovers(folder)
 
     def create(
         self, asked: Asked, start: Weights, end: Weights, info: Mapping[str, Any] | None = None, again: bool = False
@@ -86,6 +101,7 @@ class RunFolder(Callback):
         """
         if not again:
             self.check_free()
+        self.clear()
         head = {"format": FORMAT, "version": VERSION, "written_by": written_by()}
         document = {**head, DIGESTS: True, "asked": asked.to_json(), "info": dict(info or {})}
         # First, for by this file the folder is known as a run's.
@@ -121,10 +137,34 @@ class RunFolder(Callback):
                 f"{self.folder} was written by {document.get('written_by', 'llpf-plugin 0.1')}, whose runs this "
                 "version can report but not resume: start again in another folder (-o)"
             )
-        now = Asked.from_json(json.loads(json.dumps(plain(asked.to_json()))))
-        if differ := differences(read_asked(self.folder), now):
-            remedy = "Resume with the same settings, or name another folder with -o"
-            raise RunError(f"{self.folder} holds another run: {'; '.join(differ)}. {remedy}")
+        differ = [told for name, told in self._differences(asked).items() if name not in CHANGEABLE]
+        if differ:
+            told = "; ".join(differ[:_LISTED]) + (f"; … ({len(differ)} in all)" if len(differ) > _LISTED else "")
+            remedy = "Resume with the same settings but for budget and goal, or name another folder with -o"
+            raise RunError(f"{self.folder} holds another run: {told}. {remedy}")
+
+    def goes_on(self, asked: Asked) -> bool:
+        """Whether the run is asked for another budget or goal than before."""
+        return bool(self._differences(asked))
+
+    def _differences(self, asked: Asked) -> dict[str, str]:
+        """From what the run in the folder was asked."""
+        return differences(read_asked(self.folder), Asked.from_json(json.loads(json.dumps(plain(asked.to_json())))))
+
+    def ask_anew(self, asked: Asked, again: bool = False) -> None:
+        """Note another budget or goal; a run that had ended has not any more, and its results stay until it has.
+
+        Args:
+            asked: as of `create`.
+            again: the search begins once more.
+        """
+        if not self.goes_on(asked):
+            return
+        if self.finished:
+            (self.folder / "path.json").replace(self.folder / _BEFORE)
+        if again:
+            (self.folder / "state.json").unlink(missing_ok=True)
+        write_json(self.folder / "run.json", plain({**read_document(self.folder), "asked": asked.to_json()}))
 
     def load(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         """The saved state, None if the run was stopped before its first.
@@ -132,21 +172,27 @@ class RunFolder(Callback):
         Raises:
             RunError: the state, its tensors, or a knot that it names is missing, or is not what was written.
         """
-        remove_leftovers(self.folder)
-        remove_leftovers(self.folder / "knots")
+        self.clear()
         if not self.begun and not self.finished:
             return None
         strict = self.knots.strict = has_digests(self.folder)
         state = read_state(self.folder)
         try:
-            known = [int(knot) for knot in Progress.from_json(state["progress"]).labels]
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            words = f"{self.folder / 'state.json'} is not the state of a search ({type(error).__name__}: {error})"
-            raise RunError(f"{words}: it was edited or damaged") from error
+            progress = Progress.from_json(state["progress"])
+            progress.check()
+        except TypeError as error:
+            place = self.folder / "state.json"
+            raise RunError(f"{place} is not the state of a search ({error}): it was edited or damaged") from error
+        known = sorted(map(int, {**progress.labels, **(progress.cut.labels if progress.cut else {})}))
+        form = self._form(0)
         for knot in known:  # now, rather than in the middle of the search
-            self.knots.get(knot)
+            if self._form(knot) != form:
+                raise RunError(f"knot {knot} in {self.folder} has other names or shapes than A: it was edited")
         name = state["tensors"]
         return state["progress"], read_tensors(self.folder / name, strict) if name else {}
+
+    def _form(self, knot: int) -> dict[str, Any]:
+        return {name: tensor.shape for name, tensor in self.knots.get(knot).items()}
 
     def save(self, search: Searching) -> None:
         """Write the search as it stands; what the state before named is removed only afterwards."""
@@ -155,6 +201,7 @@ class RunFolder(Callback):
         name = f"state-{len(values['record']):07d}-{search.workspace.steps}.safetensors" if tensors else None
         if name:
             write_tensors(self.folder / name, tensors)
+        self.knots.flush()
         write_state(self.folder / "state.json", {"progress": values, "tensors": name})
         for old in self.folder.glob("state-*.safetensors"):
             if old.name != name:
@@ -195,3 +242,4 @@ class RunFolder(Callback):
             "length_ratio": path.length_ratio,
         }
         write_json(self.folder / "path.json", plain(manifest))
+        (self.folder / _BEFORE).unlink(missing_ok=True)

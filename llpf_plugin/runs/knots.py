@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from llpf_plugin.files import flush
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.runs.tensors import read_tensors, write_tensors
 
@@ -18,11 +19,13 @@ class KnotFolder:
     def __init__(self, folder: Path, strict: bool = False) -> None:
         self.folder, self.strict = folder, strict
         self._discarded: list[int] = []
+        self._unflushed: set[int] = set()
         self._known: dict[int, tuple[int, ...] | None] = {}
 
     def put(self, knot: int, weights: Weights) -> None:
-        """Write a knot."""
-        write_tensors(self._file(knot), weights)
+        """Write a knot, which is on the disk after the next `flush`."""
+        write_tensors(self._file(knot), weights, durable=False)
+        self._unflushed.add(knot)
         self._known[knot] = _mark(self._file(knot))
 
     def get(self, knot: int) -> Weights:
@@ -36,6 +39,15 @@ class KnotFolder:
         weights = read_tensors(place, self.strict, check=mark is None or mark != self._known.get(knot))
         self._known[knot] = mark
         return weights
+
+    def flush(self) -> None:
+        """Wait until all knots are on the disk; most are discarded before a state names them, and are not waited for.
+
+        Raises:
+            RunError: the disk is full.
+        """
+        flush(self._file(knot) for knot in sorted(self._unflushed.difference(self._discarded)))
+        self._unflushed.clear()
 
     def discard(self, knots: Iterable[int]) -> None:
         """Note that knots may go once no saved state names them."""

@@ -1,17 +1,20 @@
 """Reading a run's folder: what was asked for, and the finished path."""
 
-import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llpf_plugin.documents import listed, shortened, visible
 from llpf_plugin.errors import RunError
 from llpf_plugin.geometry.knots import Chain
 from llpf_plugin.geometry.path import Path as LossPath
 from llpf_plugin.geometry.weights import Weights
-from llpf_plugin.records import Cost, Knot, Outcome, Tick
+from llpf_plugin.records import Cost, Knot, Outcome, Record, Tick
 from llpf_plugin.runs.asked import DIGESTS, FORMAT, VERSION, Asked
+from llpf_plugin.runs.document import read_json
 from llpf_plugin.runs.tensors import checked_state, read_tensors
+from llpf_plugin.search.options import SearchOptions
 
 READABLE = (1, VERSION)
 """Versions of run folders that can be read."""
@@ -28,26 +31,27 @@ def read_asked(folder: Path) -> Asked:
     try:
         return _checked(read(document["asked"]))
     except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{folder / 'run.json'} does not say what was asked: it was edited or damaged") from error
+        said = f"{folder / 'run.json'} does not say what was asked ({error})"
+        raise RunError(f"{said}: it was edited or damaged") from error
 
 
 def _checked(asked: Asked) -> Asked:
-    """What was asked, as far as names are text and settings are mappings.
+    """What was asked, if what was asked of the search makes sense.
 
     Raises:
-        TypeError: they are not.
+        TypeError: it does not.
     """
-    names = (asked.a, asked.b, asked.task, asked.method)
-    settings = (asked.task_arguments, asked.method_settings, asked.search, asked.compute)
-    if not all(isinstance(name, str) for name in names) or not all(isinstance(s, Mapping) for s in settings):
-        raise TypeError("a name that is no text, or settings that are no mapping")
+    SearchOptions.from_json(asked.search)
     return asked
 
 
 def read_info(folder: Path) -> Mapping[str, Any]:
-    """What else is known of the run in a folder."""
+    """What else is known of the run in a folder; findings that are no list of texts are none."""
     info = read_document(folder).get("info")
-    return info if isinstance(info, Mapping) else {}
+    info = info if isinstance(info, Mapping) else {}
+    findings = info.get("findings")
+    texts = [one for one in findings if isinstance(one, str)] if isinstance(findings, list) else []
+    return {**info, "findings": texts} if findings is not None else info
 
 
 def read_document(folder: Path) -> dict[str, Any]:
@@ -98,31 +102,70 @@ def read_path(folder: Path, knots: Any) -> LossPath:
     buffers = read_tensors(folder / "buffers.safetensors", has_digests(folder))
     state = read_state(folder)
     try:
-        return _path(document, buffers, state["progress"]["record"], knots)
+        return _path(Manifest.from_json(document), buffers, state["progress"]["record"], knots)
     except RunError:
         raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        words = f"{type(error).__name__}: {error}"
+        words = f"{type(error).__name__}: {shortened(visible(str(error)), 300)}"
         raise RunError(f"{place} does not describe a path ({words}): it was edited") from error
 
 
-def _path(document: Mapping[str, Any], buffers: Weights, record: Iterable[Any], knots: Any) -> LossPath:
+@dataclass(frozen=True)
+class Manifest(Record):
+    """What ``path.json`` says; see `llpf_plugin.runs.folder.RunFolder.on_end`."""
+
+    knots: list[int]
+    labels: list[Knot]
+    ties: dict[str, str]
+    cost: dict[str, Any]
+    outcome: str | None = None
+    unreached: tuple[str, ...] = ()
+    equivalent: dict[str, int] | None = None
+
+
+class _Alike:
+    """Knots of one path, which have one form.
+
+    Args:
+        knots: where they are kept.
+        first: the identifier of the one that the others are to be like.
+    """
+
+    def __init__(self, knots: Any, first: int) -> None:
+        self.knots = knots
+        self.form = self._form(knots.get(first))
+
+    def get(self, knot: int) -> Weights:
+        """A knot.
+
+        Raises:
+            RunError: it is none of this path.
+        """
+        weights: Weights = self.knots.get(knot)
+        if self._form(weights) != self.form:
+            raise RunError(f"knot {knot} of the path has other names or shapes than its first one: it was edited")
+        return weights
+
+    @staticmethod
+    def _form(weights: Weights) -> dict[str, Any]:
+        return {name: tensor.shape for name, tensor in weights.items()}
+
+
+def _path(manifest: Manifest, buffers: Weights, record: Iterable[Any], knots: Any) -> LossPath:
     """The path that a manifest describes; A and B are read."""
-    chain, ties = Chain(knots, document["knots"]), document["ties"]
-    labels = [Knot.from_json(label) for label in document["labels"]]
-    if len(labels) != len(chain):
-        raise ValueError(f"{len(chain)} knots, but {len(labels)} labels")
+    labels, ties, moved = manifest.labels, manifest.ties, manifest.equivalent
+    if len(labels) != len(manifest.knots) or len(labels) < 2:
+        raise ValueError(f"{len(manifest.knots)} knots, but {len(labels)} labels")
+    alike: Any = _Alike(knots, manifest.knots[0])
+    chain = Chain(alike, manifest.knots)
     b = chain[-1] if labels[-1].kind == "end" else knots.get(1)  # the path may end elsewhere
-    moved = document.get("equivalent")
     if moved is not None:
         buffers = {**buffers, **{f"B.{k}": t for k, t in knots.get(moved["rest"]).items()}}
     start, end = _end("A", chain[0], buffers, ties), _end("B", b, buffers, ties)
-    outcome = Outcome.__members__.get(document["outcome"] or "")
-    ticks, cost = [Tick.from_json(tick) for tick in record], Cost.from_json(document["cost"])
-    unreached = tuple(document.get("unreached", ()))
-    return LossPath(
-        chain, start, end, labels, ties, outcome, ticks, cost, unreached=unreached, equivalent=moved is not None
-    )
+    outcome = Outcome.__members__.get(manifest.outcome or "")
+    ticks, cost = [Tick.from_json(tick) for tick in record], Cost.from_json(manifest.cost)
+    more: dict[str, Any] = {"unreached": manifest.unreached, "equivalent": moved is not None}
+    return LossPath(chain, start, end, labels, ties, outcome, ticks, cost, **more)
 
 
 def _end(side: str, knot: Weights, buffers: Weights, ties: Mapping[str, str]) -> Weights:
@@ -133,22 +176,5 @@ def _end(side: str, knot: Weights, buffers: Weights, ties: Mapping[str, str]) ->
 
 def _check_version(place: Path, document: Mapping[str, Any], kind: str) -> None:
     if document.get("format") != kind or document.get("version") not in READABLE:
-        found = f"{document.get('format')} {document.get('version')}"
+        found = listed([str(document.get(name))[:40] for name in ("format", "version")]).replace(",", "")
         raise RunError(f"{place} is of {found}; this program reads {kind} {READABLE[0]} to {READABLE[-1]}")
-
-
-def read_json(place: Path) -> dict[str, Any]:
-    """A JSON document of a run.
-
-    Raises:
-        RunError: it is missing or damaged.
-    """
-    try:
-        document = json.loads(place.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunError(f"{place} is missing: {place.parent} is not a run folder, or it is incomplete") from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"{place} cannot be read ({error}): it was edited or damaged") from error
-    if not isinstance(document, dict):
-        raise RunError(f"{place} is not a run's file: it was edited or damaged")
-    return document

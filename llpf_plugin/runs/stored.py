@@ -1,6 +1,5 @@
 """A finished run as its folder has it: its path, what was asked, and what in it does not fit together."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from llpf_plugin.geometry.path import Path as LossPath
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.runs.alignment import Alignment, recorded
 from llpf_plugin.runs.asked import Asked
+from llpf_plugin.runs.document import read_json
 from llpf_plugin.runs.knots import KnotFolder
 from llpf_plugin.runs.read import has_digests, read_asked, read_info, read_path
 from llpf_plugin.runs.verdict import Verdict, read_verdict
@@ -198,7 +198,7 @@ def _fingerprints(end: Weights, ties: Mapping[str, str]) -> set[str]:
 
 def _wrong_positions(folder: Path, path: LossPath) -> list[str]:
     """A note if the knots do not lie where ``path.json`` says."""
-    stored = json.loads((folder / "path.json").read_text(encoding="utf-8")).get("positions")
+    stored = read_json(folder / "path.json").get("positions")
     try:
         same = stored is None or np.allclose(np.array(stored, dtype=float), path.positions, atol=1e-6)
     except (TypeError, ValueError):

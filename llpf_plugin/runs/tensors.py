@@ -25,8 +25,13 @@ REMEDY = "put back a copy of it if there is one, else run again in another folde
 _DIGEST = "digest"
 
 
-def write_tensors(place: Path, tensors: Mapping[str, Tensor]) -> None:
+def write_tensors(place: Path, tensors: Mapping[str, Tensor], durable: bool = True) -> None:
     """Write a safetensors file with its digest.
+
+    Args:
+        place: the file.
+        tensors: what it holds.
+        durable: as for `atomic_write`.
 
     Raises:
         RunError: the disk is full, or the file cannot be written.
@@ -34,7 +39,7 @@ def write_tensors(place: Path, tensors: Mapping[str, Tensor]) -> None:
     own = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
     digest = _digest_of(place, own)
     # One entry, for safetensors writes several in no fixed order.
-    atomic_write(place, lambda temporary: save_file(own, temporary, metadata={_DIGEST: digest}))
+    atomic_write(place, lambda temporary: save_file(own, temporary, metadata={_DIGEST: digest}), durable)
 
 
 def read_tensors(place: Path, strict: bool = False, check: bool = True) -> Weights:

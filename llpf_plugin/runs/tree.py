@@ -1,6 +1,5 @@
 """More than two models: which pairs are merged, as a balanced binary tree, and what became of each."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,9 @@ from pathlib import Path
 from llpf_plugin.errors import LLPFError, RunError
 from llpf_plugin.files import write_json
 from llpf_plugin.records import Record
+from llpf_plugin.runs.document import read_json, unreadable
+
+_ENDS = ("first", "last")
 
 FILE = "tree.json"
 """In a folder of runs: which models they join, and how."""
@@ -100,12 +102,14 @@ def open_tree(folder: Path) -> tuple[list[str], list[Join]] | None:
     """
     if not (folder / FILE).is_file():
         return None
+    document = read_json(folder / FILE)
     try:
-        document = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        joins = [Join(**{**row, "node": Node(*row["node"])}) for row in document["joins"]]
+        joins = [
+            Join.from_json({**row, "node": dict(zip(_ENDS, row["node"], strict=True))}) for row in document["joins"]
+        ]
         names = [str(name) for name in document["models"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{folder / FILE} cannot be read ({error}): it was edited or damaged") from error
-    if {join.node for join in joins} != set(balanced(len(names)).pairs()):
+    except (ValueError, KeyError, TypeError) as error:
+        raise unreadable(folder / FILE, error) from error
+    if not names or {join.node for join in joins} != set(balanced(len(names)).pairs()):
         raise RunError(f"{folder / FILE} does not describe a tree of {len(names)} models: it was edited")
     return names, joins

@@ -1,6 +1,5 @@
 """``quality.json``: the verdict of a run, every measured point, and the scores of the merged model."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from llpf_plugin.errors import RunError
 from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.files import plain, write_json
 from llpf_plugin.records import Record, Row
+from llpf_plugin.runs.document import read_json, unreadable
 from llpf_plugin.runs.tensors import file_digest
 
 FILE = "quality.json"
@@ -83,15 +83,14 @@ def read_verdict(folder: Path) -> Verdict:
     Raises:
         RunError: there is none, or it was edited or damaged.
     """
+    document = read_json(folder / FILE)
     try:
-        document = json.loads((folder / FILE).read_text(encoding="utf-8"))
         metrics = document["metrics"]["train"]
         maximum, integral = (_number(metrics[name]["value"]) for name in ("dense_maximum", "integral"))
-        return Verdict(bool(document["connected"]), maximum, integral, document.get("sample"), _merged(document))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(
-            f"{folder / FILE} cannot be read ({type(error).__name__}: {error}): it was edited or damaged"
-        ) from error
+        known = {"maximum": maximum, "integral": integral, "merged": _merged(document)}
+        return Verdict.from_json({**document, **known})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise unreadable(folder / FILE, error) from error
 
 
 def written_model(folder: Path, t: float) -> Path | None:

@@ -11,12 +11,13 @@ from llpf_plugin.evaluation.point import borrowed, glance
 from llpf_plugin.geometry.knots import Knots
 from llpf_plugin.geometry.path import simplify
 from llpf_plugin.geometry.weights import Weights, lerp
-from llpf_plugin.methods.base import LONGER, REPAIR, Plan, Solver, Stretch
+from llpf_plugin.methods.base import Plan, Solver, Stretch
+from llpf_plugin.methods.rounds import round_steps
 from llpf_plugin.records import Knot, LegCost, Outcome, Row, Tick, leg_of
 from llpf_plugin.search.progress import Fresh, Progress
 from llpf_plugin.workspace import Workspace
 
-ENDED = (Outcome.ARRIVED.name, Outcome.SHORT.name)
+ENDED = (Outcome.ARRIVED.name, Outcome.SHORT.name, Outcome.STALLED.name)
 """Outcomes of a walk that came to its end, so that what is high on its path is worth a repair."""
 
 WIDE = 0.5
@@ -126,7 +127,7 @@ class PathAssembler:
 
     def _close(self, stretch: Stretch, solver: Solver) -> list[int]:
         """The knots that follow the last settled one: the closing ones of the walk itself, or those of a curve."""
-        if stretch.open:
+        if stretch.open or self.progress.ended == Outcome.STALLED.name:
             return []
         label = replace(self._label(stretch, None), phase="closing")
         if solver.closes_with == "curve":
@@ -145,8 +146,9 @@ class PathAssembler:
         self.discard([] if last is None else [last])
 
     def discard(self, knots: Collection[int]) -> None:
-        """Forget knots."""
-        self.knots.discard(sorted(knots))
+        """Forget knots; those that a search with a larger budget goes on from stay."""
+        cut = self.progress.cut
+        self.knots.discard(sorted(knot for knot in knots if cut is None or str(knot) not in cut.labels))
         for knot in knots:
             del self.progress.labels[str(knot)]
 
@@ -171,10 +173,11 @@ class PathAssembler:
         p, remaining = self.progress, self.workspace.remaining
         if p.outcome not in ENDED or p.round >= self.plan.repairs or remaining == 0 or self.plan.mend is None:
             return []
-        ends, steps = self._high(rows, goal), REPAIR * LONGER**p.round
+        ends, steps = self._high(rows, goal), round_steps((p.highest - goal.ends) / goal.room, p.repaired)
         steps = steps if remaining is None else min(steps, remaining // max(1, len(ends)))
         if not ends or steps == 0:
             return []
+        p.repaired = steps
         p.round, p.before, legs, lr = p.round + 1, list(p.chain), self._legs(), 0.5**p.undone
         return [Stretch(p.chain[i], p.chain[j], legs[i], False, _along(rows, i, j), steps, lr) for i, j in ends]
 
@@ -186,13 +189,15 @@ class PathAssembler:
         """Places in the chain between which a stretch with a loss above the goal lies, wide enough to be mended.
 
         It begins and ends, within its leg, at knots that lie at most `WIDE` of the way from the ends' loss to the goal.
-        The last settled knot stays, for by it arrival is judged, and so does what follows it.
+        The last settled knot stays, for by it arrival is judged, and so does what follows it; unless the walk stalled
+        there.
         """
         p, last, legs = self.progress, len(self.progress.chain) - 1, self._legs()
         kinds = [p.labels[str(i)].kind for i in p.chain]
         loss = {row.segment + 1: _loss(row) for row in rows if row.u == 1}
         closing = [kind == "closing" for kind in kinds]
         settled = max((i for i, kind in enumerate(kinds) if kind == "settled"), default=0)
+        settled = 0 if p.outcome == Outcome.STALLED.name else settled
         stay = [i for i in range(1, last) if closing[i] or i == settled or legs[i - 1] != legs[i]]
         low = [i for i in range(1, last) if loss[i] <= goal.ends + WIDE * goal.room]
         high = [row.segment for row in rows if not _loss(row) <= goal.loss]

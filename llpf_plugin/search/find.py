@@ -11,8 +11,9 @@ from torch import Tensor
 
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.clock import Clock
-from llpf_plugin.errors import InterruptedRun
-from llpf_plugin.evaluation.ends import measure_ends
+from llpf_plugin.documents import listed, shortened, validated, visible
+from llpf_plugin.errors import InterruptedRun, RunError
+from llpf_plugin.evaluation.ends import batch_loss, measure_ends
 from llpf_plugin.evaluation.goal import Ends, Goal, goal_of
 from llpf_plugin.evaluation.survey import Along, Effort, Survey, ends_of_path, places
 from llpf_plugin.geometry.knots import Chain, Knots, MemoryKnots
@@ -26,8 +27,8 @@ from llpf_plugin.records import Cost, Outcome, Rate, Row, Tick
 from llpf_plugin.search.assemble import PathAssembler
 from llpf_plugin.search.moved_end import move_end
 from llpf_plugin.search.options import SearchOptions
-from llpf_plugin.search.progress import Callback, Fresh, Progress
-from llpf_plugin.search.rate import find_rate, slower
+from llpf_plugin.search.progress import Callback, Cut, Fresh, Progress
+from llpf_plugin.search.rate import find_rate, on_spheres, slower
 from llpf_plugin.tasks.load import load_task
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute, Workspace
@@ -71,6 +72,7 @@ class Search:
         self.workspace.steps = self.progress.steps
         self._resumed = None if resume is None else resume[1]
         self.solver: Solver | None = None
+        self._kept = {} if resume is None or self.progress.cut is None else dict(resume[1])
         self.stop = False
         self.rows: Sequence[Row] = ()
         self.workspace.clock = Clock(self.progress.spent)
@@ -84,12 +86,16 @@ class Search:
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """All that a resumed search needs: JSON values, and the tensors of the solver."""
         self.progress.spent, self.progress.steps = self.workspace.clock.spent(), self.workspace.steps
-        tensors = self.solver.save() if self.solver is not None and self.progress.state is not None else {}
-        return self.progress.to_json(), tensors
+        tensors: Mapping[str, Tensor] = self._kept
+        if self.progress.state is not None:  # of a search that is resumed, and has not come to its solver yet
+            tensors = self.solver.save() if self.solver is not None else self._resumed or {}
+        return self.progress.to_json(), dict(tensors)
 
     def run(self) -> Quality:
         """Search, measure, repair, until the path is under the goal, the repairs are used up, or the budget is."""
         self._begin()
+        if self.progress.cut is not None and self.workspace.remaining != 0:
+            self._go_on(self.progress.cut)
         self._tell("on_start")
         while True:
             while self.progress.todo:
@@ -133,10 +139,14 @@ class Search:
         found += self.method.findings(self.workspace)
         return [*found, *preflight.training_mode(self.workspace, ends), *preflight.say_unreached(self.unreached)]
 
-    def warn(self) -> None:
-        """Issue the `findings` as Python's warnings, where no console shows them."""
+    def warn(self, depth: int = 3) -> None:
+        """Issue the `findings` as Python's warnings, where no console shows them.
+
+        Args:
+            depth: frames between this one and the user's, both counted.
+        """
         for found in self.findings:
-            warnings.warn(str(found), stacklevel=3)
+            warnings.warn(str(found), stacklevel=depth)
 
     def _begin(self) -> None:
         """Measure the ends and bind the method; what makes no sense is refused here, before anything is written."""
@@ -147,8 +157,10 @@ class Search:
             self.knots.put(0, select(self.start, names))
             self.knots.put(1, select(self.end, names))
         a, b = self.knots.get(0), self.knots.get(1)
+        if not first:
+            self._check_form(a)
         with self.workspace.clock.on("measuring"):
-            p.ends = self._ends = p.ends or measure_ends(self.workspace, self.start, self.end, self.options.sample)
+            p.ends = self._ends = p.ends or self._measured_ends(a, b)
         defaults, asked = self.workspace.task.defaults, self.options
         self.goal = goal_of(asked.max_loss, asked.tolerance, p.ends, defaults.tolerance)
         self.momentum = defaults.momentum if asked.momentum is None else asked.momentum
@@ -161,6 +173,25 @@ class Search:
             p.chain, p.todo = list(self.plan.chain), list(self.plan.stretches)
             p.next_knot = max(self.plan.chain) + 1
         self.assembler = PathAssembler(p, self.knots, self.workspace, self.plan, asked.sample, frozenset(names))
+
+    def _measured_ends(self, a: Weights, b: Weights) -> Ends:
+        """Both ends; and what lies halfway between them, for a method that goes by it."""
+        ends = measure_ends(self.workspace, self.start, self.end, self.options.sample)
+        if not self.method.seeks_rate:
+            return ends
+        middle = batch_loss(self.workspace, on_spheres(a, b)(0.5))
+        assign(self.workspace.model, self.start)
+        return replace(ends, middle=middle)
+
+    def _check_form(self, knot: Weights) -> None:
+        """Refuse what was kept of a search on another model.
+
+        Raises:
+            RunError: names or shapes are not the model's.
+        """
+        own = coordinates(self.workspace.model)
+        if not knot or any(name not in own or own[name].shape != tensor.shape for name, tensor in knot.items()):
+            raise RunError("the knots that the search is to go on from are not those of this model: they were edited")
 
     def _bind(self, a: Weights, b: Weights) -> None:
         """Make the method's plan at the learning rate that there is."""
@@ -210,8 +241,7 @@ class Search:
         start = start if p.fresh.start is None else p.fresh.start
         state = solver.init(self.knots.get(start), self.knots.get(end))
         if self._resumed is not None and p.state is not None:
-            solver.load(self._resumed)
-            state = replace(state, **p.state)
+            state = self._loaded(solver, state, self._resumed)
         else:
             p.begun = workspace.steps
         self._resumed, self.solver, p.state = None, solver, asdict(state)
@@ -222,6 +252,8 @@ class Search:
             p.ended = step.outcome.name if step.outcome else None
             if step.tick is not None:
                 self._note(step.tick, stretch, step.knot)
+        if p.ended is None and not stretch.repairs and p.cut is None:  # by the budget
+            p.cut, self._kept = Cut.of(p), solver.save()
         self.solver = None
         rate = slower(p.rate, p.ended, self.workspace) if not stretch.repairs else None
         if rate is None:
@@ -230,6 +262,33 @@ class Search:
                 move_end(self.assembler, self.start, solver.equivalent())
         else:
             self._begin_again(rate)
+
+    def _loaded(self, solver: Solver, state: Any, tensors: Mapping[str, Tensor]) -> Any:
+        """The solver's state as it was saved, its tensors loaded.
+
+        Raises:
+            RunError: it was edited.
+        """
+        fresh = solver.save()
+        try:
+            if odd := [name for name, t in tensors.items() if name in fresh and fresh[name].shape != t.shape]:
+                raise ValueError(f"other shapes than the model has: {listed(odd)}")
+            solver.load(tensors)
+            return validated(type(state), {**asdict(state), **(self.progress.state or {})})
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            told = shortened(visible(str(error)), 300)
+            raise RunError(
+                f"what was saved of the search cannot be gone on with ({told}): it may have been edited"
+            ) from error
+
+    def _go_on(self, cut: Cut) -> None:
+        """Search on from where a smaller budget ended it; what was put in place of the rest is forgotten."""
+        p = self.progress
+        self.knots.discard(sorted(int(knot) for knot in p.labels if knot not in cut.labels))
+        for name, value in vars(cut).items():
+            setattr(p, name, value)
+        p.cut, p.ended, p.outcome, p.moved = None, None, None, None
+        self._resumed, self._kept = self._kept, {}
 
     def _mender(self, stretch: Stretch) -> Solver:
         """What repairs a stretch."""
@@ -333,7 +392,7 @@ def find_path(
     """
     options = SearchOptions(max_loss, tolerance, budget, lr, momentum, batch_size, points, sample, seed, measure)
     task = load_task(task)
-    pair = [w if isinstance(w, dict) else checkpoint.read(w, names=task.model).weights for w in (a, b)]
+    pair = [w if isinstance(w, dict) else preflight.fitted(checkpoint.read(w), task.model).weights for w in (a, b)]
     full = preflight.check_pair(pair[0], pair[1], task.model)
     search = Search(*full, task, make_method(method), options, compute, knots, callbacks, resume)
     search.warn()

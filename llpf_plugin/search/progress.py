@@ -1,11 +1,13 @@
 """What a running search consists of, and what a caller may hang into it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from llpf_plugin.documents import quoted, validated
 from llpf_plugin.evaluation.goal import Ends, Goal
 from llpf_plugin.geometry.path import Path
 from llpf_plugin.methods.base import Stretch
@@ -44,11 +46,27 @@ class EquivalentEnd(Record):
     rest: int
     rows: dict[str, Row]
 
+
+@dataclass
+class Cut(Record):
+    """Where the budget ended a stretch, kept so that a search with a larger one goes on from there.
+
+    Attributes:
+        chain, todo, labels, fresh, state, begun, legs: as of `Progress`, before the stretch was put into the path.
+    """
+
+    chain: list[int]
+    todo: list[Stretch]
+    labels: dict[str, Knot]
+    fresh: Fresh
+    state: dict[str, Any]
+    begun: int
+    legs: dict[str, LegCost]
+
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "EquivalentEnd":
-        """Inverse of `to_json`."""
-        rows = {name: Row.from_json(row) for name, row in values["rows"].items()}
-        return super().from_json({**values, "rows": rows})
+    def of(cls, progress: "Progress") -> "Cut":
+        """A copy of what a progress has."""
+        return cls(**{field.name: deepcopy(getattr(progress, field.name)) for field in fields(cls)})
 
 
 @dataclass
@@ -66,6 +84,7 @@ class Progress:
         round: rounds of repair begun.
         before: the chain as it was before the round under way, empty before the first.
         highest: the maximum training loss that it had.
+        repaired: gradient steps of the last round of repair for each stretch.
         undone: rounds of repair that made the path worse, and were undone.
         steps: gradient steps.
         begun: gradient steps before the solver under way.
@@ -78,6 +97,7 @@ class Progress:
         legs: how the walk of each leg ended, by the leg's name.
         rate: the learning rate, None for a method that needs none.
         moved: what the path ends at in place of B, None while it ends at B.
+        cut: where the budget ended the first stretch that it ended, None while it has not.
     """
 
     chain: list[int] = field(default_factory=lambda: [0, 1])
@@ -90,6 +110,7 @@ class Progress:
     round: int = 0
     before: list[int] = field(default_factory=list)
     highest: float = 0.0
+    repaired: int = 0
     undone: int = 0
     steps: int = 0
     begun: int = 0
@@ -102,6 +123,7 @@ class Progress:
     legs: dict[str, LegCost] = field(default_factory=dict)
     rate: Rate | None = None
     moved: EquivalentEnd | None = None
+    cut: Cut | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The progress as a mapping of JSON values."""
@@ -112,22 +134,31 @@ class Progress:
         """Inverse of `to_json`.
 
         Raises:
-            KeyError, TypeError, AttributeError: the values are not a search's progress.
+            TypeError: the values are not a search's progress.
         """
-        ends = values["ends"]
-        typed = {
-            "todo": [Stretch.from_json(s) for s in values["todo"]],
-            "labels": {name: Knot.from_json(knot) for name, knot in values["labels"].items()},
-            "fresh": Fresh.from_json(values["fresh"]),
-            "ends": ends and Ends.from_json(ends),
-            "rows": {name: Row.from_json(row) for name, row in values["rows"].items()},
-            "spent": {kind: Spent.from_json(own) for kind, own in values["spent"].items()},
-            "record": [Tick.from_json(tick) for tick in values["record"]],
-            "rate": values["rate"] and Rate.from_json(values["rate"]),
-            "moved": values.get("moved") and EquivalentEnd.from_json(values["moved"]),
-            "legs": {name: LegCost.from_json(leg) for name, leg in values["legs"].items()},
-        }
-        return cls(**{**values, **typed})
+        needed = [one.name for one in fields(cls) if one.name not in ("moved", "cut")]  # which are new
+        if missing := [name for name in needed if isinstance(values, Mapping) and name not in values]:
+            raise TypeError(f"Progress: {missing[0]} is missing")
+        return validated(cls, values)
+
+    def check(self) -> None:
+        """Refuse knots that are named and not described, or that are there twice.
+
+        Raises:
+            TypeError: names the first of them.
+        """
+        named = [
+            *self.chain,
+            *self.before,
+            *self.fresh.knots,
+            *([] if self.fresh.start is None else [self.fresh.start]),
+        ]
+        reached = [knot for stretch in self.todo for knot in (stretch.start, stretch.end)]  # A′ and B′ may be to come
+        odd = [knot for knot in named if str(knot) not in self.labels and knot not in reached]
+        if odd or len(set(self.chain)) < max(2, len(self.chain)) or any(knot < 0 for knot in (*named, *reached)):
+            raise TypeError(f"Progress: the knots {quoted(odd or self.chain)} are not those of a path")
+        if not all(knot.isdecimal() and int(knot) < self.next_knot for knot in self.labels):
+            raise TypeError(f"Progress: labels: the next knot is {self.next_knot}, and these are there already")
 
 
 class Searching(Protocol):

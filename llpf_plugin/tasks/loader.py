@@ -19,7 +19,7 @@ HELD = 2**30
 """Bytes of examples that are kept in memory at most."""
 
 FOR_WORKERS = 1000
-"""Examples above which a sample is read by the loader's worker processes."""
+"""Examples above which a sample is read by all of the loader's worker processes."""
 
 ENDLESS = 1_000_000
 """Examples after which a loader without a length has no end."""
@@ -133,7 +133,9 @@ def _rows(loader: Any) -> list[int] | None:
     rows = list(islice(chain.from_iterable(loader.batch_sampler), at_most + 1))
     if len(rows) > at_most:
         raise TaskError(f"the loader's sampler has no end: it gave {len(rows)} indices of {at_most // MANY} examples")
-    return sorted(rows) if all(isinstance(row, int) for row in rows) else rows  # a shuffled loader's order is no seed's
+    if isinstance(loader.sampler, _Drawn) or not all(isinstance(row, int) for row in rows):
+        return rows
+    return sorted(rows)  # a shuffled loader's order is no seed's
 
 
 def _labels(dataset: Any, rows: list[int]) -> Tensor | None:
@@ -146,14 +148,22 @@ def _labels(dataset: Any, rows: list[int]) -> Tensor | None:
 
 
 def _part(loader: Any, rows: list[int]) -> DataLoader[Any]:
-    """A loader of some examples, in this order; workers pay off where these are many."""
+    """A loader of some examples, in this order.
+
+    A loader with workers has its examples read by one at least: what takes one down ends no run, and what they are
+    given by ``worker_init_fn`` is there. More of them pay off where examples are many.
+    """
     size = loader.batch_size or max(map(len, loader.batch_sampler))
-    workers = loader.num_workers if len(rows) > FOR_WORKERS else 0
+    workers = min(loader.num_workers, 1) if len(rows) <= FOR_WORKERS else loader.num_workers
     context = loader.multiprocessing_context if workers else None
-    return DataLoader(
-        Subset(loader.dataset, rows), size, collate_fn=loader.collate_fn, num_workers=workers,
+    return DataLoader(  # of the user's own data set, not of a Subset, since ``worker_init_fn`` finds it in its worker
+        loader.dataset, size, sampler=_Drawn(rows), collate_fn=loader.collate_fn, num_workers=workers,
         worker_init_fn=loader.worker_init_fn, multiprocessing_context=context,
     )  # fmt: skip
+
+
+class _Drawn(list[Any]):
+    """A sampler whose order is a seed's."""
 
 
 def _held(loader: DataLoader[Any], count: int, device: torch.device) -> Examples:

@@ -36,6 +36,48 @@ def test_federated_curves_are_run_once_and_reported(
     )
 
 
+def test_a_chosen_first_model_is_compared_with_fresh_weights_and_the_largest_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("flwr", reason="the Flower adapter needs flwr: pip install 'llpf-plugin[flower]'")
+    import federated
+    import federated_first
+    import federation
+
+    monkeypatch.setattr(federation, "load_task", lambda *_: tiny.mlp())
+    place, chosen = tmp_path / "curves.json", "LLPFStrategy, first chosen"
+    words = shlex.split(
+        "--seeds 0 1 --alphas 0 --epochs 1 --rounds 2 --clients 3 --starts independent --start-epochs 20"
+    )
+    names = ["FedAvg, fresh weights", "FedAvgM, fresh weights", "FedAvg, largest client first", chosen]
+    federated.main([*words, "--json", str(place), "--strategies", *names])
+    found = json.loads(place.read_text())
+    assert all((run["first"] is not None) == ("chosen" in key) for key, run in found.items())
+    federated_first.main(["--json", str(place)])
+    printed = capsys.readouterr().out
+    assert f"{chosen} − FedAvg, fresh weights" in printed and f"{chosen} − FedAvg, largest client first" in printed
+    assert f"{chosen} − FedAvgM" not in printed
+
+
+def test_gossip_is_run_once_and_tabled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("flwr", reason="the Flower adapter needs flwr: pip install 'llpf-plugin[flower]'")
+    import federation
+    import gossip
+
+    monkeypatch.setattr(federation, "load_task", lambda *_: tiny.mlp())
+    place = tmp_path / "gossip.json"
+    words = shlex.split("--seeds 0 --clients 3 --rounds 2 --epochs 1 --topologies ring --averaging plain 'on spheres'")
+    for _ in range(2):
+        gossip.main([*words, "--json", str(place)])
+    plain, spheres = (json.loads(place.read_text())[f"digits/mlp|3|ring|{how}|0"] for how in ("plain", "on spheres"))
+    # Three that are averaged with equal weights keep a third of their variance, or all of it.
+    assert plain["rounds"][0][2] == pytest.approx(1 / 3, rel=0.3)
+    assert spheres["rounds"][0][2] == pytest.approx(1, rel=0.1)
+    assert capsys.readouterr().out.count("| 3, ring ") == 4
+
+
 def test_models_that_clients_send_once_are_joined_once_and_tabled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,10 +38,6 @@ def weights() -> dict[str, torch.Tensor]:
     return tiny.pair("mlp")[0]
 
 
-def fails(reason: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason)
-
-
 def well_read(server: Reader, place: Path) -> None:
     """The weights came out whole, or there was one sentence; either way soon and in little memory."""
     found = server.read(place)
@@ -59,26 +55,21 @@ def test_an_ordinary_file_is_well_read(server: Reader, tmp_path: Path) -> None:
 
 
 EXTRAS = {
-    "lists, nested": (nested_lists(1000), "RecursionError"),
-    "an OrderedDict whose items is a string": (
-        with_attribute(called("collections OrderedDict"), "items"),
-        "items is called: TypeError",
-    ),
-    "bytes by number": (called("builtins bytearray", integer(600_000_000)), "they are all made"),
-    "a fraction with a large exponent": (called("fractions Fraction", text("1e99999999")), "it is worked out"),
-    "a range, written out": (
-        called("builtins str", called("builtins list", called("builtins range", integer(10_000_000)))),
-        "it is written out",
+    "lists, nested": nested_lists(1000),
+    "an OrderedDict whose items is a string": with_attribute(called("collections OrderedDict"), "items"),
+    "bytes by number": called("builtins bytearray", integer(600_000_000)),
+    "a fraction with a large exponent": called("fractions Fraction", text("1e99999999")),
+    "a range, written out": called(
+        "builtins str", called("builtins list", called("builtins range", integer(10_000_000)))
     ),
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=fails(reason)) for n, (_, reason) in EXTRAS.items()])
+@pytest.mark.parametrize("name", EXTRAS)
 def test_what_lies_beside_the_weights_costs_nothing(server: Reader, tmp_path: Path, name: str) -> None:
-    well_read(server, torch_file(tmp_path / "a.pt", weights(), EXTRAS[name][0]))
+    well_read(server, torch_file(tmp_path / "a.pt", weights(), EXTRAS[name]))
 
 
-@fails("RecursionError")
 def test_a_list_that_holds_itself(server: Reader, tmp_path: Path) -> None:
     cycle: list[object] = []
     cycle.append(cycle)
@@ -86,7 +77,6 @@ def test_a_list_that_holds_itself(server: Reader, tmp_path: Path) -> None:
     well_read(server, tmp_path / "a.pt")
 
 
-@fails("each way to every list is walked, of which there are 2 to the power of 60")
 def test_lists_that_hold_each_other_twice(server: Reader, tmp_path: Path) -> None:
     laughs: list[object] = ["ha"]
     for _ in range(60):
@@ -96,7 +86,6 @@ def test_lists_that_hold_each_other_twice(server: Reader, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("side", [36_000, 1_000_000])
-@fails("a tensor of stride 0 is copied in full: RuntimeError")
 def test_one_number_that_stands_for_terabytes(server: Reader, tmp_path: Path, side: int) -> None:
     torch.save({"w": torch.zeros(1).expand(side, side)}, tmp_path / "a.pt")
     assert (tmp_path / "a.pt").stat().st_size < 2000
@@ -106,12 +95,8 @@ def test_one_number_that_stands_for_terabytes(server: Reader, tmp_path: Path, si
 @pytest.mark.parametrize(
     "index",
     [
-        pytest.param("[" * 200_000 + "]" * 200_000, marks=fails("RecursionError"), id="deep"),
-        pytest.param(
-            json.dumps({"weight_map": {f"{i}.weight": 5000 * "x" for i in range(10)}}),
-            marks=fails("OSError: the file name is too long"),
-            id="long",
-        ),
+        pytest.param("[" * 200_000 + "]" * 200_000, id="deep"),
+        pytest.param(json.dumps({"weight_map": {f"{i}.weight": 5000 * "x" for i in range(10)}}), id="long"),
     ],
 )
 def test_an_index_of_shards_that_nobody_wrote(server: Reader, tmp_path: Path, index: str) -> None:
@@ -145,7 +130,6 @@ def merged(folder: Path, place: Path) -> str:
     return result.text
 
 
-@fails("TypeError where the merged model is written, after the whole walk")
 def test_a_namespace_that_cannot_be_pickled_again(tmp_path: Path) -> None:
     merged(
         tmp_path,
@@ -153,19 +137,16 @@ def test_a_namespace_that_cannot_be_pickled_again(tmp_path: Path) -> None:
     )
 
 
-@fails("RuntimeError: float8 is promoted to no other type")
 def test_a_tensor_in_float8(tmp_path: Path) -> None:
     torch.save({**weights(), "0.weight": weights()["0.weight"].to(torch.float8_e4m3fn)}, tmp_path / "a.pt")
     merged(tmp_path, tmp_path / "a.pt")
 
 
 @pytest.mark.skipif(not hasattr(torch, "float4_e2m1fn_x2"), reason="this torch knows no float4")
-@fails("NotImplementedError: nothing is computed in float4")
 def test_a_tensor_in_float4(tmp_path: Path) -> None:
     merged(tmp_path, safetensors_file(tmp_path / "a.safetensors", "w", "F4", (2, 2), 2))
 
 
-@fails("RuntimeError: torch compares up to 64 dimensions")
 def test_a_tensor_of_65_dimensions(tmp_path: Path) -> None:
     merged(tmp_path, safetensors_file(tmp_path / "a.safetensors", "w", "F32", 64 * (1,) + (4,), 16))
 

@@ -71,4 +71,4 @@ def test_a_node_that_died_is_left_out_once() -> None:
     made = LLPFStrategy(**QUIET)
     result = made.start(Answering(app(train), 3), START, 1)
     assert made.rows[0]["clients"] == 2 and list(made.rows[0]["left_out"]) == [1003]
-    assert result.train_metrics_clientapp[1]["llpf-left-out-nodes"] == [1003]
+    assert result.train_metrics_clientapp[1]["llpf-left-out"] == 1

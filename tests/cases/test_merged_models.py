@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from helpers import tiny
 from helpers.commands import Result, merge, method
@@ -138,7 +137,6 @@ def untied() -> Task:
     return Task(Untied(), TensorData(x, (x[:, 0] * x[:, 1] > 0).long()))
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="it is found out when the merged model is to be written")
 def test_names_that_only_the_files_tie_are_known_before_the_walk(tmp_path: Path) -> None:
     """The model can hold what the files hold: it is merged; or it is refused at once, and no run is left behind."""
     ends = []

@@ -107,7 +107,6 @@ def test_a_loader_with_a_worker_works(tmp_path: Path) -> None:
     assert result.code == 0 and not result.traceback, result.text
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a small sample is read by the command, which then dies")
 def test_a_worker_that_dies_is_an_error(tmp_path: Path) -> None:
     result = apart("a_worker_that_dies", tmp_path)
     assert result.code == 1 and not result.traceback and "worker" in result.err, result.err[-1000:]

@@ -107,7 +107,7 @@ def test_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("index", "message"),
     [
-        ("{", "is not an index of shards"),
+        ("{", "is not JSON: Expecting"),
         ("[]", "is not an index of shards"),
         ('{"weight_map": {}}', "lists no tensors"),
         ({"w": "gone.safetensors"}, r"gone\.safetensors does not exist"),

@@ -25,7 +25,10 @@ CONFIG = {
 ROUNDS = {"oneshot": 1}
 
 
-@pytest.mark.parametrize("name", ["fedavg", "fedprox", "fedavgm", "llpf", "llpfm", "llpf-own", "llpf-merge", "oneshot"])
+NAMES = ["fedavg", "fedprox", "fedavgm", "llpf", "llpfm", "llpf-own", "llpf-merge", "gossip", "oneshot"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_strategy_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(flower.APP))
     from digits_app.client_app import app
@@ -135,8 +138,10 @@ def test_a_real_deployment_with_two_supernodes(tmp_path: Path) -> None:
         text = flower.run(["flwr", "run", ".", "deploy", "--stream", "-c", settings(out)], env, app, 1500)
         merging = settings(tmp_path / "merging") + " strategy='llpf-merge'"
         text += flower.run(["flwr", "run", ".", "deploy", "--stream", "-c", merging], env, app, 1500)
+        gossip = settings(tmp_path / "gossip") + " strategy='gossip'"
+        text += flower.run(["flwr", "run", ".", "deploy", "--stream", "-c", gossip], env, app, 1500)
         listed = flower.run(["flwr", "list", "deploy", "--format", "json"], env, app, 300)
-    assert listed.count("finished:completed") == 2, text[-4000:] + (tmp_path / "link.log").read_text()[-4000:]
+    assert listed.count("finished:completed") == 3, text[-4000:] + (tmp_path / "link.log").read_text()[-4000:]
     assert min(results(out)["clients"].values()) > 0.5
     # Every message is a process of its own there: what a client keeps between rounds is in its folder.
     assert [[p.name for p in states[i].iterdir()] for i in range(2)] == [[f"client-{i}.safetensors"] for i in range(2)]

@@ -6,7 +6,7 @@ pytest.importorskip("flwr", reason="the Flower adapter needs flwr: pip install '
 
 import numpy as np
 import torch
-from flwr.app import ArrayRecord
+from flwr.app import Array, ArrayRecord
 from helpers.flower_apps import record, state, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -84,6 +84,46 @@ def test_half_precision_is_averaged_in_float32_and_cast_back() -> None:
     assert found.arrays["w"].dtype == "float16"
     wanted = average([(record(w=h), 1.0) for h in halves], record(w=halves[0]), Rule("none", dtype="float32"))
     np.testing.assert_allclose(wanted.arrays["w"].numpy(), 1 + 0.0009765625 / 3, rtol=1e-7)
+
+
+class Read(bytes):
+    """Bytes of an array that count how many of them there are."""
+
+    now = most = 0
+
+    def __new__(cls, data: bytes) -> "Read":
+        cls.now += 1
+        cls.most = max(cls.most, cls.now)
+        return super().__new__(cls, data)
+
+    def __del__(self) -> None:
+        Read.now -= 1
+
+
+class Made(Array):
+    """An array that is made at every reading."""
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self._array = Array(numbers)
+        self.dtype, self.shape, self.stype = self._array.dtype, self._array.shape, self._array.stype
+
+    @property
+    def data(self) -> bytes:  # type: ignore[override]
+        return Read(self._array.data)
+
+
+def test_a_few_tensors_are_read_at_a_time_however_many_models_there_are() -> None:
+    rng = np.random.default_rng(0)
+    models = []
+    for weight in range(1, 41):
+        model = ArrayRecord()
+        for name in ("a", "b"):
+            model[name] = Made(rng.normal(size=(300, 300)).astype(np.float32))
+        models.append((model, float(weight)))
+    zero = record(**{name: np.zeros((300, 300), np.float32) for name in ("a", "b")})
+    found = average(models, zero)
+    wanted = average([(ArrayRecord({k: a._array for k, a in model.items()}), w) for model, w in models], zero)
+    assert values(found.arrays) == values(wanted.arrays) and Read.most <= 4
 
 
 def test_a_layer_is_as_good_as_its_worst_tensor() -> None:

@@ -1,5 +1,6 @@
 """From settings to walks: phases, steps and settling by hand, with 0.2 of room above the ends."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -106,13 +107,13 @@ class Block(nn.Sequential):
 def test_phases_auto_merge_the_blocks_of_a_flat_network_to_eight() -> None:
     """MobileNetV2 and EfficientNet are flat; their blocks are 18 to 20 stages."""
     task = replace(tiny.mlp(), model=nn.Sequential(*[Block() for _ in range(18)], nn.Linear(6, 3)))
-    stages, merged = (cut_slices(LLPF(phases=phases), task) for phases in ("stage", "auto"))
+    stages, merged = (cut_slices(LLPF(phases=phases, repairs=0), task) for phases in ("stage", "auto"))
     assert len(stages) == 19 and len(merged) == 8
     sizes = [len(own) for own in merged.values()]
     assert sum(sizes) == sum(map(len, stages.values())) and max(sizes) <= 2 * min(sizes)
     assert all(any(own <= whole for whole in merged.values()) for own in stages.values())  # none is cut in two
     few = replace(tiny.mlp(), model=nn.Sequential(*[Block() for _ in range(5)]))
-    assert cut_slices(LLPF(phases="auto"), few) == cut_slices(LLPF(phases="stage"), few)
+    assert cut_slices(LLPF(phases="auto", repairs=0), few) == cut_slices(LLPF(phases="stage"), few)
 
 
 def test_phases_auto_begin_with_all_layers_at_once_which_give_way() -> None:
@@ -120,6 +121,22 @@ def test_phases_auto_begin_with_all_layers_at_once_which_give_way() -> None:
     first, *rest = walk_phases(method, conv(), cut_slices(LLPF(phases="layer"), tiny.conv()))
     assert first.name == "all" and first.control.gives_way == pytest.approx(0.025)
     assert len(rest) == 3 and first.active == rest[-1].active and rest[0].control.gives_way == 0.0
+
+
+def test_phases_auto_are_one_that_may_stall_where_the_rest_is_trained() -> None:
+    assert list(cut_slices(LLPF(), tiny.conv())) == ["all"]
+    (only,) = walk_phases(LLPF(share=0.2), conv(), cut_slices(LLPF(), tiny.conv()))
+    assert only.name == "all" and only.control.gives_way == pytest.approx(0.05)
+    (asked,) = walk_phases(LLPF(phases="all"), conv(), cut_slices(LLPF(phases="all"), tiny.conv()))
+    assert asked.control.gives_way == 0.0
+
+
+def test_a_walk_whose_path_is_repaired_is_as_coarse_as_the_barrier_and_no_coarser_than_eight_goals() -> None:
+    for middle, factor in ((None, 1.0), (0.2 + 16 * 0.2, 1.0), (0.2 + 48 * 0.2, 3.0), (math.inf, 1.0), (1e9, 8.0)):
+        problem = replace(conv(), goal=replace(GOAL, middle=middle))
+        (phase,) = walk_phases(LLPF(), problem, cut_slices(LLPF(), tiny.conv()))
+        low, high = phase.settle.threshold - GOAL.batch, phase.control.reject_above - GOAL.batch
+        assert (low, high) == (pytest.approx(2 * factor * GOAL.room), pytest.approx(10 * factor * GOAL.room))
 
 
 def test_a_schedule_is_walked_as_it_is(tmp_path: Path) -> None:
@@ -184,7 +201,7 @@ def calls_parts(model: nn.Module, batch: Any) -> Tensor:
 )
 def test_a_model_without_an_order_moves_all_layers_at_once_where_none_was_asked_for(task: Callable[[], Task]) -> None:
     with pytest.warns(UserWarning, match="layer order unavailable; moving all layers at once"):
-        assert list(cut_slices(LLPF(), task())) == ["all"]
+        assert list(cut_slices(LLPF(repairs=0), task())) == ["all"]
     for method in (LLPF(phases="stage"), LLPF(order="nowhere.json")):
         with pytest.raises(OrderError):
             cut_slices(method, task())

@@ -139,10 +139,22 @@ def test_results_of_runs_that_have_not_ended_are_not_theirs(tmp_path: Path, name
 def test_a_run_is_resumed_with_what_it_was_asked(tmp_path: Path) -> None:
     run = created(tmp_path / "run")
     run.check_same(ASKED)
-    with pytest.raises(
-        RunError, match=r"holds another run: search\.max_loss was 0\.04, is 0\.1\. Resume with the same"
-    ):
-        run.check_same(replace(ASKED, search={"max_loss": 0.1}))
+    with pytest.raises(RunError, match=r"holds another run: search\.seed was None, is 3\. Resume with the same"):
+        run.check_same(replace(ASKED, search={**ASKED.search, "seed": 3}))
+    many = {f"{'long' * 50}{i}": "x" * 1000 for i in range(20)}
+    with pytest.raises(RunError, match=r"… \(20 in all\)") as caught:
+        run.check_same(replace(ASKED, task_arguments=many))
+    assert len(str(caught.value)) < 3000
+
+
+def test_another_budget_or_goal_is_no_other_run(tmp_path: Path) -> None:
+    run = created(tmp_path / "run")
+    assert not run.goes_on(ASKED)
+    now = replace(ASKED, search={"max_loss": 0.1, "budget": 7})
+    run.check_same(now)
+    assert run.goes_on(now)
+    run.ask_anew(now)
+    assert read_asked(run.folder) == now and not run.goes_on(now)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +316,7 @@ def test_a_run_that_does_not_say_that_it_has_digests_is_read_without(tmp_path: P
     assert same_path(path, search(created(tmp_path / "whole")))
     state["progress"]["labels"] = []
     (run.folder / "state.json").write_text(json.dumps(state))
-    with pytest.raises(RunError, match=r"state\.json is not the state of a search \(AttributeError"):
+    with pytest.raises(RunError, match=r"state\.json is not the state of a search \(Progress: labels"):
         RunFolder(run.folder).load()
 
 

@@ -61,3 +61,19 @@ def test_a_knot_is_not_digested_again_and_again(tmp_path: Path, monkeypatch: pyt
     assert [knots.get(1)["w"].sum().item() for _ in range(3)] == [0.0] * 3 and len(digested) == 1
     again = KnotFolder(tmp_path, strict=True)
     assert [again.get(1)["w"].sum().item() for _ in range(3)] == [0.0] * 3 and len(digested) == 2
+
+
+def test_a_knot_that_was_discarded_before_it_was_on_the_disk_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[str] = []
+    monkeypatch.setattr("llpf_plugin.files._flush", lambda place: waited.append(place.name))
+    knots = KnotFolder(tmp_path / "knots")
+    for knot in (1, 2, 3):
+        knots.put(knot, {"w": torch.zeros(4)})
+    knots.discard([1, 3])
+    assert waited == []
+    knots.flush()
+    assert waited == ["000002.safetensors", "knots"]
+    knots.flush()
+    assert waited == ["000002.safetensors", "knots"]

@@ -65,7 +65,7 @@ def test_a_run_that_has_not_ended(run: Path) -> None:
 def test_a_verdict_that_is_missing_or_damaged_is_a_note(run: Path) -> None:
     (run / "quality.json").write_text("{")
     found = open_run(run)
-    assert found.verdict is None and found.picked is None and "quality.json cannot be read" in found.notes[0]
+    assert found.verdict is None and found.picked is None and "quality.json is not JSON" in found.notes[0]
     (run / "quality.json").unlink()
     assert open_run(run).notes == ("quality.json is missing: the verdict that the search came to is not known",)
 

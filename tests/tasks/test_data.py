@@ -1,9 +1,11 @@
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data import TensorDataset as Examples
 
 from llpf_plugin import LoaderData, TensorData, crop_and_flip
@@ -165,3 +167,28 @@ def test_nested_batches_are_moved_whole() -> None:
     moved = move_batch(batch, torch.device("meta"))
     assert moved["input_ids"].device.type == moved["more"][0].device.type == moved["more"][2][0].device.type == "meta"
     assert moved["more"][1] == "text" and batch_size(batch) == 3
+
+
+class Opened(Dataset[Any]):
+    """Its file is opened in a worker, as those are that cannot be shared by processes."""
+
+    file: list[float] | None = None
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        assert self.file is not None
+        return torch.full((2,), self.file[i]), i % 2
+
+
+def opened(_worker: int) -> None:
+    info = get_worker_info()
+    assert info is not None
+    info.dataset.file = [float(i) for i in range(40)]
+
+
+def test_a_sample_of_data_that_only_workers_can_read() -> None:
+    loader = DataLoader(Opened(), 8, num_workers=2, worker_init_fn=opened)
+    drawn = LoaderData([], loader).draw(10, seed=0)
+    assert len(drawn) == 10

@@ -55,7 +55,8 @@ def train_client(message: Message, context: Context) -> Message:
     data = client_data(context)
     epochs, lr = int(context.run_config["local-epochs"]), float(context.run_config["lr"])
     loss = train(net, data, epochs, lr, int(config["server-round"]), float(config.get("proximal-mu", 0.0)))
-    metrics = MetricRecord({"num-examples": len(data[1]), "train-loss": loss})
+    which = int(context.node_config["partition-id"])  # a client's place in the ring, where the strategy is gossip
+    metrics = MetricRecord({"num-examples": len(data[1]), "partition-id": which, "train-loss": loss})
     return Message(RecordDict({"arrays": ArrayRecord(net.state_dict()), "metrics": metrics}), reply_to=message)
 
 

@@ -4,7 +4,7 @@ from flwr.serverapp.strategy import FedAvg, FedAvgM, FedProx, Strategy
 
 from digits_app import dataset
 from digits_app.model import Net
-from llpf_flower import LLPFStrategy, OneShotLLPF
+from llpf_flower import GossipStrategy, LLPFStrategy, OneShotLLPF
 from llpf_plugin import Defaults, Task, TensorData
 
 
@@ -27,6 +27,7 @@ def make_strategy(name: str, out_dir: str | None = None) -> Strategy:
         "llpfm": lambda: LLPFStrategy(server_momentum=0.5, **folder),
         "llpf-own": lambda: LLPFStrategy(server_momentum=0.5, serve_own=True, **folder),
         "llpf-merge": lambda: LLPFStrategy(server_momentum=0.5, **folder),
+        "gossip": lambda: GossipStrategy("ring"),
         "oneshot": lambda: OneShotLLPF(task=server_task(), budget=1000, **folder),
     }
     if name not in makers:
