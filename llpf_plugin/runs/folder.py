@@ -188,11 +188,15 @@ class RunFolder(Callback):
         for knot in known:  # now, rather than in the middle of the search
             if self._form(knot) != form:
                 raise RunError(f"knot {knot} in {self.folder} has other names or shapes than A: it was edited")
+        moved = [] if progress.moved is None else [progress.moved.knot, progress.moved.rest]
+        self.knots.keep_only({0, 1, *known, *moved})
+        if self.finished:
+            (self.folder / _BEFORE).unlink(missing_ok=True)
         name = state["tensors"]
         return state["progress"], read_tensors(self.folder / name, strict) if name else {}
 
     def _form(self, knot: int) -> dict[str, Any]:
-        return {name: tensor.shape for name, tensor in self.knots.get(knot).items()}
+        return {name: (t.shape, t.is_floating_point()) for name, t in self.knots.get(knot).items()}
 
     def save(self, search: Searching) -> None:
         """Write the search as it stands; what the state before named is removed only afterwards."""

@@ -1,6 +1,6 @@
 """The knots of a run, one file each, read when they are asked for."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from llpf_plugin.files import flush
@@ -58,6 +58,13 @@ class KnotFolder:
         for knot in self._discarded:
             self._file(knot).unlink(missing_ok=True)
         self._discarded.clear()
+
+    def keep_only(self, knots: Collection[int]) -> None:
+        """Remove what a killed process wrote or discarded after the last state that it saved."""
+        names = {self._file(knot).name for knot in knots}
+        for file in self.folder.glob("*.safetensors"):
+            if file.name not in names and file.stem.isdecimal():
+                file.unlink(missing_ok=True)
 
     def _file(self, knot: int) -> Path:
         return self.folder / f"{knot:06d}.safetensors"

@@ -148,7 +148,7 @@ class _Alike:
 
     @staticmethod
     def _form(weights: Weights) -> dict[str, Any]:
-        return {name: tensor.shape for name, tensor in weights.items()}
+        return {name: (tensor.shape, tensor.is_floating_point()) for name, tensor in weights.items()}
 
 
 def _path(manifest: Manifest, buffers: Weights, record: Iterable[Any], knots: Any) -> LossPath:

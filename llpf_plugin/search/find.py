@@ -190,7 +190,8 @@ class Search:
             RunError: names or shapes are not the model's.
         """
         own = coordinates(self.workspace.model)
-        if not knot or any(name not in own or own[name].shape != tensor.shape for name, tensor in knot.items()):
+        odd = [k for k, t in knot.items() if k not in own or own[k].shape != t.shape or not t.is_floating_point()]
+        if odd or not knot:
             raise RunError("the knots that the search is to go on from are not those of this model: they were edited")
 
     def _bind(self, a: Weights, b: Weights) -> None:
@@ -271,8 +272,9 @@ class Search:
         """
         fresh = solver.save()
         try:
-            if odd := [name for name, t in tensors.items() if name in fresh and fresh[name].shape != t.shape]:
-                raise ValueError(f"other shapes than the model has: {listed(odd)}")
+            known = {name: (fresh[name], t) for name, t in tensors.items() if name in fresh}
+            if odd := [k for k, (one, t) in known.items() if (one.shape, one.dtype) != (t.shape, t.dtype)]:
+                raise ValueError(f"other shapes or types than the model has: {listed(odd)}")
             solver.load(tensors)
             return validated(type(state), {**asdict(state), **(self.progress.state or {})})
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
@@ -307,7 +309,9 @@ class Search:
     def _note(self, tick: Tick, stretch: Stretch, knot: bool) -> None:
         """Record a tick and its knot, tell the callbacks, and stop where one of them asks for it."""
         p = self.progress
-        tick = replace(tick, stretch=p.round, leg=stretch.leg, gradient_steps=self.workspace.steps)
+        losses = {"first_loss": float(tick.first_loss), "settled_loss": float(tick.settled_loss)}
+        told: Any = {**losses, "gap": float(tick.gap), "gradient_steps": self.workspace.steps}  # as files have them
+        tick = replace(tick, stretch=p.round, leg=stretch.leg, **told)
         p.record.append(tick)
         if knot and self.solver is not None:
             self.assembler.keep(self.solver.knot(), stretch, tick)

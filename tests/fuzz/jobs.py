@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 20.0
-"""Seconds after which a job hangs."""
+PATIENCE, BUSY = 60.0, 20.0
+"""Seconds after which a job hangs, on a machine that may have other work, and of processor time that it may take."""
 
 FREE = 256 << 20
 """Bytes that reading a checkpoint may take beside four times its size, and that any command on a small run may take."""
@@ -29,6 +29,7 @@ class Found:
     seconds: float
     grown: int
     operations: int = 0
+    busy: float = 0.0
 
     def faults(self, size: int = 0, codes: tuple[int, ...] = (0, 1, 2, 3)) -> list[str]:
         """What must not be, in words; ``size`` is that of the input in bytes."""
@@ -39,6 +40,8 @@ class Found:
             told.append(f"hangs, or was killed, after {self.seconds:.0f} s: {self.text[-200:]}")
         elif self.code not in codes:
             told.append(f"exit {self.code}: {self.text[-300:]}")
+        if self.busy > BUSY:
+            told.append(f"{self.busy:.0f} s of processor time")
         if self.grown > FREE + 4 * size:
             told.append(f"{self.grown >> 20} MB")
         if self.code in (1, 2) and len(self.text) > LONGEST:

@@ -3,7 +3,7 @@
 One job a line, as JSON: ``words`` of a command, or a checkpoint to ``read``; ``cwd``; the ``patience``. A job with a
 ``folder`` is killed before its operation number ``die_at`` on the files there, if there are as many; with ``die_after``
 it is killed after so many seconds. One answer a line: ``code``, ``text``, ``seconds``, the number of ``operations``,
-and ``grown``, the bytes that it took beside what this process has.
+``busy``, seconds of processor time, and ``grown``, the bytes that it took beside what this process has.
 """
 
 import json
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,10 @@ def _child(job: dict[str, Any], text: int) -> None:
     os.dup2(text, 1)
     os.dup2(text, 2)
     os.chdir(job["cwd"])
+    os.environ.update(job.get("env", {}))
     taken, before = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize(), _peak()
     resource.setrlimit(resource.RLIMIT_AS, (taken + GUARD, taken + GUARD))
-    operations = Operations(job.get("folder") or "", job.get("die_at", 0))
+    busy, operations = time.process_time(), Operations(job.get("folder") or "", job.get("die_at", 0))
     if "folder" in job:
         sys.addaudithook(operations)
     try:
@@ -84,9 +86,8 @@ def _child(job: dict[str, Any], text: int) -> None:
         traceback.print_exc()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    Path(job["answer"]).write_text(
-        json.dumps({"code": code, "grown": _peak() - before, "operations": operations.count})
-    )
+    found = {"code": code, "grown": _peak() - before, "operations": operations.count}
+    Path(job["answer"]).write_text(json.dumps({**found, "busy": time.process_time() - busy}))
     os._exit(0)
 
 
@@ -101,7 +102,9 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
             _child(job, text.fileno())
         while os.waitpid(child, os.WNOHANG)[0] == 0:
             if time.monotonic() - began > job.get("die_after", job["patience"]):
-                os.killpg(child, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has no group of its own yet
+                    os.killpg(child, signal.SIGKILL)
+                os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 break
             time.sleep(0.002)

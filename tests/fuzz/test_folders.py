@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import stopped, tiny
-from helpers.commands import process
 from helpers.run_folders import contents
 
 from fuzz.folders import change
@@ -16,15 +15,15 @@ WORDS = ["--align", "never", "--max-loss", "0.05", "--points", "1", "--device", 
 
 
 @pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bases(server: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that ended, one that was stopped, and one whose budget ran out."""
     place = tmp_path_factory.mktemp("bases")
     for name, weights in zip("ab", tiny.pair("mlp"), strict=True):
         torch.save({"state_dict": weights}, place / f"{name}.pt")
     words = [place / "a.pt", place / "b.pt", "--task", stopped.TASK, *WORDS]
-    assert process("llpf-merge", *words, "-o", place / "ended").code == 0
-    assert process("llpf-merge", *words, "-o", place / "stopped", env={"STOP_AT": "80"}).code == 130
-    assert process("llpf-merge", *words, "--budget", 4, "-o", place / "spent").code == 3
+    assert server.do(place, "merge", *words, "-o", place / "ended").code == 0
+    assert server.do(place, "merge", *words, "-o", place / "stopped", env={"STOP_AT": "80"}).code == 130
+    assert server.do(place, "merge", *words, "--budget", 4, "-o", place / "spent").code == 3
     (place / "outside").mkdir()
     (place / "outside" / "merged.pt").write_text("not the run's")
     return place

@@ -20,7 +20,16 @@ from llpf_plugin import Path as LossPath
 from llpf_plugin.errors import InterruptedRun, RunError
 from llpf_plugin.merging import open_descent
 from llpf_plugin.records import Tick
-from llpf_plugin.runs import Asked, KnotFolder, RunFolder, check_folders, read_asked, read_path, tensors
+from llpf_plugin.runs import (
+    Asked,
+    KnotFolder,
+    RunFolder,
+    check_folders,
+    check_links,
+    read_asked,
+    read_path,
+    tensors,
+)
 from llpf_plugin.runs import folder as folder_module
 from llpf_plugin.search import Callback, Searching, SearchOptions, descend
 
@@ -98,6 +107,36 @@ def test_what_a_killed_process_left_of_its_first_file_is_nothing(tmp_path: Path)
     (tmp_path / "run" / ".run.0123.partial.json").write_text("{")
     RunFolder(tmp_path / "run").check_free()
     created(tmp_path / "run")
+
+
+def test_empty_folders_are_nothing_too(tmp_path: Path) -> None:
+    (tmp_path / "run" / "linear" / "knots").mkdir(parents=True)
+    RunFolder(tmp_path / "run").check_free()
+    (tmp_path / "run" / "link").symlink_to(tmp_path)
+    with pytest.raises(RunError, match="not an empty folder"):
+        RunFolder(tmp_path / "run").check_free()
+
+
+@pytest.mark.parametrize("name", ["merged.pt", "knots/000001.safetensors", "quality.json"])
+def test_links_in_a_run_are_refused(tmp_path: Path, name: str) -> None:
+    """What they lead to would be overwritten."""
+    run = created(tmp_path / "run")
+    (tmp_path / "mine").write_text("mine")
+    (run.folder / "knots").mkdir(exist_ok=True)
+    (run.folder / name).symlink_to(tmp_path / "mine")
+    with pytest.raises(RunError, match=rf"{name} is a link, and what it leads to would be overwritten: remove it"):
+        check_links(run.folder)
+
+
+def test_knots_that_no_state_names_are_removed(tmp_path: Path) -> None:
+    run = created(tmp_path / "run")
+    with pytest.raises(InterruptedRun):
+        search(run, StopAfter(5))
+    before = files(run.folder)
+    run.knots.put(77, run.knots.get(0))
+    (run.folder / "path.before.json").write_text("{}")
+    assert RunFolder(run.folder).load() is not None
+    assert files(run.folder) == sorted([*before, "path.before.json"]), "it has not ended again"
 
 
 def test_several_runs_have_one_folder(tmp_path: Path) -> None:
