@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from llpf_cli.options import STATES, option
+from llpf_plugin.documents import listed
 from llpf_plugin.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,12 +35,14 @@ def convert(
     from llpf_cli.places import check_free
     from llpf_cli.terminal import terminal
     from llpf_plugin.checkpoint import converted, read, without_prefix, write
+    from llpf_plugin.runs import held_file
 
     place = Path(out)
-    check_free(place)
-    found = read(source, state)
-    form = converted(found if strip is None else without_prefix(found, strip), place, is_folder(out), size)
-    written = write(place, form.weights, form)
+    with held_file(place):
+        check_free(place)
+        found = read(source, state)
+        form = converted(found if strip is None else without_prefix(found, strip), place, is_folder(out), size)
+        written = write(place, form.weights, form)
     console = terminal()
     for note in (_said(found, strip), *_left_out(form)):
         console.print(note, highlight=False, markup=False, soft_wrap=True)
@@ -77,4 +80,5 @@ def _said(found: "Checkpoint", strip: str | None) -> str:
 
 
 def _left_out(form: "Checkpoint") -> list[str]:
-    return [f"left out, since only weights are converted: {', '.join(form.left_out)}"] if form.left_out else []
+    named = listed(form.left_out, 8, 100)
+    return [f"left out, since only weights are converted: {named}"] if form.left_out else []

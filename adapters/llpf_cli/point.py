@@ -37,14 +37,15 @@ def point(
     from llpf_cli.results import show_place
     from llpf_cli.terminal import terminal
     from llpf_plugin.checkpoint import target, write
-    from llpf_plugin.runs import open_run
+    from llpf_plugin.runs import held_file, open_run
 
     opened = open_run(run)
     weights = opened.path.at(t)
     form, stored = _form(opened, out, weights)
     place = target(out, form)
-    check_free(place)
-    written = write(place, stored, form)
+    with held_file(place):
+        check_free(place)
+        written = write(place, stored, form)
     console = terminal()
     for note in opened.notes:
         console.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)

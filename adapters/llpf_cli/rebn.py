@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from llpf_cli.options import OUTPUT, PATH, STATE, ComputeOptions, TaskOptions, option
 from llpf_cli.places import check_free
+from llpf_plugin.documents import listed
 from llpf_plugin.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,24 +41,27 @@ def rebn(
     from llpf_plugin.evaluation import reestimated
     from llpf_plugin.merging import Source
     from llpf_plugin.preflight import complete, fits, raise_errors
+    from llpf_plugin.runs import held_file
     from llpf_plugin.workspace import Workspace
 
     loaded, console = load_task(*named), terminal()
     source = Source.of(model, state=state).fitted(loaded.model)
     assert source.like is not None
     place = target(out, source.like)
-    check_free(place)
     show_notes(console, [source])
     raise_errors(fits(source.weights, loaded.model, source.name))
     workspace = Workspace(loaded, compute.made())
-    found = reestimated(workspace, complete(source.weights, loaded.model.state_dict()), sample)
+    with held_file(place):
+        check_free(place)
+        found = reestimated(workspace, complete(source.weights, loaded.model.state_dict()), sample)
+        write(place, found.weights, source.like)
     for split, before in found.before.items():
         words = f"{split}: {_words(before)} as saved, {_words(found.after[split])} estimated again"
         console.print(words, highlight=False)
     if source.like.left_out:
-        left = ", ".join(source.like.left_out)
+        left = listed(source.like.left_out, 8, 100)
         console.print(f"left out of the written file: {left}", highlight=False, markup=False, soft_wrap=True)
-    show_place(console, "written", write(place, found.weights, source.like))
+    show_place(console, "written", place)
     return 0
 
 

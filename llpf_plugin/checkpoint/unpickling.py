@@ -50,13 +50,17 @@ class _Made:
         items: of a tuple.
         size: what going through all of it takes, however often the same is in it.
         methods: keys of a mapping that are the names of methods.
+        attributes: those of its state, which becomes its attributes.
+        filled: whether it has entries.
     """
 
-    __slots__ = ("items", "methods", "name", "size")
+    __slots__ = ("attributes", "filled", "items", "methods", "name", "size")
 
     def __init__(self, name: str, items: Sequence[Any] = (), size: int = 1) -> None:
         self.name, self.items, self.size = name, items, size
         self.methods: frozenset[str] = frozenset()
+        self.attributes: frozenset[str] = frozenset()
+        self.filled = False
 
 
 class _Global(str):
@@ -138,6 +142,8 @@ class _Weigher:
         target.size = min(_CAP, target.size + 2 * len(keys))
         self.spend(sum(40 + _size(key) for key in keys))  # they are hashed
         target.methods |= _METHODS.intersection(key for key in keys if isinstance(key, str))
+        target.filled = True
+        self.check_mapping(target)
 
     def call(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
@@ -159,8 +165,17 @@ class _Weigher:
     def build(self) -> None:
         state = self.stack.pop()
         self.spend(_size(state))
+        target = self.stack[-1]
         for part in state.items if isinstance(state, _Made) and state.name == "tuple" else (state,):
-            self.check_state(self.stack[-1].name, part)
+            self.check_state(target.name, part)
+            if isinstance(part, _Made):
+                target.attributes |= part.methods
+        self.check_mapping(target)
+
+    def check_mapping(self, target: _Made) -> None:
+        """Refuse such attributes of a mapping of any class: what has entries and is not known is read as one."""
+        if target.filled and (wrong := sorted(target.attributes.intersection(dir(OrderedDict)))):
+            raise UnboundedError(f"in a mapping it has {wrong[0]!r} in the place of a method")
 
     def check_state(self, name: str, state: Any) -> None:
         """Refuse attributes that take the place of methods."""

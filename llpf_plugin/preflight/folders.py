@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llpf_plugin.documents import read_json
+from llpf_plugin.errors import CheckpointError
 from llpf_plugin.preflight.checks import Finding, finding
 
 _HARMLESS = re.compile(
@@ -95,8 +97,8 @@ def _vocabulary(folder: Path) -> dict[str, Any]:
 def _json(place: Path) -> dict[str, Any]:
     """A JSON object; empty if there is none that can be read."""
     try:
-        found = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = read_json(place, CheckpointError)
+    except CheckpointError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -88,3 +88,28 @@ def test_tied_names_that_safetensors_leaves_out_get_the_prefix_too(tmp_path: Pat
     found = read(tmp_path / "a.safetensors", names=["embed.weight", "head.weight"])
     assert found.weights.keys() == {"embed.weight", "head.weight"} and found.ties == [("embed.weight", "head.weight")]
     assert list(load_file(write(tmp_path / "m", found.weights, like=found))) == ["m.embed.weight"]
+
+
+def test_the_model_may_be_a_small_part_of_the_file_and_alike_parts_are_not_chosen_from(tmp_path: Path) -> None:
+    plain = network().state_dict()
+    teacher = {f"{place}.{name}": tensor for place in "abc" for name, tensor in prefixed("teacher.", plain).items()}
+    torch.save({**prefixed("net.", plain), **{f"other.{k}.x": t for k, t in teacher.items()}}, tmp_path / "a.pt")
+    found = read(tmp_path / "a.pt", names=plain)
+    assert same(found.weights, plain) and len(found.beside) == 3 * len(plain)
+    torch.save({**prefixed("student.", plain), **prefixed("teacher.", plain)}, tmp_path / "b.pt")
+    assert read(tmp_path / "b.pt", names=plain).notes == ()
+
+
+def test_names_that_only_the_file_ties_get_the_prefix_that_it_lacks(tmp_path: Path) -> None:
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = torch.nn.ModuleDict(
+                {"embed": torch.nn.Linear(2, 2, False), "head": torch.nn.Linear(2, 2, False)}
+            )
+
+    save_file({"embed.weight": torch.ones(2, 2)}, tmp_path / "a.safetensors", metadata={"head.weight": "embed.weight"})
+    found = read(tmp_path / "a.safetensors", names=Model())
+    weights = {"net.embed.weight": torch.zeros(2, 2), "net.head.weight": torch.ones(2, 2)}
+    again = load_file(write(tmp_path / "m", weights, like=found))
+    assert torch.equal(again["head.weight"], torch.ones(2, 2)) and torch.equal(again["embed.weight"], torch.zeros(2, 2))

@@ -17,6 +17,7 @@ from llpf_plugin.errors import CheckpointError
 
 WEIGHTS = {"w": torch.ones(3)}
 MANY = 1000
+ENTRY = text("lr") + pickle.NONE + pickle.SETITEM
 
 
 def put(index: int) -> bytes:
@@ -81,6 +82,8 @@ BOMBS = {
     "a namespace without its reduction": with_attribute(called("argparse Namespace"), "__reduce_ex__"),
     "an OrderedDict without copy": with_attribute(called("collections OrderedDict"), "copy"),
     "a counter without items": with_attribute(called("collections Counter"), "items"),
+    "a mapping of an unknown class without items": with_attribute(called("m Settings") + ENTRY, "items"),
+    "the same, filled afterwards": with_attribute(called("m Settings"), "items") + ENTRY,
 }  # fmt: skip
 
 

@@ -133,7 +133,7 @@ def test_a_folder_that_says_too_little_is_refused(place: Path, tmp_path: Path) -
     refused("hf/causal-lm", "give -t model=FOLDER", text=text)
     refused("hf/causal-lm", "has no config.json", model=str(tmp_path), text=text)
     for config, words in (
-        ("{", "config.json cannot be read"),
+        ("{", "config.json is not JSON"),
         ('{"model_type": "gpt9"}', "knows no model type 'gpt9'"),
         ('{"model_type": "gpt2", "auto_map": {}}', r"names code of its own \(auto_map\)"),
     ):

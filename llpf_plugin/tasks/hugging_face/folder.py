@@ -1,6 +1,5 @@
 """What a folder says of its network: configuration, the network itself, tokenizer, image processor, labels."""
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from llpf_plugin.documents import quoted, read_json
 from llpf_plugin.errors import TaskError
 from llpf_plugin.tasks.foreign import explained
 from llpf_plugin.tasks.optional import transformers
@@ -42,19 +42,16 @@ class Folder:
                 f"{self.place} has no config.json, so that {task} cannot know its network: name a folder that "
                 "save_pretrained wrote, with -t model=FOLDER"
             )
-        try:
-            document = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise TaskError(f"{file} cannot be read: {error}") from error
+        document = read_json(file, TaskError)
         if not isinstance(document, dict) or "auto_map" in document:
             raise TaskError(
                 f"{file} names code of its own (auto_map), which is not run: write a task in Python that builds the "
                 "network, and name it with --task file.py:function"
             )
         self.known = transformers()
-        if document.get("model_type") not in self.known.CONFIG_MAPPING:
+        if (kind := document.get("model_type")) is None or str(kind) not in self.known.CONFIG_MAPPING:
             raise TaskError(
-                f"{file}: transformers {self.known.__version__} knows no model type {document.get('model_type')!r}: "
+                f"{file}: transformers {self.known.__version__} knows no model type {quoted(kind)}: "
                 "install a version that does"
             )
         with explained(f"reading {file}", TaskError):

@@ -1,7 +1,6 @@
 """Text as examples: blocks of tokens, masked tokens, and sentences with their labels."""
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from llpf_plugin.documents import parse_json
 from llpf_plugin.errors import TaskError
 from llpf_plugin.tasks.foreign import explained
 from llpf_plugin.tasks.hugging_face.folder import Folder
@@ -143,10 +143,8 @@ def _rows(place: Path) -> list[dict[str, Any]]:
     text = _read(place)
     if place.suffix != ".jsonl":
         return list(csv.DictReader(text.splitlines(keepends=True)))
-    try:
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except ValueError as error:
-        raise TaskError(f"{place} is not a file of one JSON object a line: {error}") from error
+    lines = enumerate(text.splitlines(), start=1)
+    rows = [parse_json(line.encode(), TaskError, f"line {i} of {place}") for i, line in lines if line.strip()]
     if not all(isinstance(row, dict) for row in rows):
         raise TaskError(f"{place} is not a file of one JSON object a line")
     return rows
