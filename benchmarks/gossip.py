@@ -5,6 +5,7 @@ round. The mean of unrelated networks has 1/n of their variance, and learning st
 (vanishing variance, arXiv 2404.04616). Runs that the JSON file already has are skipped.
 
     python benchmarks/gossip.py --json gossip.json --clients 16 32 64
+    python benchmarks/gossip.py --json gossip.json --report
     python benchmarks/gossip.py --json gossip-mnist.json --task mnist/lenet5 --subset 2000 --clients 16 --epochs 1
 """
 
@@ -126,12 +127,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=5, help="local epochs per round")
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--report", action="store_true", help="run nothing, print what the JSON file has")
     add_table(parser)
     asked = parser.parse_args(arguments)
     logging.getLogger("flwr").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     done = json.loads(asked.json.read_text()) if asked.json.is_file() else {}
-    for seed, clients in itertools.product(asked.seeds, asked.clients):
+    for seed, clients in itertools.product([] if asked.report else asked.seeds, asked.clients):
         setting = Setting(asked.task, asked.subset, clients, asked.alpha, asked.epochs, False, asked.rounds, seed)
         made: Gossip | None = None
         for topology, how in itertools.product(asked.topologies, asked.averaging):

@@ -47,7 +47,7 @@ def align(
     network, example = network_of(task, model, inputs, models[0])
     known = symmetry(network, example)  # before the weights are read, for it takes as much memory as they do
     console = terminal()
-    first, *others = (Source.of(name, state=state).fitted(network) for name in models)
+    first, *others = (Source.of(name, network=network, state=state) for name in models)
     show_notes(console, [first, *others])
     with held(out) if len(others) > 1 else held_file(out):
         places = _places(others, out)

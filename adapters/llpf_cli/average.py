@@ -55,8 +55,7 @@ def average(
         run.check_free()
         run.clear()
         known, notes = _symmetry(network, example, align)
-        console = terminal()
-        sources = [Source.of(name, state=state).fitted(network) for name in models]
+        console, sources = terminal(), [Source.of(name, network=network, state=state) for name in models]
         show_notes(console, sources)
         weights, more = _aligned(console, sources, network, example, known)
         mean, like = mean_on_spheres(weights, shares, network), sources[0].like

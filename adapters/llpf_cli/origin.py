@@ -78,11 +78,11 @@ def origin(
     watching = [view, stopper, KeepConfig(out / "config.yaml", said)]
     watching += [TensorBoard(out / "tensorboard")] if output.tensorboard else []
     loaded, folder = load_task(task_name, task_args), None if dry_run else out
+    source = Source.of(model, network=loaded.model, state=state)
     with resumable(out), held(folder):
         descent = open_descent(
-            Source.of(model, state=state), loaded, walk, search, compute.made(), destination, ticks, pick,
-            out=folder, resume=output.resume, callbacks=watching,
-            named={"task": task_name, "task_arguments": task_args},
+            source, loaded, walk, search, compute.made(), destination, ticks, pick, out=folder, resume=output.resume,
+            callbacks=watching, named={"task": task_name, "task_arguments": task_args},
             info={"command": command_line()},
         )  # fmt: skip
         results.show_notes(console, descent.ends)

@@ -12,6 +12,7 @@ from llpf_plugin.errors import UsageError
 
 if TYPE_CHECKING:
     from llpf_plugin.checkpoint import Checkpoint
+    from llpf_plugin.geometry import Weights
     from llpf_plugin.runs import StoredRun
 
 PLACE, OUTPUT = Group("Place", sort_key=1), Group("Output", sort_key=2)
@@ -40,11 +41,11 @@ def point(
 
     opened = open_run(run)
     weights = opened.path.at(t)
-    form = _form(opened, out)
+    form, stored = _form(opened, out, weights)
     place = target(out, form)
     with held_file(place):
         check_free(place)
-        written = write(place, weights, form)
+        written = write(place, stored, form)
     console = terminal()
     for note in opened.notes:
         console.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)
@@ -84,21 +85,30 @@ def _network(folder: Path) -> Any:
     return build_hugging_face(str(folder), {}, "cpu")[0]
 
 
-def _form(run: "StoredRun", out: str) -> "Checkpoint":
-    """A's form, which the merged model has too; another one if the place has another suffix."""
+def _form(run: "StoredRun", out: str, weights: "Weights") -> "tuple[Checkpoint, Weights]":
+    """A's form, which the merged model has too, or that of the place's suffix; and the weights as it has them."""
     from llpf_plugin.checkpoint import converted, plain_form, read
+    from llpf_plugin.preflight import fitted
 
     merged = run.verdict.merged if run.verdict else None
     file = run.folder / merged.file if merged and merged.file else None
-    like = plain_form(run.path.start)
+    as_read = like = plain_form(run.path.start)
     if file is not None and file.exists():
+        as_read = read(file)
         like = read(file, names=run.path.start)
         if not run.path.knots[0].keys() <= like.weights.keys() and file.is_dir():
-            like = read(file, names=_network(file))
-    suffixes = {".pt", ".pth", ".bin", ".ckpt", ".safetensors"}
-    own = like.path.suffix if like.format != "shards" else ""
-    wanted = Path(out).suffix
-    same = wanted == own or wanted not in suffixes or {wanted, own} <= suffixes - {".safetensors"}
+            like = fitted(as_read, _network(file))
+    if _is_form_of(like, out):
+        return like, weights
+    if like.stored_form is None:
+        return converted(like, Path(out), is_folder(out)), weights
+    return converted(as_read, Path(out), is_folder(out)), dict(like.stored_form(weights))
+
+
+def _is_form_of(like: "Checkpoint", out: str) -> bool:
+    """Whether a place means the format that a checkpoint has."""
     if out.endswith("/"):
-        same = like.format == "shards"
-    return like if same else converted(like, Path(out), is_folder(out))
+        return like.format == "shards"
+    suffixes = {".pt", ".pth", ".bin", ".ckpt", ".safetensors"}
+    own, wanted = like.path.suffix if like.format != "shards" else "", Path(out).suffix
+    return wanted == own or wanted not in suffixes or {wanted, own} <= suffixes - {".safetensors"}

@@ -55,6 +55,8 @@ def closing(
         say(words.format(**quality.measured))
     if like is not None and like.left_out:
         say(f"left out of the merged file: {escape(listed(like.left_out, 8, 100))}")
+    if like is not None and like.beside:
+        say(f"kept in the merged file as they are in A's: {escape(listed(like.beside))}")
     show_place(console, "merged model", merged, f" (t = {picked.t:.3f})")
     if picture is not None:
         show_place(console, "picture", picture)

@@ -33,7 +33,8 @@ class Poll:
     def losses(self, models: Mapping[str, ArrayRecord]) -> dict[str, float]:
         """The mean loss of each model over all clients that answered for every one of them; empty if none did.
 
-        One model is asked for after another; who does not answer, or with no finite loss, is not asked again.
+        One model is asked for after another; who does not answer, or with no finite loss, is not asked again. A model
+        that no client has a finite loss of has an infinite one.
         """
         asked, by = list(self.messages), self.by
         answers: dict[str, dict[int, tuple[float, float]]] = {}
@@ -43,10 +44,16 @@ class Poll:
             if by is None:
                 log(WARNING, "\t> No client reports a loss, a metric with 'loss' in its name: name one with first_by=")
                 return {}
-            answers[name] = {node: found for node, own in metrics.items() if (found := self._read(own, by))}
+            found = {node: answer for node, own in metrics.items() if (answer := self._read(own, by))}
+            if metrics and not found:
+                continue
+            answers[name] = found
             asked = [message for message in asked if message.metadata.dst_node_id in answers[name]]
         nodes = [message.metadata.dst_node_id for message in asked]
-        return {name: _mean([given[node] for node in nodes]) for name, given in answers.items()} if nodes else {}
+        if not (nodes and answers):
+            return {}
+        known = {name: _mean([given[node] for node in nodes]) for name, given in answers.items()}
+        return {name: known.get(name, math.inf) for name in models}
 
     def _ask(self, messages: Sequence[Message], arrays: ArrayRecord) -> dict[int, MetricRecord]:
         """The metrics of a model, by node."""

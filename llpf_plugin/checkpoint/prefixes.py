@@ -7,10 +7,7 @@ A LightningModule that holds the network as ``self.model`` saves ``model.conv1.w
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from torch import Tensor
-
 from llpf_plugin.checkpoint.record import Checkpoint
-from llpf_plugin.documents import listed
 
 _NAMED = 3
 
@@ -19,19 +16,17 @@ def fitted(found: Checkpoint, wanted: Iterable[str]) -> Checkpoint:
     """A checkpoint under the names that are wanted, as far as a prefix is all that differs.
 
     What lies outside of a prefix that is taken off, such as the weights of a loss, is none of the model's: it stays
-    `Checkpoint.beside`. Where no prefix brings more names together, or several do, or none of the shapes is the
-    model's, nothing is changed.
+    `Checkpoint.beside`. Where no prefix brings more names together, nothing is changed.
 
     Args:
         found: the checkpoint, as it was read.
-        wanted: the names in the model, or in another checkpoint, or its tensors.
+        wanted: the names in the model, or in another checkpoint.
     """
-    tensors: Mapping[str, Tensor] = wanted if isinstance(wanted, Mapping) else {}
-    off, on = _best(found.weights.keys(), set(wanted))
-    renamed = {k: on + k.removeprefix(off) for k in found.weights if k.startswith(off)}
-    known = [k for k in renamed if renamed[k] in tensors]
-    if not (off or on) or (known and all(found.weights[k].shape != tensors[renamed[k]].shape for k in known)):
+    wanted = set(wanted)
+    off, on = _best(found.weights.keys(), wanted)
+    if not (off or on):
         return found
+    renamed = {k: on + k.removeprefix(off) for k in found.weights if k.startswith(off)}
     outside = [k for k in found.names if k not in renamed]
     changed = replace(
         found,
@@ -55,7 +50,7 @@ def said(names: Mapping[str, str]) -> tuple[str, ...]:
     tail = _common_tail(plain, stored)
     off, on = stored.removesuffix(tail), plain.removesuffix(tail)
     if not all(off + k.removeprefix(on) == s for k, s in names.items()):
-        return ("_orig_mod, which torch.compile puts into names, is taken out, and put back on writing",)
+        return ("what wrappers put into its names, such as _orig_mod, is taken out, and put back on writing",)
     taken = f"the prefix {off!r} of its names is taken off" if off else ""
     put = f"the prefix {on!r} is put on its names" if on else ""
     return (f"{' and '.join(filter(None, (taken, put)))}, which is undone on writing",)
@@ -70,39 +65,34 @@ def _without_old(found: Checkpoint) -> tuple[str, ...]:
 def _beside(names: Collection[str]) -> tuple[str, ...]:
     if not names:
         return ()
-    named = listed(list(names)[:_NAMED]) + (" …" if len(names) > _NAMED else "")
-    return (f"{len(names)} of its tensors, which lie outside, are not the model's and stay as they are: {named}",)
+    listed = ", ".join(list(names)[:_NAMED]) + (" …" if len(names) > _NAMED else "")
+    return (f"{len(names)} of its tensors, which lie outside, are not the model's and stay as they are: {listed}",)
 
 
 def _best(names: Collection[str], wanted: Collection[str]) -> tuple[str, str]:
     """The prefix to take off and the one to put on, by which the most names are wanted ones; the shortest of them.
 
-    None of either where another part of the names fits as well.
+    None at all where two parts of a file fit equally well, such as a student and its teacher.
     """
-    least = min(len(names), len(wanted))
-    named, ends = _shared(names, least), _shared(wanted, least)
     scores = {
-        (off, on): sum(on + k.removeprefix(off) in wanted for k in own) for off, own in named.items() for on in ends
+        (off, on): sum(on + k.removeprefix(off) in wanted for k in names if k.startswith(off))
+        for off in _shared(names)
+        for on in _shared(wanted)
     }
     best = max(scores, key=lambda pair: (scores[pair], -len(pair[0]) - len(pair[1])), default=("", ""))
-    others = [off for (off, _), score in scores.items() if score == scores[best] and not off.startswith(best[0])]
-    return ("", "") if others else best
+    others = [off for (off, _), score in scores.items() if score == scores.get(best)]
+    nested = all(off.startswith(best[0]) or best[0].startswith(off) for off in others)
+    return best if nested else ("", "")
 
 
-def _shared(names: Collection[str], least: int) -> dict[str, Collection[str]]:
-    """The names that have a prefix, up to a dot, if half as many have it as are looked for; of the empty one first."""
-    having: dict[str, list[str]] = {}
+def _shared(names: Collection[str]) -> list[str]:
+    """Every prefix, up to a dot, that at least half of the names have; the empty one first."""
+    counts: dict[str, int] = {}
     for name in names:
         for place, char in enumerate(name):
             if char == ".":
-                having.setdefault(name[: place + 1], []).append(name)
-    return {"": names, **{prefix: own for prefix, own in having.items() if 2 * len(own) >= least}}
-
-
-def stored_beside(names: Mapping[str, str], there: str, name: str) -> str:
-    """The stored name that another plain name has, if it differs as that of the name ``there`` does."""
-    tail = _common_tail(there, names[there])
-    return names[there].removesuffix(tail) + name.removeprefix(there.removesuffix(tail))
+                counts[name[: place + 1]] = counts.get(name[: place + 1], 0) + 1
+    return ["", *(prefix for prefix, count in counts.items() if 2 * count >= len(names))]
 
 
 def _common_tail(one: str, other: str) -> str:

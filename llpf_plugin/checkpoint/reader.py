@@ -7,26 +7,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from llpf_plugin.checkpoint import state_dict_in
-from llpf_plugin.checkpoint.file_kind import (
-    FREE,
-    INDEX,
-    TIMES,
-    FileKind,
-    file_kind,
-    is_folder,
-    truncated,
-    weight_map,
-)
-from llpf_plugin.checkpoint.fitting import fitted
+from llpf_plugin.checkpoint.file_kind import FREE, INDEX, TIMES, FileKind, file_kind, is_folder, truncated, weight_map
 from llpf_plugin.checkpoint.folders import INDICES, check_no_adapter, companions, weight_files
 from llpf_plugin.checkpoint.passed_over import PassedOver, unknown_class, without
-from llpf_plugin.checkpoint.prefixes import said
+from llpf_plugin.checkpoint.prefixes import fitted, said
 from llpf_plugin.checkpoint.record import Checkpoint, view_key
 from llpf_plugin.checkpoint.safe_load import safe_load, whole_model
-from llpf_plugin.documents import listed, quoted
+from llpf_plugin.documents import quoted
 from llpf_plugin.errors import CheckpointError
 from llpf_plugin.geometry.weights import Weights
 
@@ -34,14 +24,14 @@ _WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _PARALLEL = "module."
 
 
-def read(path: Path | str, state: str | None = None, names: nn.Module | Iterable[str] | None = None) -> Checkpoint:
+def read(path: Path | str, state: str | None = None, names: Iterable[str] | None = None) -> Checkpoint:
     """Read what ``torch.save`` or safetensors wrote; no code in it is ever executed.
 
     Args:
         path: a file (its content decides on the format, not its suffix), an index of safetensors shards, or a folder
             with one of them.
         state: the key of the weights, where a file of ``torch.save`` holds several sets, such as an average of them.
-        names: a network, or the names of its state dict: a prefix by which the file's differ is taken off or put on.
+        names: of a state dict: a prefix by which the file's differ is taken off or put on.
 
     Returns:
         The weights under plain names, in memory of their own: the file may be replaced afterwards.
@@ -49,12 +39,11 @@ def read(path: Path | str, state: str | None = None, names: nn.Module | Iterable
     Raises:
         CheckpointError: the path leads to no checkpoint, or to one that is damaged or not known to be safe.
     """
-    path = Path(path)
-    files: tuple[Path, ...] = ()
+    path, folder = Path(path), Path(path)
     if is_folder(path):
-        path, files = weight_files(path), companions(path)
+        path = weight_files(path)
     found = _read(path, state)
-    if files:
+    if is_folder(folder) and (files := companions(folder)):
         found = _of_folder(found, files)
     return found if names is None else fitted(found, names)
 
@@ -87,8 +76,8 @@ def _read_torch(path: Path, kind: FileKind, wanted: str | None) -> Checkpoint:
     state = {name: value for name, value in state_dict_in.at(tree, keys).items() if isinstance(value, Tensor)}
     check_no_adapter(path, state)
     names = _plain_names(state)
-    _check_size(tree, path)
     notes = (*_which(tree, keys), *said(names))
+    _check_size(tree, path)
     extras, left_out = state_dict_in.strip(tree, keys)
     extras, passed_over = without(extras)
     return Checkpoint(
@@ -112,7 +101,7 @@ def _keys(path: Path, tree: Any, wanted: str | None) -> state_dict_in.Keys:
     try:
         keys = state_dict_in.find(tree, wanted)
     except state_dict_in.AmbiguousError as error:
-        there = "holds several sets of weights" if wanted is None else f"holds no weights called {quoted(wanted)}, but"
+        there = "holds several sets of weights" if wanted is None else f"holds no weights called {wanted!r}, but"
         raise CheckpointError(
             f"{path} {there}: {error}; choose one with --state NAME, or save the one that you mean by itself"
         ) from error
@@ -130,8 +119,7 @@ def _which(tree: Any, keys: state_dict_in.Keys) -> tuple[str, ...]:
     others = [".".join(other) for other in state_dict_in.others(tree, keys)]
     if not others:
         return ()
-    named = ", ".join(map(quoted, others))
-    return (f"the weights are those of {quoted('.'.join(keys))}; --state {listed(others[:1])} takes {named}",)
+    return (f"the weights are those of {'.'.join(keys)!r}; --state {others[0]} takes {', '.join(map(repr, others))}",)
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -175,7 +163,6 @@ def _load_bin(path: Path) -> tuple[Weights, None]:
     found = safe_load(path, file_kind(path))
     if not isinstance(found, Mapping):
         raise CheckpointError(f"{path} holds no state dict ({_outline(found)}), which its index promises: get it again")
-    _check_size(found, path)
     return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}, None
 
 
@@ -242,7 +229,8 @@ def _plain_names(stored: Iterable[str]) -> dict[str, str]:
     The wrappers are DataParallel, DistributedDataParallel, torch.compile, FSDP and activation checkpointing. What the
     last three put in goes wherever it stands, for a submodule can be wrapped too; ``module.`` only at the beginning and
     only if every name begins with it, for it may be the name of a real submodule. In any order and nested. Names that
-    would coincide without their prefixes are left alone. Prefixes that only the model tells are taken off by `fitted`.
+    would coincide without their prefixes are left alone. Prefixes that only the model tells are taken off by
+    `llpf_plugin.preflight.fitted`.
     """
     stored = list(stored)
     plain = [_unwrapped(name) for name in stored]

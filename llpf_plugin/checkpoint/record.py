@@ -29,9 +29,10 @@ class Checkpoint:
         left_out: what a written checkpoint does not carry (optimizer state, …), in words.
         metadata: of the header of safetensors; of shards, all of theirs, which each written shard gets.
         shards: the file of each weight in a folder by plain name; ``path`` is their index, or the only file.
-        beside: by stored name, tensors of the file that are none of the model's and are written as they are.
+        beside: tensors of the file that are none of the model's, by the name in the file; they are written as they are.
+        stored: where the model has other tensors than the file, those of the file, by plain name and without elements.
+        stored_form: makes those of the file of the model's.
         companions: files of a folder that are written along with its weights, such as ``config.json``.
-        revert: makes of weights by plain name the file's tensors by stored name, where these are not the same ones.
         notes: what there is to say of how the weights were found, in sentences.
     """
 
@@ -45,8 +46,9 @@ class Checkpoint:
     metadata: dict[str, str] | None = None
     shards: dict[str, str] = field(default_factory=dict)
     beside: Weights = field(default_factory=dict)
+    stored: Weights = field(default_factory=dict)
+    stored_form: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
     companions: tuple[Path, ...] = ()
-    revert: Callable[[Weights], Weights] | None = None
     notes: tuple[str, ...] = ()
 
     @property

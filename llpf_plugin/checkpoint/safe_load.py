@@ -39,19 +39,16 @@ def safe_load(path: Path, kind: FileKind) -> Any:
     Raises:
         CheckpointError: the file is truncated, or holds what is not known to be safe.
     """
-    try:
-        _check(path, kind)
-    except Exception as error:
-        raise _explained(path, kind, error) from error
     stand_ins = StandIns()
     while True:
         try:
+            _check(path, kind)
             allowed = torch.serialization.safe_globals([*_ALLOWED, *stand_ins.allowed])
             with allowed, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "torch zip")
         except Exception as error:
-            if not stand_ins.learn(error, _unknown_globals(path, kind, error)):
+            if isinstance(error, UnboundedError) or not stand_ins.learn(error, _unknown_globals(path, kind, error)):
                 raise _explained(path, kind, error) from error
 
 
@@ -109,7 +106,7 @@ def _explained(path: Path, kind: FileKind, error: Exception) -> CheckpointError:
     if isinstance(error, UnboundedError):
         return CheckpointError(f"{path} was not loaded, for {error}; {_REMEDY}")
     unknown = _unknown_globals(path, kind, error)
-    if named := [name for name in unknown if runs_code(name)] or unknown[:5]:
+    if named := [name for name in unknown if runs_code(name)] or unknown:
         return CheckpointError(
             f"{path} refers to {listed(named, 8, 100)}: that is not known to be safe and was not loaded; {_REMEDY}"
         )

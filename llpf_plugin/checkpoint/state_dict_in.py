@@ -59,11 +59,11 @@ def find(tree: Any, wanted: str | None = None) -> Keys | None:
 
 def others(tree: Any, keys: Keys) -> list[Keys]:
     """Where further state dicts with as many tensors lie, such as averages of the weights at ``keys``."""
+    if not keys:
+        return []
     count = count_tensors(at(tree, keys))
     found = ((k, mapping) for k, mapping in _mappings(tree) if k and k[: len(keys)] != keys)
-    return (
-        [k for k, m in found if _is_state_dict(m, mixed=False) and abs(count_tensors(m) - count) <= 1] if keys else []
-    )
+    return [k for k, m in found if _is_state_dict(m, mixed=False) and abs(count_tensors(m) - count) <= 1]
 
 
 def _listed(mappings: Mapping[Keys, Any], candidates: Iterable[Keys]) -> str:

@@ -58,7 +58,7 @@ def _save_torch(tree: Any, place: Path) -> None:
 
 def _write_shards(folder: Path, tensors: Weights, like: Checkpoint) -> Path:
     """`write` of shards: the same tensors in the same files, and their index."""
-    shards = dict[str, Weights]()
+    shards: dict[str, Weights] = {}
     named = {stored: like.shards[plain] for plain, stored in like.names.items() if plain in like.shards}
     first = min(like.shards.values())  # for what had no file before
     files = {stored: named.get(stored, like.shards.get(stored, first)) for stored in sorted(tensors)}
@@ -113,17 +113,20 @@ def target(path: Path | str, like: Checkpoint) -> Path:
 
 def _in_form(weights: Mapping[str, Tensor], like: Checkpoint) -> Weights:
     """The tensors to be stored, by stored name, in the dtypes of ``like``, each in memory of its own unless tied."""
+    if like.stored_form is not None:
+        weights = like.stored_form(weights)
+    types = like.stored or like.weights
     leader = _leaders(weights, like)
     if missing := [name for name in like.names if leader.get(name, name) not in weights]:
         raise MismatchError(f"the weights to be written lack {', '.join(missing[:10])} ({len(missing)} in all)")
+    seen: set[int] = set()
     made: Weights = {}
     for name in like.names:
         lead = leader.get(name, name)
         if lead not in made:
-            made[lead] = _cast(weights[lead], like.weights[name].dtype, name)
-    tensors = {name: made[leader.get(name, name)] for name in like.names}
-    stored = like.revert(tensors) if like.revert else {like.names[name]: tensor for name, tensor in tensors.items()}
-    return _compacted({**stored, **like.beside})
+            made[lead] = _compact(_cast(weights[lead], types[name].dtype, name), seen)
+    beside = {stored: _compact(tensor, seen) for stored, tensor in like.beside.items()}
+    return {**beside, **{stored: made[leader.get(name, name)] for name, stored in like.names.items()}}
 
 
 def _leaders(weights: Mapping[str, Tensor], like: Checkpoint) -> dict[str, str]:
@@ -149,15 +152,6 @@ def _cast(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
         if overflow:
             raise CheckpointError(f"{name}: {overflow} values are too large for {dtype}, the dtype of the source")
     return cast
-
-
-def _compacted(tensors: Weights) -> Weights:
-    """Every tensor in memory of its own, of which no other is a view; what is one object stays one."""
-    seen, copies = set[int](), dict[int, Tensor]()
-    for tensor in tensors.values():
-        if id(tensor) not in copies:
-            copies[id(tensor)] = _compact(tensor, seen)
-    return {name: copies[id(tensor)] for name, tensor in tensors.items()}
 
 
 def _compact(tensor: Tensor, seen: set[int]) -> Tensor:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from llpf_plugin.order.result import LayerOrder
 
 
-REPAIRS = 4
-"""Rounds of repairs of a walk with adaptive steps, each of three times as many gradient steps as the one before."""
+REPAIRS = 6
+"""Rounds of repairs of a walk with adaptive steps at most."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class LLPF(Method):
     angle_conformal: bool = setting(True, "towards the origin, scale each layer's learning rate with its variance")
     exact_legs: bool = setting(True, "scale layers that this costs nothing in one step")
     repairs: int | None = setting(
-        None, "rounds of training the stretches above the goal [4; with a schedule, none]", within="[0, inf)"
+        None, "rounds of training the stretches above the goal [6; with a schedule, none]", within="[0, inf)"
     )
     thin: float | None = setting(
         None, "loss increase allowed when dropping a knot [5 % of goal minus endpoint loss]", within="[0, inf)"

@@ -43,7 +43,7 @@ def open_descent(
     """
     place = 1.0 if pick == "end" else pick
     check_pick(place)
-    source = Source.of(model).fitted(task.model)
+    source = Source.of(model, network=task.model)
     request = Request(task, method, options, compute, place, "never", dict(named or {}), dict(info or {}))
     asked = request.asked(source, None, to=None if to is None else str(to), ticks=ticks)
     run, saved = opened(out, asked, resume)

@@ -140,8 +140,7 @@ def merge(
         load_task(task), make_method(method), SearchOptions(**search), compute or Compute(), pick, align,
         dict(named or {}), dict(info or {}),
     )  # fmt: skip
-    network = request.task.model
-    sources = [Source.of(model, number).fitted(network) for number, model in enumerate(models, start=1)]
+    sources = [Source.of(model, number, request.task.model) for number, model in enumerate(models, start=1)]
     check_models(sources, request)
     with held(out):
         return _joined(sources, request, advance, total_budget, out, resume, watch)
@@ -236,7 +235,7 @@ def advancing(
     like = replace(a.like, path=merged) if a.like and merged else None
     point = Source(node.name, picked.weights, like)
     if merged and node.height > 0 and pair.run:
-        point = Source.of(merged).fitted(pair.request.task.model)
+        point = Source.of(merged, network=pair.request.task.model)
     candidates = {"merged": point, "A": a, "B": b}
     chosen = "merged"
     if best:

@@ -48,30 +48,37 @@ class Source:
 
     @classmethod
     def of(
-        cls, model: "Mapping[str, Tensor] | str | Path | Source", number: int = 1, state: str | None = None
+        cls,
+        model: "Mapping[str, Tensor] | str | Path | Source",
+        number: int = 1,
+        network: nn.Module | None = None,
+        state: str | None = None,
     ) -> "Source":
         """From a state dict or a checkpoint file.
 
         Args:
-            model: it; a source stays one.
-            number: of a state dict, which has no name.
+            model: either of them; a source stays one.
+            number: in the name of a state dict.
+            network: that a file is for, whose names its weights then have.
             state: the key of the weights, where a file holds several sets.
 
         Raises:
             CheckpointError: the file cannot be read.
         """
         if isinstance(model, cls):
-            return model
+            return model if network is None else model.fitted(network)
         if isinstance(model, Mapping):
             return cls(f"model {number}", model)
         found = checkpoint.read(model, state)  # type: ignore[arg-type]
+        found = found if network is None else preflight.fitted(found, network)
         return cls(str(model), found.weights, found)
 
     def fitted(self, wanted: nn.Module | Iterable[str]) -> "Source":
-        """The same model under the names of a network, or of a state dict (see `llpf_plugin.checkpoint.fitted`)."""
+        """The same model under the names of a network, or of a state dict."""
         if self.like is None:
             return self
-        like = checkpoint.fitted(self.like, wanted)
+        fit = preflight.fitted if isinstance(wanted, nn.Module) else checkpoint.fitted
+        like = fit(self.like, wanted)  # type: ignore[arg-type]
         return replace(self, weights=like.weights, like=like)
 
 

@@ -12,7 +12,7 @@ FIRST = 8
 MARGIN = 1.25
 """The part of the steps that a round is expected to need, so that one more is rarely called for."""
 
-GROWTH = (1.5, 4.0)
+GROWTH = (2.0, 4.0)
 """The least and the most that a round is longer than the one before it."""
 
 HIGHEST = 100.0

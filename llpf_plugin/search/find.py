@@ -396,7 +396,7 @@ def find_path(
     """
     options = SearchOptions(max_loss, tolerance, budget, lr, momentum, batch_size, points, sample, seed, measure)
     task = load_task(task)
-    pair = [w if isinstance(w, dict) else checkpoint.read(w, names=task.model).weights for w in (a, b)]
+    pair = [w if isinstance(w, dict) else preflight.fitted(checkpoint.read(w), task.model).weights for w in (a, b)]
     full = preflight.check_pair(pair[0], pair[1], task.model)
     search = Search(*full, task, make_method(method), options, compute, knots, callbacks, resume)
     search.warn()

@@ -78,6 +78,8 @@ def descend(search: Search) -> OriginQuality:
 
 def _fitted(model: Weights | str | FilePath, task: Task, name: str) -> Weights:
     """A complete state dict that fits the task's model."""
-    weights = dict(model) if isinstance(model, Mapping) else checkpoint.read(model, names=task.model).weights
+    weights = (
+        dict(model) if isinstance(model, Mapping) else preflight.fitted(checkpoint.read(model), task.model).weights
+    )
     preflight.raise_errors(preflight.fits(weights, task.model, name))
     return preflight.complete(weights, state(task.model))

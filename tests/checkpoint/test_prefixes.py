@@ -55,6 +55,13 @@ def test_names_that_fit_stay_as_they_are(tmp_path: Path) -> None:
     assert same(other.weights, state) and other.notes == ()
 
 
+def test_of_two_parts_that_fit_none_is_taken(tmp_path: Path) -> None:
+    state = {**prefixed("net.", network(0).state_dict()), **prefixed("target.", network(1).state_dict())}
+    torch.save(state, tmp_path / "a.pt")
+    found = read(tmp_path / "a.pt", names=network().state_dict())
+    assert same(found.weights, state) and found.beside == {} and found.notes == ()
+
+
 @pytest.mark.parametrize("kind", ["pt", "safetensors", "shards"])
 def test_what_lies_outside_of_the_prefix_stays_in_the_file(tmp_path: Path, kind: str) -> None:
     plain = network().state_dict()

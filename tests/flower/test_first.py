@@ -132,6 +132,13 @@ def test_clients_that_fail_or_have_no_finite_loss_are_not_asked_again() -> None:
     assert made.rows[0]["first"] == "largest" and clients.asked == {0: 2, 1: 1, 2: 2, 3: 5}
 
 
+def test_a_network_of_zeros_may_have_no_loss() -> None:
+    """As one with weight normalization has none: then the lowest loss is taken, whatever it is."""
+    clients = Clients(lambda w, i: near(MODELS[1])(w, i) + 9.0 if w.any() else math.nan)
+    made, _ = clients.run()
+    assert made.rows[0]["first"] == "largest" and clients.asked == {0: 5, 1: 1, 2: 5, 3: 5}
+
+
 @pytest.mark.parametrize(
     ("clients", "options"),
     [

@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file, save_model
 from torch import nn
 
-from llpf_plugin.checkpoint import fitted, read, write
-from llpf_plugin.preflight import check_pair
+from llpf_plugin.checkpoint import read, write
+from llpf_plugin.preflight import check_pair, fits, fitted
 
 
 class Model(nn.Module):
@@ -84,11 +84,11 @@ def test_experts_are_joined_as_the_library_does_and_written_apart(tmp_path: Path
     found = fitted(read(tmp_path / "a"), experts(1))
     assert found.weights.keys() == model.state_dict().keys()
     assert all(torch.equal(found.weights[k], t) for k, t in model.state_dict().items())
-    out = write(tmp_path / "m", {k: 2 * t for k, t in found.weights.items()}, found)
-    before, after = load_file(tmp_path / "a" / "model.safetensors"), load_file(out / "model.safetensors")
+    out = write(tmp_path / "m", {k: 2 * t for k, t in found.weights.items()}, found) / "model.safetensors"
+    before, after = load_file(tmp_path / "a" / "model.safetensors"), load_file(out)
     assert before.keys() == after.keys()
     assert all(torch.equal(after[k], 2 * before[k]) and after[k].dtype == before[k].dtype for k in before)
-    with safe_open(out / "model.safetensors", "pt") as file:
+    with safe_open(out, "pt") as file:
         assert json.loads(json.dumps(file.metadata())) == {"format": "pt"}
 
 
@@ -148,7 +148,8 @@ def test_a_prefix_that_could_be_several_is_left_to_the_user(tmp_path: Path) -> N
     assert fitted(read(tmp_path / "a.pt"), Model()).weights.keys() == state.keys()
 
 
-def test_a_part_of_another_shape_is_not_the_model(tmp_path: Path) -> None:
+def test_a_part_of_another_shape_is_refused_with_the_shapes(tmp_path: Path) -> None:
     state = {f"net.{k}": torch.zeros(3, 3) for k in Model().state_dict()}
     torch.save(state, tmp_path / "a.pt")
-    assert fitted(read(tmp_path / "a.pt"), Model()).weights.keys() == state.keys()
+    found = fits(fitted(read(tmp_path / "a.pt"), Model()).weights, Model(), "a.pt")
+    assert any("differ in shape" in str(one) for one in found if one.level == "error")
