@@ -121,7 +121,7 @@ def _inside(value: Any) -> list[Any]:
 
 def without(tree: Any) -> tuple[Any, list[str]]:
     """A copy of a tree of mappings without the entries that hold what was passed over; and these, in words."""
-    kept, places = _without(tree, ())
+    kept, places = _without(tree, (), set())
     words = []
     for top in dict.fromkeys(place[0] for place in places):
         own = {place: name for place, name in places.items() if place[0] == top}
@@ -131,15 +131,17 @@ def without(tree: Any) -> tuple[Any, list[str]]:
     return kept, words
 
 
-def _without(tree: Any, place: tuple[str, ...]) -> tuple[Any, dict[tuple[str, ...], str]]:
+def _without(tree: Any, place: tuple[str, ...], seen: set[int]) -> tuple[Any, dict[tuple[str, ...], str]]:
     """`without`, and the class by the keys that lead to what was left out."""
+    seen.add(id(tree))
     kept, left_out = copy.copy(tree), dict[tuple[str, ...], str]()
     if unknown_class(list(getattr(kept, "__dict__", {}).values())):
         vars(kept).clear()
     for key, value in tree.items():
         name, at = unknown_class(key) or unknown_class(value), (*place, str(key))
-        if name and isinstance(value, dict) and not unknown_class(key) and len(at) < _DEPTH:
-            kept[key], inner = _without(value, at)
+        inside = isinstance(value, dict) and id(value) not in seen and len(at) < _DEPTH
+        if name and inside and not unknown_class(key):
+            kept[key], inner = _without(value, at, seen)
             left_out |= inner
         elif name:
             del kept[key]

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from llpf_plugin.checkpoint.record import Checkpoint
+from llpf_plugin.documents import listed
 
 _NAMED = 3
 
@@ -16,14 +17,13 @@ def fitted(found: Checkpoint, wanted: Iterable[str]) -> Checkpoint:
     """A checkpoint under the names that are wanted, as far as a prefix is all that differs.
 
     What lies outside of a prefix that is taken off, such as the weights of a loss, is none of the model's: it stays
-    `Checkpoint.beside`. Where no prefix brings more names together, nothing is changed.
+    `Checkpoint.beside`. Where no prefix brings more names together, or several do, nothing is changed.
 
     Args:
         found: the checkpoint, as it was read.
         wanted: the names in the model, or in another checkpoint.
     """
-    wanted = set(wanted)
-    off, on = _best(found.weights.keys(), wanted)
+    off, on = _best(found.weights.keys(), set(wanted))
     if not (off or on):
         return found
     renamed = {k: on + k.removeprefix(off) for k in found.weights if k.startswith(off)}
@@ -65,34 +65,39 @@ def _without_old(found: Checkpoint) -> tuple[str, ...]:
 def _beside(names: Collection[str]) -> tuple[str, ...]:
     if not names:
         return ()
-    listed = ", ".join(list(names)[:_NAMED]) + (" …" if len(names) > _NAMED else "")
-    return (f"{len(names)} of its tensors, which lie outside, are not the model's and stay as they are: {listed}",)
+    named = listed(list(names)[:_NAMED]) + (" …" if len(names) > _NAMED else "")
+    return (f"{len(names)} of its tensors, which lie outside, are not the model's and stay as they are: {named}",)
 
 
 def _best(names: Collection[str], wanted: Collection[str]) -> tuple[str, str]:
     """The prefix to take off and the one to put on, by which the most names are wanted ones; the shortest of them.
 
-    None at all where two parts of a file fit equally well, such as a student and its teacher.
+    None of either where another part of the names fits as well.
     """
+    least = min(len(names), len(wanted))
+    named, ends = _shared(names, least), _shared(wanted, least)
     scores = {
-        (off, on): sum(on + k.removeprefix(off) in wanted for k in names if k.startswith(off))
-        for off in _shared(names)
-        for on in _shared(wanted)
+        (off, on): sum(on + k.removeprefix(off) in wanted for k in own) for off, own in named.items() for on in ends
     }
     best = max(scores, key=lambda pair: (scores[pair], -len(pair[0]) - len(pair[1])), default=("", ""))
-    others = [off for (off, _), score in scores.items() if score == scores.get(best)]
-    nested = all(off.startswith(best[0]) or best[0].startswith(off) for off in others)
-    return best if nested else ("", "")
+    others = [off for (off, _), score in scores.items() if score == scores[best] and not off.startswith(best[0])]
+    return ("", "") if others else best
 
 
-def _shared(names: Collection[str]) -> list[str]:
-    """Every prefix, up to a dot, that at least half of the names have; the empty one first."""
-    counts: dict[str, int] = {}
+def _shared(names: Collection[str], least: int) -> dict[str, Collection[str]]:
+    """The names that have a prefix, up to a dot, if half as many have it as are looked for; of the empty one first."""
+    having: dict[str, list[str]] = {}
     for name in names:
         for place, char in enumerate(name):
             if char == ".":
-                counts[name[: place + 1]] = counts.get(name[: place + 1], 0) + 1
-    return ["", *(prefix for prefix, count in counts.items() if 2 * count >= len(names))]
+                having.setdefault(name[: place + 1], []).append(name)
+    return {"": names, **{prefix: own for prefix, own in having.items() if 2 * len(own) >= least}}
+
+
+def stored_beside(names: Mapping[str, str], there: str, name: str) -> str:
+    """The stored name that another plain name has, if it differs as that of the name ``there`` does."""
+    tail = _common_tail(there, names[there])
+    return names[there].removesuffix(tail) + name.removeprefix(there.removesuffix(tail))
 
 
 def _common_tail(one: str, other: str) -> str:

@@ -16,7 +16,7 @@ from llpf_plugin.checkpoint.passed_over import PassedOver, unknown_class, withou
 from llpf_plugin.checkpoint.prefixes import fitted, said
 from llpf_plugin.checkpoint.record import Checkpoint, view_key
 from llpf_plugin.checkpoint.safe_load import safe_load, whole_model
-from llpf_plugin.documents import quoted
+from llpf_plugin.documents import listed, quoted
 from llpf_plugin.errors import CheckpointError
 from llpf_plugin.geometry.weights import Weights
 
@@ -101,7 +101,7 @@ def _keys(path: Path, tree: Any, wanted: str | None) -> state_dict_in.Keys:
     try:
         keys = state_dict_in.find(tree, wanted)
     except state_dict_in.AmbiguousError as error:
-        there = "holds several sets of weights" if wanted is None else f"holds no weights called {wanted!r}, but"
+        there = "holds several sets of weights" if wanted is None else f"holds no weights called {quoted(wanted)}, but"
         raise CheckpointError(
             f"{path} {there}: {error}; choose one with --state NAME, or save the one that you mean by itself"
         ) from error
@@ -119,7 +119,8 @@ def _which(tree: Any, keys: state_dict_in.Keys) -> tuple[str, ...]:
     others = [".".join(other) for other in state_dict_in.others(tree, keys)]
     if not others:
         return ()
-    return (f"the weights are those of {'.'.join(keys)!r}; --state {others[0]} takes {', '.join(map(repr, others))}",)
+    named = ", ".join(map(quoted, others))
+    return (f"the weights are those of {quoted('.'.join(keys))}; --state {listed(others[:1])} takes {named}",)
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -163,6 +164,7 @@ def _load_bin(path: Path) -> tuple[Weights, None]:
     found = safe_load(path, file_kind(path))
     if not isinstance(found, Mapping):
         raise CheckpointError(f"{path} holds no state dict ({_outline(found)}), which its index promises: get it again")
+    _check_size(found, path)
     return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}, None
 
 

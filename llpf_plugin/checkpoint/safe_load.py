@@ -39,16 +39,19 @@ def safe_load(path: Path, kind: FileKind) -> Any:
     Raises:
         CheckpointError: the file is truncated, or holds what is not known to be safe.
     """
+    try:
+        _check(path, kind)
+    except Exception as error:
+        raise _explained(path, kind, error) from error
     stand_ins = StandIns()
     while True:
         try:
-            _check(path, kind)
             allowed = torch.serialization.safe_globals([*_ALLOWED, *stand_ins.allowed])
             with allowed, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "torch zip")
         except Exception as error:
-            if isinstance(error, UnboundedError) or not stand_ins.learn(error, _unknown_globals(path, kind, error)):
+            if not stand_ins.learn(error, _unknown_globals(path, kind, error)):
                 raise _explained(path, kind, error) from error
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from llpf_plugin.checkpoint import Checkpoint
 from llpf_plugin.checkpoint import fitted as without_prefix
+from llpf_plugin.checkpoint.prefixes import stored_beside
 from llpf_plugin.geometry.weights import Weights, state, ties
 from llpf_plugin.preflight.pair import complete
 
@@ -51,7 +52,7 @@ def _untied(found: Checkpoint, model: nn.Module) -> Checkpoint:
     for name in apart:
         if name not in names:  # safetensors leaves it out, and says so
             there = next(other for other in names if kept.get(other) == kept[name])
-            names[name] = names[there].removesuffix(there) + name
+            names[name] = stored_beside(names, there, name)
             shards |= {name: shards[there]} if shards else {}
             metadata.pop(names[name], None)
     weights = {**found.weights, **{name: found.weights[name].clone() for name in apart}}

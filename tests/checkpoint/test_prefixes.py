@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llpf_plugin.checkpoint import read, write
+from llpf_plugin.preflight import fitted
 
 
 def prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -109,7 +110,7 @@ def test_names_that_only_the_file_ties_get_the_prefix_that_it_lacks(tmp_path: Pa
             )
 
     save_file({"embed.weight": torch.ones(2, 2)}, tmp_path / "a.safetensors", metadata={"head.weight": "embed.weight"})
-    found = read(tmp_path / "a.safetensors", names=Model())
+    found = fitted(read(tmp_path / "a.safetensors"), Model())
     weights = {"net.embed.weight": torch.zeros(2, 2), "net.head.weight": torch.ones(2, 2)}
     again = load_file(write(tmp_path / "m", weights, like=found))
     assert torch.equal(again["head.weight"], torch.ones(2, 2)) and torch.equal(again["embed.weight"], torch.zeros(2, 2))
