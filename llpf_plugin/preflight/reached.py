@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from llpf_plugin.documents import listed
+from llpf_plugin.errors import TaskError
 from llpf_plugin.geometry.weights import Weights, assign, coordinates, layers_of, select, ties
 from llpf_plugin.preflight.checks import Finding, finding
 from llpf_plugin.preflight.probe import first_batch, probing, scored
@@ -33,7 +35,10 @@ def unreached(workspace: Workspace, a: Weights, b: Weights, sample: int | None =
     with probing(workspace):
         own = list(coordinates(workspace.model))
         assign(workspace.model, a)
-        left = [k for k in _without_gradient(workspace) if not torch.equal(a[k], b[k])]
+        without = _without_gradient(workspace)
+        if new := [k for k in coordinates(workspace.model) if k not in a]:
+            raise TaskError(f"the model had no {listed(new)} before it was called: make parameters in its constructor")
+        left = [k for k in without if not torch.equal(a[k], b[k])]
         for data in (task.train, task.validation, task.test):
             if left and data is not None:
                 drawn = workspace.examples(data, most)

@@ -9,6 +9,7 @@ from torch.nn.parameter import is_lazy
 
 from llpf_plugin.documents import quoted
 from llpf_plugin.errors import TaskError
+from llpf_plugin.tasks.foreign import explained
 from llpf_plugin.tasks.task import Defaults, Task
 
 DATA = ("batch", "batches", "to", "__len__")
@@ -43,6 +44,8 @@ def _check_model(model: Any, name: str) -> None:
             f"the model of {name} has parameters without a shape yet ({', '.join(lazy[:3])}): call it once on a batch, "
             "or give its layers their sizes"
         )
+    with explained(f"state_dict() of the model of {name}", TaskError):
+        model.state_dict()
 
 
 def _named(model: nn.Module) -> Iterator[tuple[str, Any]]:
