@@ -23,11 +23,9 @@ STALL, PATIENCE = 40, 5
 """Ticks that bring the walk no closer, after which it settles more gently, since its steps undo its moves; and the
 settlings on the spot in a row, or times as many ticks at the smallest learning rate, after which a phase collapses."""
 
-TOO_FAST = 0.25
-"""The factor on the learning rate at which a walk that stalls is one whose rate was too high."""
-
-SWEEP_LR = 0.2
-"""The factor on the learning rate with every further sweep through the phases, which begins ten times nearer."""
+TOO_FAST, SWEEP_LR = 0.25, 0.2
+"""The factor on the learning rate at which a walk that stalls is one whose rate was too high; and that with every
+further sweep through the phases, which begins ten times nearer."""
 
 
 @dataclass(frozen=True)
@@ -131,15 +129,14 @@ class Walk(OnModel):
         after = self._after(state, phase, move, settled, strayed)
         if final and close and not arrived and len(self.phases) > 1:
             return self._enter(state.phase + 1, after.lr), None
-        if not math.isfinite(settled.mean) and min(state.share, after.share) < control.min_share:
+        least = max(control.min_share, control.gives_way if final else 0.0)
+        if not math.isfinite(settled.mean) and min(state.share, after.share) < least:
             return after, Outcome.DIVERGED
         collapsed = self._collapsed(after, control)
         if not (collapsed or control.ends(after.tick, arrived) or (good and not direction.moving())):
             return after, None
-        if final and after.share < control.gives_way:
-            if not math.isfinite(settled.mean):
-                return after, Outcome.DIVERGED
-            return after, Outcome.STALLED if after.lr > TOO_FAST else direction.lost
+        if final and after.share < control.gives_way and after.lr > TOO_FAST:
+            return after, Outcome.STALLED
         if final or (control.gives_way > 0 and not collapsed):
             return after, direction.lost if collapsed else Outcome.ARRIVED if direction.near() else Outcome.SHORT
         return self._enter(state.phase + 1, after.lr), None

@@ -121,7 +121,7 @@ def test_a_search_that_had_ended_is_only_judged_again() -> None:
 
 
 def test_the_settings_of_a_coarse_search_are_what_the_tests_above_rest_on() -> None:
-    assert COARSE.rounds == 4 and set(GOALS) == set(tiny.TASKS)
+    assert COARSE.rounds == 6 and set(GOALS) == set(tiny.TASKS)
 
 
 # Progress -------------------------------------------------------------------------------------------------------------
