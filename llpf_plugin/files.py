@@ -155,9 +155,10 @@ def plain(value: Any) -> Any:
 
 def is_empty(folder: Path) -> bool:
     """Whether a folder holds nothing, or only what a killed process left of its first file: empty folders, too."""
-    if folder.is_symlink() or not folder.is_dir():
-        return folder.is_dir() and not any(folder.iterdir())
-    return all(entry.match(_LEFTOVER) or entry.name == LOCK or is_empty(entry) for entry in folder.iterdir())
+    return folder.is_dir() and all(
+        entry.match(_LEFTOVER) or entry.name == LOCK or (not entry.is_symlink() and is_empty(entry))
+        for entry in folder.iterdir()
+    )
 
 
 def remove_leftovers(folder: Path | str, stem: str = "*") -> None:
