@@ -43,7 +43,7 @@ DOWN, UP = ("resnet-c", "resnet-a"), ("resnet-a", "resnet-c")
 RUNS: dict[str, tuple[tuple[str, str], Method, dict[str, Any]]] = {
     "adaptive": (MLP, LLPF(phases="all"), {"seed": 1}),
     "auto": (RESNET, LLPF(), {}),
-    "auto, stalls": (RESNET, LLPF(share=0.4, reject_above=0.12, repairs=1), {"tolerance": 0.1, "budget": 200}),
+    "auto, hands over": (RESNET, LLPF(share=0.4, reject_above=0.12, repairs=1), {"tolerance": 0.1, "budget": 200}),
     "schedule": (MLP, LLPF(schedule=SCHEDULE), {"tolerance": 1.0, "lr": None}),
     "phases": (RESNET, LLPF(phases="stage"), {"budget": 150}),
     "phases, swept": (RESNET, LLPF(phases="stage"), {"budget": 700}),
@@ -66,7 +66,7 @@ RUNS: dict[str, tuple[tuple[str, str], Method, dict[str, Any]]] = {
     "found rate": (RESNET, LLPF(), {"lr": None, "budget": 200}),
 }  # fmt: skip
 
-CHAOTIC = ("auto, stalls", "phases, swept", "across, from below", "found rate")
+CHAOTIC = ("auto, hands over", "phases, swept", "across, from below", "found rate")
 
 
 def search(name: str) -> LossPath:

@@ -34,7 +34,7 @@ class LLPF(Method):
     phases: str | int = setting(
         "auto",
         "auto (all at once; where that stalls, the rest is trained as a curve, or walked in at most 8 stages without "
-        "repairs or with an order), all, layer, block, stage, a number, a YAML file",
+        "repairs, or with an order or levels of your own), all, layer, block, stage, a number, a YAML file",
     )
     order: str | LayerOrder = setting("fdf", "layer order that phases cut: fdf, or a file that llpf order wrote")
     schedule: str | None = setting(None, "a fixed schedule instead of adaptive steps: a shipped name or a YAML file")

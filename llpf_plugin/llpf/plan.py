@@ -155,8 +155,12 @@ def walk_phases(method: LLPF, problem: Problem, slices: Slices) -> tuple[Phase, 
 
 
 def _trains_the_rest(method: LLPF) -> bool:
-    """Whether what is left of a walk that stalls with all layers at once is trained, rather than walked in phases."""
-    return method.phases == "auto" and method.order == "fdf" and method.rounds > 0
+    """Whether what is left of a walk that stalls with all layers at once is trained, rather than walked in phases.
+
+    Whoever gives levels of his own wants a walk that keeps to them, also where its path is under the goal already.
+    """
+    own = method.threshold or method.reject_above or method.order != "fdf"
+    return method.phases == "auto" and method.rounds > 0 and not own
 
 
 def loose_levels(goal: Goal) -> tuple[float, float]:

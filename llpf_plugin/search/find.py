@@ -273,7 +273,7 @@ class Search:
         fresh = solver.save()
         try:
             known = {name: (fresh[name], t) for name, t in tensors.items() if name in fresh}
-            if odd := [k for k, (one, t) in known.items() if (one.shape, one.dtype) != (t.shape, t.dtype)]:
+            if odd := [k for k, (one, t) in known.items() if not _alike(one, t)]:
                 raise ValueError(f"other shapes or types than the model has: {listed(odd)}")
             solver.load(tensors)
             return validated(type(state), {**asdict(state), **(self.progress.state or {})})
@@ -346,6 +346,12 @@ class Search:
     def _tell(self, event: str, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(self, *arguments)
+
+
+def _alike(fresh: Tensor, saved: Tensor) -> bool:
+    """Whether a saved tensor may take the place of a fresh one; vectors may have another length in another phase."""
+    same = (fresh.dtype, fresh.dim()) == (saved.dtype, saved.dim())
+    return same and (fresh.dim() == 1 or fresh.shape == saved.shape)
 
 
 def find_path(

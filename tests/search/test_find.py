@@ -442,12 +442,17 @@ def test_weights_of_one_network_are_not_walked() -> None:
         find_path(a, clone(a), tiny.mlp())
 
 
-def test_what_is_left_of_a_walk_that_stalls_is_trained_as_a_curve_to_b() -> None:
-    method = LLPF(share=0.4, reject_above=0.002)
-    stalled, path = (found("conv", method, max_loss=0.05, lr=0.1, budget=budget) for budget in (5, 2000))
+def test_what_is_left_of_a_walk_that_stalls_is_trained_as_a_curve_to_b(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llpf_plugin.llpf.plan.GIVES_WAY", 9.0)  # the first move that is not the whole way
+    stalled, path = (found("conv", max_loss=0.05, lr=0.1, budget=budget) for budget in (2, 2000))
     assert path.outcome is stalled.outcome is Outcome.STALLED and not path.walked
     assert stalled.quality.maximum > 0.05 and not stalled.quality.connected
     assert path.quality.maximum <= 0.05 and path.quality.connected and path.cost.repairs > 0
     assert path.labels[-2].kind == "curve" and {tick.phase for tick in path.record} == {"all", "repair"}
     assert path.quality.criteria[1].holds is None and "stalled" in path.quality.criteria[1].sentence
     assert tiny.same(path.at(1), tiny.pair("conv")[1])
+
+
+def test_a_walk_with_levels_of_its_own_goes_on_in_stages_where_all_layers_at_once_stall() -> None:
+    path = found("conv", LLPF(share=0.4, reject_above=0.002), max_loss=0.5, lr=0.1)
+    assert path.outcome is not Outcome.STALLED and len(path.phases) > 1
