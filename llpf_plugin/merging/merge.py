@@ -142,52 +142,47 @@ def merge(
     )  # fmt: skip
     sources = [Source.of(model, number, request.task.model) for number, model in enumerate(models, start=1)]
     check_models(sources, request)
-    with held(out):
-        return _joined(sources, request, advance, total_budget, out, resume, watch)
-
-
-def _joined(
-    sources: list[Source], request: Request, advance: Advance, total_budget: int | None, out: Path | None,
-    resume: bool, watch: Watch | None,
-) -> Merged:  # fmt: skip
-    """`merge` of models that have been read and checked, in a folder that no other process writes to."""
     unwatched, watch = watch is None, watch or Watch()
-    root = balanced(len(sources))
-    nodes = list(root.pairs())
-    if out is not None and len(nodes) > 1:
-        check_folders(out, [node.name for node in nodes], resume)
-    sources, request = _in_one_frame(sources, request, watch)
-    going = {Node(i, i): source for i, source in enumerate(sources)}
-    joins, pairs, steps, merged = list[Join](), list[Finished](), 0, None
-    for number, node in enumerate(nodes, start=1):
-        ends = [going.pop(half) for half in node.halves]
-        watch.on_pair(node.name, number, len(nodes), ends)
-        folder = out if out is None or len(nodes) == 1 else out / node.name
-        own = request if total_budget is None else _with_share(request, total_budget - steps, len(nodes) - number + 1)
-        begun = folder is not None and (resume or len(nodes) > 1)
-        try:
-            pair = open_pair(node.name, ends, own, folder, begun, watch.callbacks(node.name))
-            watch.on_open(pair)
-            if unwatched:
-                pair.search.warn(4)
-            with pair.running(), watch.running():
-                quality = pair.search.run()
-        except InterruptedRun:
-            raise
-        except LLPFError:
-            if advance != "best":
+    with held(out):
+        root = balanced(len(sources))
+        nodes = list(root.pairs())
+        if out is not None and len(nodes) > 1:
+            check_folders(out, [node.name for node in nodes], resume)
+        sources, request = _in_one_frame(sources, request, watch)
+        going = {Node(i, i): source for i, source in enumerate(sources)}
+        joins, pairs, steps, merged = list[Join](), list[Finished](), 0, None
+        for number, node in enumerate(nodes, start=1):
+            ends = [going.pop(half) for half in node.halves]
+            watch.on_pair(node.name, number, len(nodes), ends)
+            folder = out if out is None or len(nodes) == 1 else out / node.name
+            left = None if total_budget is None else total_budget - steps
+            own = request if left is None else _with_share(request, left, len(nodes) - number + 1)
+            begun = folder is not None and (resume or len(nodes) > 1)
+            try:
+                pair = open_pair(node.name, ends, own, folder, begun, watch.callbacks(node.name))
+                watch.on_open(pair)
+                if unwatched:
+                    pair.search.warn()
+                with pair.running(), watch.running():
+                    quality = pair.search.run()
+            except InterruptedRun:
                 raise
-            going[node] = better(ends, own)
-            continue
-        picked, merged = pair.close(quality, keep=len(nodes) > 1)
-        watch.on_close(pair, quality, picked, merged)
-        any_case = advance == "best" or (len(nodes) > 1 and not quality.connected)
-        going[node], join = advancing(node, pair, quality, picked, merged, any_case)
-        steps += quality.path.cost.gradient_steps or 0
-        joins.append(join)
-        pairs.append(Finished(folder, quality, picked, pair.alignment))
-    file = _finish(going[root], out, [source.name for source in sources], joins, merged if len(nodes) == 1 else None)
-    return Merged(going[root].weights, all(j.connected for j in joins), joins, pairs, steps, file)
+            except LLPFError:
+                if advance != "best":
+                    raise
+                going[node] = better(ends, own)
+                continue
+            picked, merged = pair.close(quality, keep=len(nodes) > 1)
+            watch.on_close(pair, quality, picked, merged)
+            any_case = advance == "best" or (len(nodes) > 1 and not quality.connected)
+            going[node], join = advancing(node, pair, quality, picked, merged, any_case)
+            steps += quality.path.cost.gradient_steps or 0
+            joins.append(join)
+            pairs.append(Finished(folder, quality, picked, pair.alignment))
+        file = _finish(
+            going[root], out, [source.name for source in sources], joins, merged if len(nodes) == 1 else None
+        )
+        return Merged(going[root].weights, all(j.connected for j in joins), joins, pairs, steps, file)
 
 
 def check_models(sources: Sequence[Source], request: Request) -> None:

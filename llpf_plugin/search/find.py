@@ -160,7 +160,8 @@ class Search:
         if not first:
             self._check_form(a)
         with self.workspace.clock.on("measuring"):
-            p.ends = self._ends = p.ends or self._measured_ends(a, b)
+            middle = on_spheres(a, b)(0.5) if first and self.method.seeks_rate else None
+            p.ends = self._ends = p.ends or self._measured_ends(middle)
         defaults, asked = self.workspace.task.defaults, self.options
         self.goal = goal_of(asked.max_loss, asked.tolerance, p.ends, defaults.tolerance)
         self.momentum = defaults.momentum if asked.momentum is None else asked.momentum
@@ -174,14 +175,14 @@ class Search:
             p.next_knot = max(self.plan.chain) + 1
         self.assembler = PathAssembler(p, self.knots, self.workspace, self.plan, asked.sample, frozenset(names))
 
-    def _measured_ends(self, a: Weights, b: Weights) -> Ends:
-        """Both ends; and what lies halfway between them, for a method that goes by it."""
+    def _measured_ends(self, middle: Weights | None) -> Ends:
+        """Both ends; and the point halfway between them, for a method that goes by it."""
         ends = measure_ends(self.workspace, self.start, self.end, self.options.sample)
-        if not self.method.seeks_rate:
+        if middle is None:
             return ends
-        middle = batch_loss(self.workspace, on_spheres(a, b)(0.5))
+        loss = batch_loss(self.workspace, middle)
         assign(self.workspace.model, self.start)
-        return replace(ends, middle=middle)
+        return replace(ends, middle=loss)
 
     def _check_form(self, knot: Weights) -> None:
         """Refuse what was kept of a search on another model.
