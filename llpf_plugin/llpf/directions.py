@@ -42,8 +42,7 @@ class ToModel:
 
     def gaps(self, active: frozenset[str]) -> Tensor:
         """The distance of every active tensor, 1-d."""
-        names = [k for k in self.weights if k in active]
-        return moves.gaps([self.weights[k] for k in names], [self.destination[k] for k in names])
+        return moves.gaps(*([w[k] for k in self.weights if k in active] for w in (self.weights, self.destination)))
 
     def propose(self, active: frozenset[str], control: StepControl, share: float) -> Move:
         """The next move of the active tensors; a share of 0 moves nothing."""

@@ -8,10 +8,11 @@ from llpf_plugin.geometry import sphere
 from llpf_plugin.geometry.scale_groups import ScaleGroup, scale_groups
 from llpf_plugin.llpf.common_spheres import LEAST, SLACK, Route, confirmed, descent, proposed
 from llpf_plugin.llpf.method import Descent
-from llpf_plugin.llpf.plan import leg_phase, repair_steps, schedule_of, settle_rule, slack_of, terms_of
+from llpf_plugin.llpf.plan import leg_phase, schedule_of, settle_rule, slack_of, terms_of
 from llpf_plugin.llpf.repair import Repair
 from llpf_plugin.llpf.schedule import Phase, read_schedule
 from llpf_plugin.methods.base import Plan, Problem, Stretch, Terms
+from llpf_plugin.methods.rounds import most_steps
 from llpf_plugin.records import ORIGIN
 from llpf_plugin.tasks.task import Task
 
@@ -48,7 +49,7 @@ def terms(method: Descent, task: Task) -> Terms:
             f"the schedule {method.llpf.schedule!r} states correct or moves, which are of walks between two models: "
             "take one that is for the walk towards the origin"
         )
-    return terms_of(method.llpf, schedule, schedule.most + repair_steps(method.llpf))
+    return terms_of(method.llpf, schedule, schedule.most + most_steps(method.llpf.rounds))
 
 
 def route(method: Descent, problem: Problem) -> Route:

@@ -83,12 +83,7 @@ def terms(method: LLPF, task: Task) -> Terms:
     _corrected(method, task)
     schedule = schedule_of(method, task)
     legs = BUDGET if method.across == "always" else 0
-    return terms_of(method, schedule, legs + schedule.most + repair_steps(method))
-
-
-def repair_steps(method: LLPF) -> int:
-    """Gradient steps of all rounds of repair of one stretch."""
-    return most_steps(method.rounds)
+    return terms_of(method, schedule, legs + schedule.most + most_steps(method.rounds))
 
 
 def terms_of(method: LLPF, schedule: Schedule, budget: int) -> Terms:

@@ -1,8 +1,7 @@
 """Step control: the share of the way that a tick moves, and the factor on the learning rate.
 
-The first tick moves ``share``; below ``min_share`` the walk settles on the spot. At the part ``hand_over`` of its way a
-phase makes room for the next, whose layers move beside its own; one whose share falls below ``gives_way`` does so too,
-and ends the walk where it arrives.
+The first tick moves ``share``; below ``min_share`` the walk settles on the spot. At the part ``hand_over`` of its way,
+or with a share below ``gives_way``, a phase makes room for the next, or ends the walk if it is the last.
 """
 
 import math

@@ -24,17 +24,15 @@ STALL, PATIENCE = 40, 5
 settlings on the spot in a row, or times as many ticks at the smallest learning rate, after which a phase collapses."""
 
 TOO_FAST, SWEEP_LR = 0.25, 0.2
-"""The factor on the learning rate at which a walk that stalls is one whose rate was too high; and that with every
-further sweep through the phases, which begins ten times nearer."""
+"""Factors on the learning rate: where a walk that stalls was too fast; with every further, ten times nearer, sweep."""
 
 
 @dataclass(frozen=True)
 class WalkState:
     """Where a walk stands, besides its tensors.
 
-    ``phase`` and ``tick`` count from 0, phases over all sweeps; ``share`` is that of the next move, ``lr`` the factor
-    on the learning rate. Since the ``closest`` distance, ``stalled`` ticks have passed; since the last accepted move,
-    the walk has settled on the spot ``stuck`` times.
+    ``phase`` and ``tick`` count from 0, phases over all sweeps; ``share`` is the next move's, ``lr`` a factor. Since the
+    ``closest`` distance ``stalled`` ticks have passed, since the last accepted move ``stuck`` settlings on the spot.
     """
 
     phase: int
