@@ -31,8 +31,8 @@ TOO_FAST, SWEEP_LR = 0.25, 0.2
 class WalkState:
     """Where a walk stands, besides its tensors.
 
-    ``phase`` and ``tick`` count from 0, phases over all sweeps; ``share`` is the next move's, ``lr`` a factor. Since the
-    ``closest`` distance ``stalled`` ticks have passed, since the last accepted move ``stuck`` settlings on the spot.
+    ``phase`` and ``tick`` count from 0, phases over all sweeps; ``share`` is of the next move, ``lr`` a factor. Since
+    the ``closest`` distance ``stalled`` ticks have passed, since the last accepted move ``stuck`` rests on the spot.
     """
 
     phase: int
