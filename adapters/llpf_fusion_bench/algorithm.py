@@ -16,7 +16,7 @@ from llpf_plugin import Compute, merge
 from llpf_plugin.errors import MismatchError, SpecificationError
 from llpf_plugin.merging import Align, Merged, Pair, Source, Watch
 from llpf_plugin.methods import make_method
-from llpf_plugin.quality import Quality
+from llpf_plugin.quality import Picked, Quality
 from llpf_plugin.search import SearchOptions
 from llpf_plugin.tasks import load_task, nearest
 
@@ -37,8 +37,9 @@ class LLPFAlgorithm(BaseAlgorithm):
     Args:
         task: name or factory of the task, as of `llpf_plugin.load_task`; its network is that of the models.
         task_arguments: of its factory.
-        method: how paths are found, as of `llpf_plugin.methods.make_method`.
-        method_arguments: settings of the method.
+        path_method: how paths are found, as of `llpf_plugin.methods.make_method`; in fusion_bench, ``method`` is the
+            algorithm itself.
+        path_method_arguments: settings of that method.
         search: what is asked of every search, such as ``max_loss`` and ``budget``; the fields of `SearchOptions`.
         pick: the point of each path: ``best`` on validation data, ``mid``, ``end``, or its place in [0, 1].
         align: whether the units of a pair's second model are first brought into the first one's order.
@@ -51,8 +52,8 @@ class LLPFAlgorithm(BaseAlgorithm):
     """
 
     def __init__(
-        self, task: str, task_arguments: Mapping[str, Any] | None = None, method: str = "llpf",
-        method_arguments: Mapping[str, Any] | None = None, search: Mapping[str, Any] | None = None,
+        self, task: str, task_arguments: Mapping[str, Any] | None = None, path_method: str = "llpf",
+        path_method_arguments: Mapping[str, Any] | None = None, search: Mapping[str, Any] | None = None,
         pick: str | float = "best", align: Align = "auto", out: str | None = None, resume: bool = False,
         device: str = "auto", **kwargs: Any,
     ) -> None:  # fmt: skip
@@ -74,11 +75,11 @@ class LLPFAlgorithm(BaseAlgorithm):
             LLPFError: of any kind; see `llpf_plugin.merge`.
         """
         models = {name: _module(name, modelpool.load_model(name)) for name in modelpool.model_names}
-        named = {"task": self.task, "task_arguments": _plain(self.task_arguments), "method": self.method}
+        named = {"task": self.task, "task_arguments": _plain(self.task_arguments), "method": self.path_method}
         merged = merge(
             [Source(name, _weights(model)) for name, model in models.items()],
             load_task(self.task, _plain(self.task_arguments)),
-            make_method(self.method, _plain(self.method_arguments)),
+            make_method(self.path_method, _plain(self.path_method_arguments)),
             pick=self.pick, align=self.align, out=None if self.out is None else Path(self.out), resume=self.resume,
             compute=Compute(self.device), named=named, watch=_Log(), **_plain(self.search),
         )  # fmt: skip
@@ -98,11 +99,16 @@ class _Log(Watch):
         for found in pair.search.findings:
             log.warning("%s", found)
         if pair.alignment is not None:
-            log.info("models %s: %s", pair.name, pair.alignment.sentence)
+            log.info("%s: %s", _names(pair), pair.alignment.sentence)
 
-    def on_close(self, pair: Pair, quality: Quality, picked: Any, merged: Path | None) -> None:
+    def on_close(self, pair: Pair, quality: Quality, picked: Picked, merged: Path | None) -> None:
         for one in quality.criteria:
-            log.info("models %s: %s: %s", pair.name, one.name, one.sentence)
+            log.info("%s: %s: %s", _names(pair), one.name, one.sentence)
+        log.info("%s: merged at t = %.3g", _names(pair), picked.t)
+
+
+def _names(pair: Pair) -> str:
+    return " and ".join(end.name for end in pair.ends)
 
 
 def _say(merged: Merged) -> None:

@@ -7,7 +7,7 @@ from torch import nn
 
 from llpf_plugin import load_task
 from llpf_plugin.merging import Source
-from llpf_plugin.preflight import check_pair
+from llpf_plugin.preflight import complete, fits, raise_errors
 
 
 def network(task: str, checkpoint: str, task_arguments: Mapping[str, Any] | None = None) -> nn.Module:
@@ -23,6 +23,6 @@ def network(task: str, checkpoint: str, task_arguments: Mapping[str, Any] | None
     """
     model = load_task(task, dict(task_arguments or {})).model
     found = Source.of(checkpoint, network=model)
-    weights, _ = check_pair(found.weights, found.weights, model, (found.name, found.name))
-    model.load_state_dict(weights)
+    raise_errors(fits(found.weights, model, found.name))
+    model.load_state_dict(complete(found.weights, model.state_dict()))
     return model.eval()
