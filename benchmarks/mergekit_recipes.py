@@ -29,6 +29,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "slerp": {"parameters": {"t": 0.5}},
     "llpf_sphere": {},
     "llpf_aligned": {},
+    "llpf_aligned_linear": {"parameters": {"weight": 1}},
 }
 
 
