@@ -6,6 +6,7 @@ Names that need torch are imported when they are asked for, so that the command 
 from typing import TYPE_CHECKING
 
 from llpf_plugin.lazy import lazily
+from llpf_plugin.tasks.packages import declared
 from llpf_plugin.tasks.specification import build, explained, find, nearest, parse_arguments, parse_value
 
 if TYPE_CHECKING:
@@ -50,6 +51,16 @@ BUILT_IN: dict[str, str] = {
 }
 """Name to ``module:function``, or ``module:object.method``."""
 
+GROUP = "llpf_plugin.tasks"
+"""The entry points by which other packages bring tasks."""
+
+
+def known() -> dict[str, str]:
+    """Every name with the ``module:function`` that it stands for; ours come first and cannot be replaced."""
+    others = {name: point.value for name, point in declared(GROUP).items() if name not in BUILT_IN}
+    return {**BUILT_IN, **others}
+
+
 _PLACES = {
     "Data": "batches",
     "Defaults": "task",
@@ -65,6 +76,7 @@ _PLACES = {
 
 __all__ = [
     "BUILT_IN",
+    "GROUP",
     "Data",
     "Defaults",
     "LoaderData",
@@ -77,6 +89,7 @@ __all__ = [
     "explained",
     "find",
     "generator",
+    "known",
     "load_task",
     "nearest",
     "parse_arguments",
