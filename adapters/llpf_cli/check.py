@@ -54,10 +54,12 @@ def check(
     from llpf_plugin.preflight import check as look
 
     own = load_task(*task.named(models[0])) if task.task and not (model or inputs.given) else None
+    network: Any = None
+    example: Any = None
     if own is not None:
         network, example = own.model, own.example_inputs()
-    else:
-        network, example = network_of(task, model, inputs, models[0]) if named else (None, None)
+    elif named:
+        network, example = network_of(task, model, inputs, models[0])
     began = time.monotonic()
     a, b = (Source.of(name, state=state) for name in models)
     if network is not None:
