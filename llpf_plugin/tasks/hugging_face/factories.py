@@ -53,7 +53,8 @@ def text_classification(
 
     Args:
         model: the folder that network and tokenizer come from; the command line gives that of A.
-        data: a ``.csv`` file with a head line, or ``.jsonl``; a tenth each is held out for validation and test.
+        data: a ``.csv`` file with a head line, ``.jsonl``, or a folder that the `datasets` library saved; a tenth each
+            is held out for validation and test.
         column: of the texts.
         label: of the labels, which are named as in ``config.json``, or numbers.
         length: tokens at most [128, or what the network takes].
