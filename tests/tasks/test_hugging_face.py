@@ -114,6 +114,20 @@ def test_images_go_through_the_processor_of_the_folder(place: Path) -> None:
     assert (inputs[labels == 0].mean() < 0) and (inputs[labels == 1].mean() > 0), "standardised; cats are dark"
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_activations_that_are_computed_again_give_the_same_gradient(place: Path, name: str) -> None:
+    plain, again = (Workspace(load_task(name, arguments(place, name, checkpointing=on))) for on in (False, True))
+    again.model.load_state_dict(plain.model.state_dict())
+    asked = []
+    for module in again.model.modules():
+        module.register_forward_hook(lambda *_: asked.append(torch.is_grad_enabled()))
+    for workspace in (plain, again):
+        workspace.backward(workspace.loss())
+    for one, other in zip(plain.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad) if one.grad is not None else other.grad is None
+    assert len(asked) > len(list(again.model.modules()))
+
+
 def test_a_folder_of_datasets_is_the_same_data_by_the_names_of_its_labels(place: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets", reason="the datasets library is not installed")
     rows = [json.loads(line) for line in hf.table(tmp_path / "data.jsonl").read_text().splitlines()]
