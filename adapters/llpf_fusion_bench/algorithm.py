@@ -51,6 +51,17 @@ class LLPFAlgorithm(BaseAlgorithm):
         SpecificationError: there is no such setting.
     """
 
+    task: str  # all of these are set by fusion_bench's decorator
+    task_arguments: Mapping[str, Any] | None
+    path_method: str
+    path_method_arguments: Mapping[str, Any] | None
+    search: Mapping[str, Any] | None
+    pick: str | float
+    align: Align
+    out: str | None
+    resume: bool
+    device: str
+
     def __init__(
         self, task: str, task_arguments: Mapping[str, Any] | None = None, path_method: str = "llpf",
         path_method_arguments: Mapping[str, Any] | None = None, search: Mapping[str, Any] | None = None,

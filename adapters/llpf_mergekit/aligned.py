@@ -54,7 +54,8 @@ def _network(base: Named) -> tuple[Any, Any]:
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{name} has no config.json, which says what its network is")
     with explained(f"building the network of {name}", CheckpointError):
-        config = configuration(str(folder))
+        # Keys and values among the outputs would fix the order of heads.
+        config = configuration(str(folder), use_cache=False)
         network = build_network(config).float()
     inputs = example_inputs(network, config)
     if inputs is None:

@@ -72,7 +72,7 @@ def _merge(context: Any, main: Any, recipe: Recipe, into: Path, name: str) -> No
     # Beside the folder, for aligned models take as much room as the merged one; goes with what a killed process leaves.
     with TemporaryDirectory(prefix=into.name, dir=into.parent) as beside:
         document, renamed = dict(recipe.document), {into.name: name, **recipe.names}
-        if recipe.aligned:
+        if recipe.after:
             places = _aligned(recipe, context.params, Path(beside))
             document = recipe.with_aligned(places)
             renamed |= {str(place): recipe.name(reference) for reference, place in places.items()}

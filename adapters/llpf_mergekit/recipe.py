@@ -11,6 +11,7 @@ from llpf_plugin.errors import SpecificationError
 from llpf_plugin.tasks import explained, nearest
 
 ALIGNED, SPHERE = "llpf_aligned", "llpf_sphere"
+"""The first is the second on aligned models; ``llpf_aligned_linear`` is ``linear`` on them, and so on."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,18 @@ class Recipe:
         if not isinstance(document, dict):
             raise SpecificationError(f"{file} is not a recipe of mergekit: it must have merge_method and models")
         config = _validated(file, document)
-        methods = [ALIGNED, *(method.spec.name for method in registered_methods())]
+        methods = [method.spec.name for method in registered_methods()]
+        methods += [ALIGNED, *(f"{ALIGNED}_{name}" for name in methods)]
         if config.merge_method not in methods:
             method = shortened(config.merge_method, 60)
             raise SpecificationError(f"{file}: there is no merge method {method!r}{nearest(method, methods)}")
         return cls(file, document, names, config)
 
     @property
-    def aligned(self) -> bool:
-        """Whether models are to be aligned before they are merged."""
-        return bool(self.config.merge_method == ALIGNED)
+    def after(self) -> str:
+        """The method by which models are merged once they are aligned; empty where they are not to be aligned."""
+        method: str = self.config.merge_method
+        return SPHERE if method == ALIGNED else method.removeprefix(f"{ALIGNED}_") * method.startswith(f"{ALIGNED}_")
 
     def name(self, reference: Any) -> str:
         """How the file calls a model."""
@@ -82,13 +85,13 @@ class Recipe:
         return found
 
     def with_aligned(self, places: Mapping[Any, Path]) -> dict[str, Any]:
-        """The document for `SPHERE`, with aligned models in the place of those that were named.
+        """The document for the method `after`, with aligned models in the place of those that were named.
 
         Args:
             places: the folder of each aligned model, by its reference.
         """
         document = copy.deepcopy(dict(self.document))
-        document["merge_method"] = SPHERE
+        document["merge_method"] = self.after
         for entry, read in zip(document["models"], self.config.models, strict=True):
             if read.model in places:
                 entry["model"] = _reference(places[read.model])

@@ -43,30 +43,29 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shuffled(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The residual stream and the hidden layers of the MLPs in another order: the same function."""
+    """The residual stream, the hidden units of the MLPs and the two heads in another order: the same function."""
     rng = torch.Generator().manual_seed(7)
-    stream, hidden = torch.randperm(16, generator=rng), None
+    stream, heads = torch.randperm(16, generator=rng), torch.arange(16).roll(8)
+    hidden = {size: torch.randperm(size, generator=rng) for size in (24, 64)}
     found = {}
     for name, tensor in weights.items():
         for axis, size in enumerate(tensor.shape):
-            # Every axis of 16 is the stream, but the one that leads out of, or into, the heads.
-            heads = axis == head_axis(name)
-            if size in (24, 64):
-                hidden = torch.randperm(size, generator=rng) if hidden is None else hidden
-                tensor = tensor.index_select(axis, hidden)
-            elif size == 16 and not heads:
-                tensor = tensor.index_select(axis, stream)
+            if size == 48:  # GPT-2's queries, keys and values
+                order = torch.cat([heads, heads + 16, heads + 32])
+            elif size == 16:
+                order = heads if axis == head_axis(name) else stream
+            else:
+                order = hidden.get(size, torch.arange(size))
+            tensor = tensor.index_select(axis, order)
         found[name] = tensor
     return found
 
 
 def head_axis(name: str) -> int | None:
     """The axis of a matrix of attention that is not the stream's; Llama's are ``[out, in]``, GPT-2's ``[in, out]``."""
-    if any(f".{one}_proj." in name for one in "qkv"):
-        return 0
     if ".o_proj." in name:
         return 1
-    return 0 if ".attn.c_proj.weight" in name else None
+    return 0 if ".q_proj." in name or ".attn.c_proj.weight" in name else None
 
 
 @pytest.fixture
@@ -132,6 +131,9 @@ def test_a_model_whose_units_changed_places_is_merged_to_what_it_computes(kind: 
     assert difference(loaded("out"), a) < 1e-5
     assert command({**made, "merge_method": "llpf_sphere"}, "--no-quiet").code == 1, "nothing is overwritten"
     Path("out").rename("aligned")
+    assert command({**made, "merge_method": "llpf_aligned_slerp", "parameters": {"t": 0.5}}).code == 0
+    assert difference(loaded("out"), a) < 1e-5
+    Path("out").rename("slerp")
     assert command({**made, "merge_method": "llpf_sphere"}).code == 0
     assert difference(loaded("out"), a) > 0.1, "without alignment it is another function"
 
@@ -170,6 +172,7 @@ ALIGNED = recipe("llpf_aligned", "gpt2-b", base_model="models/gpt2-a")
         ),
         ("models: [{model: models/gpt2-a}]", "recipe.yml: merge_method: field required"),
         (recipe("llpf_spher", "gpt2-a"), "there is no merge method 'llpf_spher': did you mean llpf_sphere"),
+        (recipe("llpf_aligned_linea", "gpt2-a"), "'llpf_aligned_linea': did you mean llpf_aligned_linear"),
         ({**ALIGNED, "base_model": None}, "recipe.yml: llpf_aligned needs base_model"),
         ({**ALIGNED, "base_model": "models/gpt2-b"}, "recipe.yml: models names none but the base"),
         ({**ALIGNED, "base_model": "models/llama-a"}, "in models/gpt2-b"),
