@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError
 
 from llpf_cli.config import with_config
 from llpf_cli.earlier import rewritten
+from llpf_cli.hub import fetched
 from llpf_cli.parsing import Options
 from llpf_cli.streams import fall_back
 from llpf_cli.texts import EXIT_CODES, HELP, SYNOPSIS, epilogue, said
@@ -63,7 +64,7 @@ def run() -> None:
     fall_back()
     try:
         _check_text(sys.argv[1:])
-        tokens = rewritten(with_config(tokens, options_of), options_of)
+        tokens = fetched(rewritten(with_config(tokens, options_of), options_of))
         code = app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         code, message = USAGE, f"{said(str(error))} (--help shows what there is)"

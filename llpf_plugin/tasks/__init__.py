@@ -44,12 +44,14 @@ BUILT_IN: dict[str, str] = {
         for network in _NETWORKS
     },
     "imagenet10/resnet18": "llpf_plugin.tasks.imagenet10:resnet18",
+    "tabular/mlp": "llpf_plugin.tasks.plain.tabular:mlp",
+    "images/CLASSIFIER": "llpf_plugin.tasks.plain.images:classifier",
     **{
         f"hf/{name}": f"llpf_plugin.tasks.hugging_face.factories:{name.replace('-', '_')}"
         for name in ("causal-lm", "masked-lm", "text-classification", "image-classification")
     },
 }
-"""Name to ``module:function``, or ``module:object.method``."""
+"""Name to ``module:function``, or ``module:object.method``; CLASSIFIER is any of torchvision's or timm's."""
 
 GROUP = "llpf_plugin.tasks"
 """The entry points by which other packages bring tasks."""

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -56,6 +57,8 @@ def _named(name: str) -> Callable[..., Task]:
     if name in BUILT_IN:
         module, function = BUILT_IN[name].split(":")
         return attrgetter(function)(importlib.import_module(module))
+    if name.startswith("images/"):
+        return partial(_named("images/CLASSIFIER"), name.removeprefix("images/"))
     if name not in (names := known()):
         hint = nearest(name, list(names), most=len(names))
         raise TaskError(f"there is no built-in task {name!r}{hint} Your own: file.py:function or module:function")

@@ -20,8 +20,12 @@ def configuration(place: str, **arguments: Any) -> Any:
 
 
 def build_network(config: Any) -> nn.Module:
-    """The network with fresh weights: of the class that the configuration names, else the one without a head."""
+    """The network with fresh weights: of the class that the configuration names, else the one without a head.
+
+    It returns no keys and values for later calls: results keep their order, and so would the units of all heads.
+    """
     known = transformers()
+    config.use_cache = False
     kind = getattr(known, (config.architectures or [""])[0], None)
     network: nn.Module = kind(config) if kind else known.AutoModel.from_config(config)
     return network
@@ -56,7 +60,13 @@ def _described(network: Any, config: Any) -> dict[str, Tensor]:
     if main == "input_values":
         inputs[main] = example_tensor((1, 16_000), torch.float32)
     if main == "input_ids":
-        inputs[main] = torch.ones(1, 8, dtype=torch.int64)
+        inputs[main] = _tokens(config)
     if getattr(config, "is_encoder_decoder", False):
-        inputs["decoder_input_ids"] = torch.ones(1, 8, dtype=torch.int64)
+        inputs["decoder_input_ids"] = _tokens(config)
     return inputs
+
+
+def _tokens(config: Any) -> Tensor:
+    """Eight tokens that differ, as attention over alike ones shows nothing; the first of a vocabulary are special."""
+    most = config.get_text_config().vocab_size
+    return torch.randint(min(5, most - 1), most, (1, 8), generator=torch.Generator().manual_seed(0))
