@@ -54,8 +54,7 @@ def _network(base: Named) -> tuple[Any, Any]:
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{name} has no config.json, which says what its network is")
     with explained(f"building the network of {name}", CheckpointError):
-        # Keys and values among the outputs would fix the order of heads.
-        config = configuration(str(folder), use_cache=False)
+        config = configuration(str(folder))
         network = build_network(config).float()
     inputs = example_inputs(network, config)
     if inputs is None:
