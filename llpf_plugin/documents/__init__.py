@@ -1,11 +1,12 @@
 """Documents that people write or edit by hand: read within bounds, and quoted in errors in a few words."""
 
-from llpf_plugin.documents.json_file import parse_json, read_content, read_json
+from llpf_plugin.documents.json_file import check_regular, parse_json, read_content, read_json
 from llpf_plugin.documents.quoted import listed, quoted, shortened, visible
 from llpf_plugin.documents.validated import validated
 from llpf_plugin.documents.yaml_file import parse_yaml, read_yaml
 
 __all__ = [
+    "check_regular",
     "listed",
     "parse_json",
     "parse_yaml",
