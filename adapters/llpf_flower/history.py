@@ -39,14 +39,15 @@ class _Row:
 
 
 def checked(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Rows as they were read from a file, with the numbers of nodes as numbers again.
+    """Copies of rows as they were read from a file, with the numbers of nodes as numbers again.
 
     Raises:
         TypeError: they are no rows.
     """
     found = []
     for row in rows:
-        known = validated(_Row, {"clients": 0, **row, "entries": row})
+        entries = {name: value for name, value in row.items() if name != "left_out"}
+        known = validated(_Row, {"clients": 0, **row, "entries": entries})
         found.append({**row, "round": known.round, "left_out": known.left_out})
     return found
 
