@@ -1,10 +1,12 @@
 """The knots of a run, one file each, read when they are asked for."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from llpf_plugin.files import flush
+from llpf_plugin.geometry.knots import Knots
 from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.ranks.group import shared
 from llpf_plugin.runs.tensors import read_tensors, write_tensors
 
 
@@ -68,6 +70,31 @@ class KnotFolder:
 
     def _file(self, knot: int) -> Path:
         return self.folder / f"{knot:06d}.safetensors"
+
+
+class FromFirst:
+    """The knots of several ranks, which rank 0 keeps: what it reads it gives to the others.
+
+    Args:
+        knots: rank 0's, None on the other ranks.
+    """
+
+    def __init__(self, knots: Knots | None) -> None:
+        self.knots = knots
+
+    def put(self, knot: int, weights: Weights) -> None:
+        """Keep a knot."""
+        if self.knots is not None:
+            self.knots.put(knot, weights)
+
+    def get(self, knot: int) -> Weights:
+        """A knot; asked for by all ranks, or by rank 0 alone."""
+        return shared({} if self.knots is None else self.knots.get(knot))
+
+    def discard(self, knots: Sequence[int]) -> None:
+        """Forget knots."""
+        if self.knots is not None:
+            self.knots.discard(knots)
 
 
 def _mark(place: Path) -> tuple[int, ...] | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from llpf_plugin.errors import RunError
 from llpf_plugin.files import LOCK, refusal, remove_leftovers
+from llpf_plugin.ranks.group import is_first
 
 _PATIENCE = 1.0
 """Seconds to wait for the name of a process that has just taken a place."""
@@ -59,8 +60,8 @@ def held(folder: Path | None) -> Iterator[None]:
     Raises:
         RunError: another process has it, which is named, or it cannot be written.
     """
-    if folder is None or (folder.exists() and not folder.is_dir()):
-        yield  # whoever writes there refuses the file
+    if folder is None or not is_first() or (folder.exists() and not folder.is_dir()):
+        yield  # whoever writes there refuses the file; of several ranks the first writes
         return
     with _made(folder), _locked(folder / LOCK, folder):
         yield
@@ -76,6 +77,9 @@ def held_file(file: Path) -> Iterator[None]:
     Raises:
         RunError: another process writes it, which is named, or it cannot be written.
     """
+    if not is_first():
+        yield
+        return
     file = file.resolve()  # a link stays one, and what is written lies where it leads
     with _made(file.parent), _locked(file.with_name(f".{file.name}{LOCK}"), file):
         remove_leftovers(file.parent, f"{glob.escape(file.stem)}.*")

@@ -1,0 +1,134 @@
+"""Which ranks are still there: each gives a sign of life every second, by a store that all of them reach.
+
+A lost connection is noticed by whoever waits for it; a machine that is lost, or a rank that hangs, by its silence. So
+every rank that is left ends within a minute, whatever it waits for.
+"""
+
+import _thread
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from llpf_plugin.errors import RankError
+
+BEAT = 1.0
+"""Seconds between two signs of life."""
+
+SILENCE, SUSPECT = 30.0, 4.0
+"""Seconds without a sign of life after which a rank counts as lost; and after which it does if a connection broke."""
+
+GRACE = 10.0
+"""Seconds that this process has to end by itself once another rank has ended."""
+
+DONE = "done"
+"""What a rank says that ends when all do."""
+
+
+class Lifeline(threading.Thread):
+    """Gives this rank's signs of life, and listens for those of the others.
+
+    Args:
+        store: a connection of its own to the store.
+        rank: of this process.
+        names: what to call each rank: its host and process.
+
+    Attributes:
+        gone: why the search cannot go on, once another rank has ended.
+        interrupts: whether the main thread is woken up then, by SIGTERM.
+    """
+
+    def __init__(self, store: Any, rank: int, names: list[str]) -> None:
+        super().__init__(name="llpf-ranks", daemon=True)
+        self.store, self.rank, self.names = store, rank, names
+        self.gone: RankError | None = None
+        self.interrupts, self.ending = False, False
+        self._over, self._silence = threading.Event(), SILENCE
+        self._heard = [(b"", time.monotonic())] * len(names)
+
+    def run(self) -> None:
+        """Until the search is over, or another rank is."""
+        beat = 0
+        while self.gone is None and not self._over.wait(BEAT):
+            beat += 1
+            try:
+                self.store.set(f"beat/{self.rank}", str(beat))
+                self.gone = self._look()
+            except RuntimeError:
+                self.gone = RankError(f"{self.names[0]} cannot be reached any more, so that this rank has ended")
+        if self.gone is not None and not self.ending:
+            self._end()
+
+    def _look(self) -> RankError | None:
+        """What is to be said of a rank that has ended, or is silent."""
+        others = [rank for rank in range(len(self.names)) if rank != self.rank]
+        found = self.store.multi_get([f"{kind}/{rank}" for kind in ("end", "beat") for rank in others])
+        for rank, end in zip(others, found[: len(others)], strict=True):
+            if end.decode() not in ("", DONE):
+                return RankError(f"{self.names[rank]} has ended: {end.decode()}", told=True)
+        now = time.monotonic()
+        for rank, beat in zip(others, found[len(others) :], strict=True):
+            before, since = self._heard[rank]
+            self._heard[rank] = (before, since) if beat == before else (beat, now)
+            if now - self._heard[rank][1] > self._silence:
+                return RankError(f"{self.names[rank]} is lost: it was killed, hangs, or cannot be reached")
+        return None
+
+    def _end(self) -> None:
+        """Wake the main thread up; where it cannot hear, say what there is to say and end the process."""
+        if self.interrupts:
+            _thread.interrupt_main(signal.SIGTERM)
+        if not self._over.wait(GRACE):
+            if not (self.gone is None or self.gone.told):
+                print(self.gone, file=sys.stderr, flush=True)
+            os._exit(1)
+
+    def check(self) -> None:
+        """Refuse to speak to ranks of which one has ended.
+
+        Raises:
+            RankError: says which.
+        """
+        if self.gone is not None:
+            raise self.gone
+
+    def explained(self, error: object) -> RankError:
+        """Why ranks could not speak, as soon as it is known which of them has ended.
+
+        Args:
+            error: what was noticed, an exception or a sentence.
+        """
+        self._silence, until = SUSPECT, time.monotonic() + 2 * SUSPECT
+        while self.gone is None and time.monotonic() < until:
+            time.sleep(BEAT / 10)
+        if self.gone is not None:
+            return self.gone
+        if isinstance(error, str):
+            return RankError(error)
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return RankError(f"the ranks cannot speak to each other any more: {first}")
+
+    def tell(self, end: str) -> None:
+        """Let the others know how this rank ends; once."""
+        if self.ending:
+            return
+        self.ending = True
+        with suppress(RuntimeError):  # whoever keeps the store has ended
+            self.store.set(f"end/{self.rank}", end)
+
+    def told(self, ranks: list[int], patience: float) -> list[str]:
+        """How other ranks have ended, as far as they say so in time; empty text where they do not."""
+        until = time.monotonic() + patience
+        found = [""] * len(ranks)
+        with suppress(RuntimeError):
+            while not all(found) and time.monotonic() < until:
+                found = [end.decode() for end in self.store.multi_get([f"end/{rank}" for rank in ranks])]
+                time.sleep(BEAT / 20)
+        return found
+
+    def close(self) -> None:
+        """The search is over, and so are the signs of life."""
+        self._over.set()
