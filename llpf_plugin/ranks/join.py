@@ -54,6 +54,7 @@ class joined:  # noqa: N801 - a context manager
         size, rank = (int(os.environ.get(name) or default) for name, default in (("WORLD_SIZE", 1), ("RANK", 0)))
         if size == 1:
             return current()
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # what fails is said in a sentence, not in a stack of C++
         lifeline = self._lifeline = _came_together(rank, size)
         self._listen(lifeline)
         lifeline.start()
@@ -68,7 +69,6 @@ class joined:  # noqa: N801 - a context manager
             if error is None:
                 any_rank(False)  # whoever ends early must not take the others along
                 self._lifeline.tell(DONE)
-                _heard_out(self._lifeline)
             else:
                 self.silent = _ended(self._lifeline, error)
         finally:
@@ -89,7 +89,8 @@ class joined:  # noqa: N801 - a context manager
         import torch.distributed as dist
 
         self._stack.close()
-        lifeline.close()
+        lost = lifeline.gone is not None and not lifeline.gone.told
+        lifeline.part(0.0 if lost else PATIENCE)
         if error is not None:  # the others are not there to part from, and nothing more is to be said
             return
         if self._before is not None:
@@ -110,14 +111,7 @@ def _ended(lifeline: Lifeline, error: BaseException) -> bool:
     lifeline.tell(words)
     if isinstance(error, RankError) and (error.told or (lifeline.gone is not None and not lifeline.gone.told)):
         return error.told
-    _heard_out(lifeline)
-    return lifeline.rank > 0 and lifeline.told([0], PATIENCE) == [words]
-
-
-def _heard_out(lifeline: Lifeline) -> None:
-    """Let rank 0 stay until the others have ended too: the store may be its own."""
-    if lifeline.rank == 0:
-        lifeline.told(list(range(1, len(lifeline.names))), PATIENCE)
+    return lifeline.rank > 0 and lifeline.end_of_first(PATIENCE) == words
 
 
 def _came_together(rank: int, size: int) -> Lifeline:
@@ -137,7 +131,7 @@ def _came_together(rank: int, size: int) -> Lifeline:
         told = str(error).strip().splitlines()[0]
         raise RankError(f"not all of {size} ranks have come to {where} within {JOIN:.0f} s ({told})") from error
     store = dist.PrefixStore("llpf", store)
-    for key, value in (("beat", "0"), ("end", ""), ("here", f"{platform.node()}, process {os.getpid()}")):
+    for key, value in (("beat", "0"), ("end", ""), ("left", ""), ("here", f"{platform.node()}, process {os.getpid()}")):
         store.set(f"{key}/{rank}", value)
     names = _names(store, size, JOIN - (time.monotonic() - began))
     cuda = torch.cuda.is_available() and dist.is_nccl_available()

@@ -119,16 +119,24 @@ class Lifeline(threading.Thread):
         with suppress(RuntimeError):  # whoever keeps the store has ended
             self.store.set(f"end/{self.rank}", end)
 
-    def told(self, ranks: list[int], patience: float) -> list[str]:
-        """How other ranks have ended, as far as they say so in time; empty text where they do not."""
-        until = time.monotonic() + patience
-        found = [""] * len(ranks)
+    def end_of_first(self, patience: float) -> str:
+        """How rank 0 has ended, if it says so in time."""
+        return self._read(["end/0"], patience)[0]
+
+    def part(self, patience: float) -> None:
+        """Nothing more is to be read; rank 0 stays until no other reads, for the store may be its own."""
+        if self.rank > 0:
+            with suppress(RuntimeError):
+                self.store.set(f"left/{self.rank}", "yes")
+        else:
+            self._read([f"left/{rank}" for rank in range(1, len(self.names))], patience)
+        self._over.set()
+
+    def _read(self, keys: list[str], patience: float) -> list[str]:
+        """What stands there as soon as something does; empty text where that is not in time."""
+        until, found = time.monotonic() + patience, [""] * len(keys)
         with suppress(RuntimeError):
             while not all(found) and time.monotonic() < until:
-                found = [end.decode() for end in self.store.multi_get([f"end/{rank}" for rank in ranks])]
+                found = [value.decode() for value in self.store.multi_get(keys)]
                 time.sleep(BEAT / 20)
         return found
-
-    def close(self) -> None:
-        """The search is over, and so are the signs of life."""
-        self._over.set()

@@ -6,7 +6,8 @@ import pickle
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -34,29 +35,35 @@ def environment(rank: int, size: int, port: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-def run(function: Callable[..., Any], *arguments: Any, size: int = 2) -> list[Any]:
+def run(function: Callable[..., Any], *arguments: Any, size: int = 2, joins: bool = True) -> list[Any]:
     """What a function returns on every rank.
 
     Args:
         function: of a module that the ranks can import.
         *arguments: the same for all.
         size: how many ranks there are.
+        joins: whether they join before; a command does so itself.
 
     Raises:
         AssertionError: a rank hangs, or raised an exception, which is told.
     """
-    results = outcomes(function, *arguments, size=size)
+    results = outcomes(function, *arguments, size=size, joins=joins)
     failed = [f"rank {rank}: {result}" for rank, (kind, result) in enumerate(results) if kind != "result"]
     assert not failed, "\n".join(failed)
     return [result for _, result in results]
 
 
-def outcomes(function: Callable[..., Any], *arguments: Any, size: int = 2) -> list[tuple[str, Any]]:
-    """How every rank ended: ``("result", value)``, or the name of an exception and what it says; None if it died."""
+def outcomes(
+    function: Callable[..., Any], *arguments: Any, size: int = 2, joins: bool = True, missing: Sequence[int] = ()
+) -> list[tuple[str, Any]]:
+    """How every rank ended: ``("result", value)``, or the name of an exception and what it says; None if it died.
+
+    Ranks that are ``missing`` are not started, and left out.
+    """
     port, begun = free_port(), []
-    for rank in range(size):
+    for rank in (rank for rank in range(size) if rank not in missing):
         ours, theirs = _fork.Pipe()
-        work = (theirs, environment(rank, size, port), function, arguments, sys.path)
+        work = (theirs, environment(rank, size, port), function, arguments, sys.path, joins)
         process = _fork.Process(target=_rank, args=work, daemon=True)
         process.start()
         theirs.close()
@@ -75,15 +82,16 @@ def outcomes(function: Callable[..., Any], *arguments: Any, size: int = 2) -> li
 
 
 def _rank(
-    pipe: Connection, told: Mapping[str, str], function: Callable[..., Any], arguments: Any, path: list[str]
-) -> None:
+    pipe: Connection, told: Mapping[str, str], function: Callable[..., Any], arguments: Any, path: list[str],
+    joins: bool,
+) -> None:  # fmt: skip
     import torch
 
     sys.path[:] = path
     os.environ.update(told)
     torch.set_num_threads(1)
     try:
-        with joined():
+        with joined() if joins else nullcontext():
             result = function(*arguments)
         found = ("result", result)
     except BaseException as error:
