@@ -19,13 +19,13 @@ from llpf_plugin.merging.reorder import Align, Proposal, line_between, propose, 
 from llpf_plugin.methods.base import Method
 from llpf_plugin.quality.beside import beside_ends
 from llpf_plugin.quality.verdict import Picked, Quality
-from llpf_plugin.ranks.group import alone, from_first, is_first, shared, together
+from llpf_plugin.ranks.group import from_first, is_first, shared
 from llpf_plugin.records import Outcome
 from llpf_plugin.runs.alignment import KEY, Alignment
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.folder import RunFolder
 from llpf_plugin.runs.guard import check_unfinished
-from llpf_plugin.runs.knots import FromFirst
+from llpf_plugin.runs.knots import KnotFolder
 from llpf_plugin.runs.read import read_asked, read_path
 from llpf_plugin.runs.tensors import file_digest
 from llpf_plugin.runs.verdict import MergedModel, write_verdict, written_model
@@ -203,26 +203,22 @@ class Pair:
             keep: leave the file of a pair that was done before as it is, since other pairs may have continued from it:
                 picked again it may have other statistics, where the task's data come in another order every time.
         """
-        if self.run is not None and self.done:
+        if self.run is None:
+            return quality.pick(self.request.pick), None
+        if self.done:
             quality.path.cost = read_path(self.run.folder, self.run.knots).cost
         picked = quality.pick(self.request.pick)
-        if self.run is None:
-            return picked, None
-        with alone():
-            return picked, self._write(self.run, quality, picked, keep)
-
-    def _write(self, run: RunFolder, quality: Quality, picked: Picked, keep: bool) -> Path:
-        merged = written_model(run.folder, picked.t) if keep else None
+        merged = written_model(self.run.folder, picked.t) if keep else None
         if merged is None:
-            merged = _write(run.folder / "merged", picked.weights, self.ends[0].like)
+            merged = _write(self.run.folder / "merged", picked.weights, self.ends[0].like)
             notes = () if self.alignment is None else (self.alignment.sentence,)
             if (like := self.ends[0].like) is not None and like.companions and len(self.ends) == 2:
                 names = [end.name for end in self.ends]
                 write_card(merged, names, self.request.method.name, quality, picked, notes)
             beside, digest = beside_ends(quality, picked), file_digest(merged)
             model = MergedModel(merged.name, picked.t, picked.scores, beside, digest, notes)
-            write_verdict(run.folder, {**quality.summary(), **self._aligned()}, model, quality.rows)
-        return merged
+            write_verdict(self.run.folder, {**quality.summary(), **self._aligned()}, model, quality.rows)
+        return picked, merged
 
 
 def open_pair(
@@ -291,9 +287,10 @@ def _opened(
 
 
 def knots_of(run: RunFolder | None, folder: Path | None) -> Knots | None:
-    """Where a search with a folder keeps its knots: in it; of several ranks the first keeps them for all."""
-    kept = None if run is None else run.knots
-    return FromFirst(kept) if together() and folder is not None else kept
+    """Where a search with a folder keeps its knots; all ranks read them there."""
+    if folder is None:
+        return None
+    return KnotFolder(folder / "knots") if run is None else run.knots
 
 
 def _to_go_on_from(run: RunFolder, asked: Asked, saved: Snapshot | None) -> Snapshot | None:

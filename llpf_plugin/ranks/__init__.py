@@ -11,6 +11,7 @@ from llpf_plugin.ranks.group import (
     on_first,
     shared,
     together,
+    wait_for_all,
 )
 from llpf_plugin.ranks.join import joined
 
@@ -26,4 +27,5 @@ __all__ = [
     "on_first",
     "shared",
     "together",
+    "wait_for_all",
 ]

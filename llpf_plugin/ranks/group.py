@@ -143,6 +143,11 @@ def gathered(value: T) -> list[T]:
     return values
 
 
+def wait_for_all() -> None:
+    """Go on once all ranks have come to this point."""
+    gathered(None)
+
+
 def any_rank(flag: bool) -> bool:
     """Whether the flag is set on any rank."""
     return any(gathered(flag))

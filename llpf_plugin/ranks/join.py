@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from llpf_plugin.errors import InterruptedRun, RankError
-from llpf_plugin.ranks.group import Group, any_rank, current, set_current
+from llpf_plugin.ranks.group import Group, current, set_current, wait_for_all
 from llpf_plugin.ranks.lifeline import DONE, Lifeline
 
 JOIN = 45.0
@@ -67,7 +67,7 @@ class joined:  # noqa: N801 - a context manager
             return
         try:
             if error is None:
-                any_rank(False)  # whoever ends early must not take the others along
+                wait_for_all()  # whoever ends early must not take the others along
                 self._lifeline.tell(DONE)
             else:
                 self.silent = _ended(self._lifeline, error)

@@ -21,7 +21,6 @@ from torch import Tensor
 from llpf_plugin.errors import RunError
 from llpf_plugin.files import is_empty, plain, remove_leftovers, write_json
 from llpf_plugin.geometry.weights import Weights
-from llpf_plugin.ranks.group import alone
 from llpf_plugin.records import Tick
 from llpf_plugin.runs.asked import CHANGEABLE, DIGESTS, FORMAT, VERSION, Asked, differences
 from llpf_plugin.runs.knots import KnotFolder
@@ -232,24 +231,19 @@ class RunFolder(Callback):
     def on_end(self, search: Searching) -> None:
         """Write the path's manifest, after which the state is no longer needed."""
         self.save(search)
-        with alone():
-            write_json(self.folder / "path.json", plain(_manifest(search)))
+        path = search.path()
+        manifest = {
+            "format": "llpf-path",
+            "version": VERSION,
+            "knots": search.progress.chain,
+            "labels": [label.to_json() for label in path.labels],
+            "ties": dict(path.ties),
+            "unreached": list(path.unreached),
+            "equivalent": None if search.progress.moved is None else {"rest": search.progress.moved.rest},
+            "outcome": path.outcome.name if path.outcome else None,
+            "cost": path.cost.to_json(),
+            "positions": [float(t) for t in path.positions],
+            "length_ratio": path.length_ratio,
+        }
+        write_json(self.folder / "path.json", plain(manifest))
         (self.folder / _BEFORE).unlink(missing_ok=True)
-
-
-def _manifest(search: Searching) -> dict[str, Any]:
-    """The finished path, but for its tensors."""
-    path = search.path()
-    return {
-        "format": "llpf-path",
-        "version": VERSION,
-        "knots": search.progress.chain,
-        "labels": [label.to_json() for label in path.labels],
-        "ties": dict(path.ties),
-        "unreached": list(path.unreached),
-        "equivalent": None if search.progress.moved is None else {"rest": search.progress.moved.rest},
-        "outcome": path.outcome.name if path.outcome else None,
-        "cost": path.cost.to_json(),
-        "positions": [float(t) for t in path.positions],
-        "length_ratio": path.length_ratio,
-    }

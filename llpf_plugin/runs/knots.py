@@ -1,17 +1,18 @@
 """The knots of a run, one file each, read when they are asked for."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from llpf_plugin.files import flush
-from llpf_plugin.geometry.knots import Knots
 from llpf_plugin.geometry.weights import Weights
-from llpf_plugin.ranks.group import shared
+from llpf_plugin.ranks.group import is_first, wait_for_all
 from llpf_plugin.runs.tensors import read_tensors, write_tensors
 
 
 class KnotFolder:
     """Knots as one safetensors file each; what is read is checked, unless it lies there as it was written or checked.
+
+    Of several ranks the first writes and removes them, and all read them: the folder is one that all of them see.
 
     Args:
         folder: theirs.
@@ -27,6 +28,7 @@ class KnotFolder:
     def put(self, knot: int, weights: Weights) -> None:
         """Write a knot, which is on the disk after the next `flush`."""
         write_tensors(self._file(knot), weights, durable=False)
+        wait_for_all()
         self._unflushed.add(knot)
         self._known[knot] = _mark(self._file(knot))
 
@@ -57,7 +59,7 @@ class KnotFolder:
 
     def sweep(self) -> None:
         """Remove what was discarded."""
-        for knot in self._discarded:
+        for knot in self._discarded if is_first() else ():
             self._file(knot).unlink(missing_ok=True)
         self._discarded.clear()
 
@@ -70,31 +72,6 @@ class KnotFolder:
 
     def _file(self, knot: int) -> Path:
         return self.folder / f"{knot:06d}.safetensors"
-
-
-class FromFirst:
-    """The knots of several ranks, which rank 0 keeps: what it reads it gives to the others.
-
-    Args:
-        knots: rank 0's, None on the other ranks.
-    """
-
-    def __init__(self, knots: Knots | None) -> None:
-        self.knots = knots
-
-    def put(self, knot: int, weights: Weights) -> None:
-        """Keep a knot."""
-        if self.knots is not None:
-            self.knots.put(knot, weights)
-
-    def get(self, knot: int) -> Weights:
-        """A knot; asked for by all ranks, or by rank 0 alone."""
-        return shared({} if self.knots is None else self.knots.get(knot))
-
-    def discard(self, knots: Sequence[int]) -> None:
-        """Forget knots."""
-        if self.knots is not None:
-            self.knots.discard(knots)
 
 
 def _mark(place: Path) -> tuple[int, ...] | None:

@@ -11,7 +11,7 @@ from llpf_plugin.documents import listed
 from llpf_plugin.errors import RankError
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.order.trace.inputs import Inputs
-from llpf_plugin.ranks.group import gathered, together
+from llpf_plugin.ranks.group import gathered, together, wait_for_all
 from llpf_plugin.records import Tick
 from llpf_plugin.search.progress import Callback, Searching
 from llpf_plugin.tasks.batches import Batch
@@ -65,7 +65,10 @@ def _digest(batch: Batch) -> str:
 
 
 class InStep(Callback):
-    """Compares the ticks of all ranks, which walk with the same sums and should come to the same bits."""
+    """Compares the ticks of all ranks, which walk with the same sums and should come to the same bits.
+
+    It comes before what saves, so that all ranks have read the knots that are removed then.
+    """
 
     def on_tick(self, search: Searching, tick: Tick) -> None:
         """Refuse a tick that another rank has not made."""
@@ -77,6 +80,14 @@ class InStep(Callback):
                     f"rank {rank} has come apart from rank 0 at tick {len(search.progress.record)} "
                     f"({listed(differ)}): the machines compute differently; everything before is kept"
                 )
+
+    def on_measure(self, search: Searching, done: int, total: int) -> None:
+        """Wait for the others."""
+        wait_for_all()
+
+    def on_end(self, search: Searching) -> None:
+        """Wait for the others."""
+        wait_for_all()
 
 
 def in_step() -> list[Callback]:
