@@ -93,6 +93,7 @@ def build_hugging_face(name: str, arguments: dict[str, Any], device: str | None)
         raise SpecificationError(
             f"there is no folder and no configuration of transformers named {name!r}{nearest(name, known)}"
         )
+    config.use_cache = False  # keys and values for later calls are no result: they would hold the units of heads fast
     kind = getattr(transformers, (config.architectures or [""])[0], None)
     build: Callable[[], nn.Module] = lambda: kind(config) if kind else transformers.AutoModel.from_config(config)  # noqa: E731
     with torch.device(device or "meta"):
@@ -127,7 +128,13 @@ def _described(model: Any, config: Any) -> dict[str, torch.Tensor]:
     if main == "input_values":
         inputs[main] = example_tensor((1, 16_000), torch.float32)
     if main == "input_ids":
-        inputs[main] = torch.ones(1, 8, dtype=torch.int64)
+        inputs[main] = _tokens(config)
     if getattr(config, "is_encoder_decoder", False):
-        inputs["decoder_input_ids"] = torch.ones(1, 8, dtype=torch.int64)
+        inputs["decoder_input_ids"] = _tokens(config)
     return inputs
+
+
+def _tokens(config: Any) -> torch.Tensor:
+    """Eight tokens that differ, as attention over alike ones shows nothing; the first of a vocabulary are special."""
+    most = config.get_text_config().vocab_size
+    return torch.randint(min(5, most - 1), most, (1, 8), generator=torch.Generator().manual_seed(0))

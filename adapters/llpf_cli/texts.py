@@ -103,6 +103,7 @@ EXAMPLES = {
 - `llpf order hf:bert --format tree --depth 3`
 - `llpf order mymodel.py:build width=64 --input 1x3x32x32 -o order.svg -o order.json`
 - `llpf order order.json --phases block`
+- `llpf order mymodel.py:build --unused` names what gets no gradient; `--groups` lists units to prune together.
 """,
     "report": """
 - `llpf report run` measures the path in `run/` again; writes `report.html`, `report.json` and `figures/` there.

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llpf_plugin import methods, tasks
 from llpf_plugin.errors import UsageError
-from llpf_plugin.methods import BUILT_IN, known
 
 
 def check_names(file: Path, command: str, entries: Mapping[str, Any]) -> None:
@@ -44,5 +44,6 @@ def _names(command: str, key: str, value: Any) -> list[str]:
 
 
 def _is_foreign(key: str, name: str) -> bool:
-    """Whether a name is that of code: ``module:name``, ``file.py:name``, or the method of another package."""
-    return ":" in name or (key in ("method", "methods") and name in known() and name not in BUILT_IN)
+    """Whether a name is that of code: ``module:name``, ``file.py:name``, a method or a task of another package."""
+    room = methods if key in ("method", "methods") else tasks
+    return ":" in name or (name in room.known() and name not in room.BUILT_IN)
