@@ -22,7 +22,7 @@ JOIN = 45.0
 COLLECTIVE = timedelta(hours=2)
 """What ranks wait for each other at most; one that is lost is noticed within a minute, see `Lifeline`."""
 
-PATIENCE = 5.0
+PATIENCE = 15.0
 """Seconds to wait for what other ranks say when this one ends with an error."""
 
 

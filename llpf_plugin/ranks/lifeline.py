@@ -21,8 +21,8 @@ BEAT = 1.0
 SILENCE, SUSPECT = 30.0, 4.0
 """Seconds without a sign of life after which a rank counts as lost; and after which it does if a connection broke."""
 
-GRACE = 10.0
-"""Seconds that this process has to end by itself once another rank has ended."""
+SAME, GRACE = 3.0, 10.0
+"""Seconds for this rank to meet an error that another one has ended with, and then to end by itself."""
 
 DONE = "done"
 """What a rank says that ends when all do."""
@@ -79,6 +79,8 @@ class Lifeline(threading.Thread):
 
     def _end(self) -> None:
         """Wake the main thread up; where it cannot hear, say what there is to say and end the process."""
+        if self.gone is not None and self.gone.told and self._over.wait(SAME):
+            return
         if self.interrupts:
             _thread.interrupt_main(signal.SIGTERM)
         if not self._over.wait(GRACE):
