@@ -23,7 +23,7 @@ LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--redirects", "3", "--
 def words(tmp_path: Path) -> list[str]:
     for name, weights in zip("ab", tiny.pair("mlp"), strict=True):
         torch.save(weights, tmp_path / f"{name}.pt")
-    asked = ["--max-loss", "0.05", "--align", "never", "--no-report", "-m", "share=0.02", "--lr", "0.05"]
+    asked = ["--max-loss", "0.05", "--align", "never", "--no-report", "-m", "share=0.005", "--lr", "0.05"]
     models = [str(tmp_path / "a.pt"), str(tmp_path / "b.pt")]
     return ["llpf-merge", *models, "--task", felled.TASK, "-o", str(tmp_path / "run"), *asked]
 
@@ -71,7 +71,7 @@ def test_two_ranks_merge_and_one_speaks(words: list[str], tmp_path: Path, agents
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_rank_ends_all(rank: int, words: list[str], tmp_path: Path, agents: list) -> None:  # type: ignore[type-arg]
-    felled_by = {"FELL_RANK": str(rank), "FELL_AT": "60", "FELL_BY": "kill"}
+    felled_by = {"FELL_RANK": str(rank), "FELL_AT": "40", "FELL_BY": "kill"}
     agents.append(started(tmp_path / "log", ["--nproc-per-node", "2"], words, **felled_by))
     until(tmp_path / "run" / "state.json")
     assert agents[0].wait(60) == 1
@@ -82,7 +82,7 @@ def test_a_killed_rank_ends_all(rank: int, words: list[str], tmp_path: Path, age
 
 
 def test_ctrl_c_is_one_sentence_and_the_run_goes_on(words: list[str], tmp_path: Path, agents: list) -> None:  # type: ignore[type-arg]
-    words[words.index("share=0.02")] = "share=0.002"
+    words[words.index("share=0.005")] = "share=0.002"
     agents.append(started(tmp_path / "log", ["--nproc-per-node", "2"], words))
     until(tmp_path / "run" / "state.json")
     agents[0].send_signal(signal.SIGINT)
@@ -93,7 +93,7 @@ def test_ctrl_c_is_one_sentence_and_the_run_goes_on(words: list[str], tmp_path: 
 
 def test_two_machines(words: list[str], tmp_path: Path, agents: list) -> None:  # type: ignore[type-arg]
     """Two agents with a rank each, which meet at a port of this machine; then one of the ranks is killed."""
-    for attempt, by in enumerate(({}, {"FELL_RANK": "1", "FELL_AT": "60", "FELL_BY": "kill"})):
+    for attempt, by in enumerate(({}, {"FELL_RANK": "1", "FELL_AT": "40", "FELL_BY": "kill"})):
         words[words.index("-o") + 1] = str(tmp_path / f"run{attempt}")
         place = f"127.0.0.1:{ranks.free_port()}"
         options = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-endpoint", place]
@@ -109,7 +109,7 @@ def test_two_machines(words: list[str], tmp_path: Path, agents: list) -> None:  
 
 
 def test_a_rank_that_hangs_is_given_up(words: list[str], tmp_path: Path, agents: list) -> None:  # type: ignore[type-arg]
-    port, told = ranks.free_port(), {"FELL_RANK": "1", "FELL_AT": "60", "FELL_BY": "hang"}
+    port, told = ranks.free_port(), {"FELL_RANK": "1", "FELL_AT": "40", "FELL_BY": "hang"}
     for rank in (0, 1):
         environment = {**os.environ, **ranks.environment(rank, 2, port), **told}
         command = [sys.executable, SCRIPT, *words]
