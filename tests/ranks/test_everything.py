@@ -72,6 +72,20 @@ def test_methods_that_train_find_the_path_of_one_process(method: str, models: li
     assert maxima[0] == pytest.approx(maxima[1], rel=1e-2)
 
 
+def test_a_run_that_was_stopped_goes_on_bit_by_bit_with_as_many_ranks(models: list[str], tmp_path: Path) -> None:
+    words = ["merge", *models[:2], "--max-loss", "0.05", "--align", "never", "--no-report", "-m", "share=0.02"]
+    asked = [*words, "--lr", "0.05", "--task", felled.TASK, "-o", str(tmp_path / "one")]
+    told = {"FELL_RANK": "0", "FELL_AT": "40", "FELL_BY": "interrupt"}
+    stopped = ranks.run(rank_work.command, asked, told, joins=False)
+    assert [result.code for result in stopped] == [130, 130]
+    again = ranks.run(rank_work.command, [*asked, "--resume"], joins=False)
+    whole = ranks.run(rank_work.command, [*asked[:-1], str(tmp_path / "two")], joins=False)
+    assert again[0].code == whole[0].code
+    knots = [sorted((tmp_path / name / "knots").iterdir()) for name in ("one", "two")]
+    assert [knot.name for knot in knots[0]] == [knot.name for knot in knots[1]] and len(knots[0]) > 5
+    assert all(one.read_bytes() == two.read_bytes() for one, two in zip(*knots, strict=True))
+
+
 def test_a_tree_of_three_and_its_report_and_that_it_is_resumed(models: list[str], tmp_path: Path) -> None:
     words = ["merge", *models, "-o", str(tmp_path / "run"), "--max-loss", "0.5"]
     first = two(words)
