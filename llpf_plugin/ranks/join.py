@@ -22,8 +22,8 @@ JOIN = 45.0
 COLLECTIVE = timedelta(hours=2)
 """What ranks wait for each other at most; one that is lost is noticed within a minute, see `Lifeline`."""
 
-PATIENCE = 15.0
-"""Seconds to wait for what other ranks say when this one ends with an error."""
+FIRST, PATIENCE = 5.0, 15.0
+"""Seconds for rank 0 to say what this rank has met too; and for all others to have heard it."""
 
 
 class joined:  # noqa: N801 - a context manager
@@ -86,8 +86,6 @@ class joined:  # noqa: N801 - a context manager
             lifeline.interrupts = True
 
     def _leave(self, lifeline: Lifeline, error: BaseException | None) -> None:
-        import torch.distributed as dist
-
         self._stack.close()
         lost = lifeline.gone is not None and not lifeline.gone.told
         lifeline.part(0.0 if lost else PATIENCE)
@@ -95,8 +93,7 @@ class joined:  # noqa: N801 - a context manager
             return
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
-        with suppress(RuntimeError):
-            dist.destroy_process_group()
+        _disconnect()
 
 
 def _ended(lifeline: Lifeline, error: BaseException) -> bool:
@@ -111,7 +108,15 @@ def _ended(lifeline: Lifeline, error: BaseException) -> bool:
     lifeline.tell(words)
     if isinstance(error, RankError) and (error.told or (lifeline.gone is not None and not lifeline.gone.told)):
         return error.told
-    return lifeline.rank > 0 and lifeline.end_of_first(PATIENCE) == words
+    threading.Thread(target=_disconnect, daemon=True).start()  # so that nobody waits for this rank
+    return lifeline.rank > 0 and lifeline.end_of_first(FIRST) == words
+
+
+def _disconnect() -> None:
+    import torch.distributed as dist
+
+    with suppress(RuntimeError):
+        dist.destroy_process_group()
 
 
 def _came_together(rank: int, size: int) -> Lifeline:
@@ -145,7 +150,7 @@ def _came_together(rank: int, size: int) -> Lifeline:
         )  # fmt: skip
     except RuntimeError as error:
         raise RankError(f"the {size} ranks cannot be connected: {str(error).strip().splitlines()[0]}") from error
-    return Lifeline(_connection(where), rank, names)
+    return Lifeline(_connection(where), rank, names, store)
 
 
 def _names(store: Any, size: int, patience: float) -> list[str]:

@@ -35,15 +35,16 @@ class Lifeline(threading.Thread):
         store: a connection of its own to the store.
         rank: of this process.
         names: what to call each rank: its host and process.
+        host: the store itself, where this process keeps it: it is there as long as this is.
 
     Attributes:
         gone: why the search cannot go on, once another rank has ended.
         interrupts: whether the main thread is woken up then, by SIGTERM.
     """
 
-    def __init__(self, store: Any, rank: int, names: list[str]) -> None:
+    def __init__(self, store: Any, rank: int, names: list[str], host: Any = None) -> None:
         super().__init__(name="llpf-ranks", daemon=True)
-        self.store, self.rank, self.names = store, rank, names
+        self.store, self.rank, self.names, self.host = store, rank, names, host
         self.gone: RankError | None = None
         self.interrupts, self.ending = False, False
         self._over, self._silence = threading.Event(), SILENCE

@@ -69,6 +69,7 @@ def test_a_killed_rank_ends_the_others_and_the_run_goes_on_with_any_number(words
     assert verdict(tmp_path / "run")["connected"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_one_rank_stops_all_of_them_after_the_same_tick(words: list[str], tmp_path: Path) -> None:
     first, other = two(words, by="interrupt", at=30)
     assert (first.code, other.code) == (130, 130), first.text + other.text
@@ -76,10 +77,14 @@ def test_ctrl_c_on_one_rank_stops_all_of_them_after_the_same_tick(words: list[st
     assert one(words, "--resume").code == 0
 
 
-def test_an_error_of_one_rank_is_said_once(words: list[str]) -> None:
-    first, other = two(words, by="raise", at=30)
-    assert (first.code, other.code) == (1, 1)
-    assert first.err == "" and "MemoryError: no more" in other.err and not other.traceback
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_error_of_one_rank_is_said_once(words: list[str], rank: int) -> None:
+    environment = {"FELL_RANK": str(rank), "FELL_AT": "30", "FELL_BY": "raise"}
+    both = ranks.run(rank_work.command, [*words, "--task", felled.TASK], environment, joins=False)
+    assert [result.code for result in both] == [1, 1]
+    said = both[rank].err
+    assert "MemoryError: no more" in said and not both[rank].traceback and both[1 - rank].err == ""
 
 
 def test_an_error_of_all_ranks_is_said_once(words: list[str]) -> None:
@@ -107,7 +112,7 @@ def test_a_batch_that_is_too_small_is_refused_before_anything_is_written(words: 
 
 
 def test_a_missing_rank_is_named(words: list[str], tmp_path: Path) -> None:
-    asked = ([*words, "--task", felled.TASK], {}, 3.0)
+    asked = ([*words, "--task", felled.TASK], {}, 2.0)
     for missing in (0, 1):
         ((_, result),) = ranks.outcomes(rank_work.command, *asked, joins=False, missing=[missing])
         assert result.code == 1 and len(sentences(result.err)) == 1, result.err

@@ -1,4 +1,4 @@
-"""Two ranks walk where one process walks, to rounding."""
+"""Ranks compute, measure and walk as one process does, to rounding, and to the same bits each."""
 
 from pathlib import Path
 
@@ -44,8 +44,30 @@ def test_with_batchnorm_each_rank_normalizes_its_own_half(tmp_path: Path) -> Non
     assert farthest(whole, two[0]) > 1e-3
 
 
-@pytest.mark.parametrize("size", [3])
-def test_shares_need_not_be_equal(tmp_path: Path, size: int) -> None:
+@pytest.mark.slow
+def test_shares_need_not_be_equal(tmp_path: Path) -> None:
     one = rank_work.trail("mlp", tiny.pair("mlp"), schedule(tmp_path, 40), steps=20)
-    three = ranks.run(rank_work.trail, "mlp", tiny.pair("mlp"), schedule(tmp_path, 40), 20, size=size)
+    three = ranks.run(rank_work.trail, "mlp", tiny.pair("mlp"), schedule(tmp_path, 40), 20, size=3)
     assert farthest(one, three[0]) <= 1e-5
+
+
+def test_a_gradient_is_the_whole_batchs_and_missing_where_no_rank_has_one() -> None:
+    loss, grads = rank_work.gradients()
+    for shared, summed in ranks.run(rank_work.gradients):
+        assert shared == pytest.approx(loss, rel=1e-6)
+        assert summed["none"] is None and grads["none"] is None
+        for name in ("small", "large"):
+            torch.testing.assert_close(summed[name], grads[name])
+
+
+@pytest.mark.parametrize(("sample", "batch"), [(70, 8), (20, 20)])
+def test_a_point_is_measured_as_by_one_process(sample: int | None, batch: int) -> None:
+    row, buffers, losses, passes = rank_work.measured(sample, batch)
+    (first, other) = ranks.run(rank_work.measured, sample, batch)
+    assert first[0] == other[0] and first[2] == other[2] and tiny.same(first[1], other[1])
+    for name in ("train", "validation", "test", "train_accuracy", "validation_accuracy", "test_accuracy"):
+        assert first[0][name] == pytest.approx(row[name], rel=1e-5), name
+    for name, buffer in buffers.items():
+        torch.testing.assert_close(first[1][name], buffer)
+    assert first[2] == pytest.approx(losses, rel=1e-5)
+    assert first[3] == other[3] == passes
