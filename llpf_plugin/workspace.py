@@ -146,7 +146,7 @@ class Workspace:
             weights: parameters to take the loss at instead of the model's own, by name; the graph continues into them.
         """
         with explained(f"a training batch of {quoted(self.task.name)}", TaskError):
-            batch = same_batch(self.task.train, self.batch_size, self.seed, self.steps)
+            batch = same_batch(self.task.train, self.batch_size, self.seed, self.steps, self.device)
         self.clock.passed(batch_size(batch))
         batch, share = share_of(batch)
         # Where CUDA sleeps, torch.manual_seed formats a stack trace for every kind of device, for half a millisecond.

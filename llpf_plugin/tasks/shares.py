@@ -36,13 +36,18 @@ def share_of(batch: Batch) -> tuple[Batch, float]:
     return take(batch, own), (own.stop - own.start) / count
 
 
-def same_batch(data: Data, size: int, seed: int, step: int) -> Batch:
-    """A training batch that is the same on all ranks: where data do not repeat their batches, rank 0 draws it."""
+def same_batch(data: Data, size: int, seed: int, step: int, device: torch.device) -> Batch:
+    """A training batch that is the same on all ranks: where data do not repeat their batches, rank 0 draws it.
+
+    Args:
+        data: of this rank.
+        size, seed, step: of the batch, as `Data.batch` takes them.
+        device: where this rank's batches are.
+    """
     if data.repeatable or not together():
         return data.batch(size, seed, step)
     first = is_first()
     batch = data.batch(size, seed, step) if first else None
-    device = getattr(data, "device", None)
     common = shared(move_batch(batch, _CPU) if first else None)
     return batch if first else move_batch(common, device)
 
