@@ -85,6 +85,8 @@ def run() -> None:
             tokens = rewritten(with_config(tokens, options_of), options_of)
             _check_ranks(group, tokens)
             code = app(tokens, exit_on_error=False, print_error=False)
+        if group.rank > 0 and code == NOT_REACHED:
+            code = DONE  # rank 0 says so; torchrun ends it when it sees the code of another
     except CycloptsError as error:
         code, message = USAGE, f"{said(str(error))} (--help shows what there is)"
     except (InterruptedRun, KeyboardInterrupt) as stop:

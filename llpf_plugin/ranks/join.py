@@ -69,9 +69,12 @@ class joined:  # noqa: N801 - a context manager
             if error is None:
                 wait_for_all()  # whoever ends early must not take the others along
                 self._lifeline.tell(DONE)
-            else:
-                self.silent = _ended(self._lifeline, error)
+        except RankError as lost:
+            error = lost
+            raise
         finally:
+            if error is not None:
+                self.silent = _ended(self._lifeline, error)
             self._leave(self._lifeline, error)
 
     def _listen(self, lifeline: Lifeline) -> None:
@@ -87,6 +90,8 @@ class joined:  # noqa: N801 - a context manager
 
     def _leave(self, lifeline: Lifeline, error: BaseException | None) -> None:
         self._stack.close()
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the others may be gone first
         lost = lifeline.gone is not None and not lifeline.gone.told
         lifeline.part(0.0 if lost else PATIENCE)
         if error is not None:  # the others are not there to part from, and nothing more is to be said
@@ -101,7 +106,7 @@ def _ended(lifeline: Lifeline, error: BaseException) -> bool:
 
     All meet most errors, and then rank 0 says it. What was lost, every rank says that is left.
     """
-    with suppress(ValueError):  # in another thread than the main one
+    if lifeline.interrupts:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     stopped = isinstance(error, KeyboardInterrupt | InterruptedRun)
     words = "it was stopped" if stopped else str(error) or type(error).__name__

@@ -120,6 +120,13 @@ def test_a_missing_rank_is_named(words: list[str], tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_only_rank_0_says_that_the_goal_was_not_reached(words: list[str]) -> None:
+    words[words.index("--max-loss") + 1] = "0.025"
+    first, other = two([*words, "--budget", "6"])
+    assert (first.code, other.code) == (3, 0) and "not connected" in first.out, first.text
+    assert (other.out, other.err) == ("", "")
+
+
 def test_what_one_process_does_is_refused_to_several(tmp_path: Path) -> None:
     first, other = ranks.run(rank_work.command, ["report", str(tmp_path)], joins=False)
     assert (first.code, other.code) == (2, 2)

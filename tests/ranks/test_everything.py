@@ -54,7 +54,8 @@ def models(tmp_path: Path) -> list[str]:
 def two(words: Sequence[str], task: str = felled.TASK) -> commands.Result:
     """The first rank's result; the other's is as good, and says nothing."""
     first, other = ranks.run(rank_work.command, [*words, "--task", task], joins=False)
-    assert first.code == other.code and (other.out, other.err) == ("", ""), first.text + other.text
+    assert other.code == 0 and first.code in (0, 3), first.text + other.text
+    assert (other.out, other.err) == ("", "")
     return first
 
 
