@@ -93,10 +93,17 @@ def build_hugging_face(name: str, arguments: dict[str, Any], device: str | None)
         raise SpecificationError(
             f"there is no folder and no configuration of transformers named {name!r}{nearest(name, known)}"
         )
+    if getattr(config, "use_pretrained_backbone", False):  # transformers 4 would look for it on the hub
+        config.use_pretrained_backbone = False
     kind = getattr(transformers, (config.architectures or [""])[0], None)
     build: Callable[[], nn.Module] = lambda: kind(config) if kind else transformers.AutoModel.from_config(config)  # noqa: E731
-    with torch.device(device or "meta"):
-        model = build()
+    try:
+        with torch.device(device or "meta"):
+            model = build()
+    except RuntimeError:
+        if device is not None:
+            raise
+        model = build()  # of transformers 4, some need values
     if device is None and sum(parameter.numel() for parameter in model.parameters()) < LARGE:
         model = build()
     experts: Any = getattr(model, "set_experts_implementation", None)
