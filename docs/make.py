@@ -25,7 +25,7 @@ ROOMS = (
     "llpf_plugin.tasks", "llpf_plugin.workspace", "llpf_plugin.evaluation", "llpf_plugin.quality", "llpf_plugin.order",
     "llpf_plugin.alignment", "llpf_plugin.geometry", "llpf_plugin.checkpoint", "llpf_plugin.preflight",
     "llpf_plugin.runs", "llpf_plugin.report", "llpf_plugin.records", "llpf_plugin.files", "llpf_plugin.training",
-    "llpf_plugin.errors", "llpf_flower",
+    "llpf_plugin.ranks", "llpf_plugin.errors", "llpf_flower",
 )  # fmt: skip
 """Modules of the API page, in its order; a name stands where it is exported first."""
 

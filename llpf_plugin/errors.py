@@ -10,6 +10,7 @@ __all__ = [
     "MetricError",
     "MismatchError",
     "OrderError",
+    "RankError",
     "RunError",
     "ScheduleError",
     "SpecificationError",
@@ -52,6 +53,18 @@ class ScheduleError(LLPFError):
 
 class RunError(LLPFError):
     """A run's folder is taken, incomplete, of another version, or cannot be written."""
+
+
+class RankError(LLPFError):
+    """A rank of a distributed search is missing or has ended, or ranks are not given the same.
+
+    Attributes:
+        told: another rank says why, so that this one need not.
+    """
+
+    def __init__(self, message: str, told: bool = False) -> None:
+        super().__init__(message)
+        self.told = told
 
 
 class MetricError(LLPFError):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from llpf_plugin.errors import LLPFError, RunError
+from llpf_plugin.ranks.group import is_first
 
 __all__ = [
     "LOCK",
@@ -42,7 +43,7 @@ def atomic_write(path: Path | str, write: Callable[[Path], object], durable: boo
     """Let ``write`` fill a temporary file in the folder of ``path`` and rename it to ``path``.
 
     A reader sees the old file or the new one, never half of it, even after a power cut. Missing folders are made;
-    a symbolic link is followed, so that the link stays one.
+    a symbolic link is followed, so that the link stays one. Of several ranks only the first writes.
 
     Args:
         path: the file to make or to replace.
@@ -55,6 +56,8 @@ def atomic_write(path: Path | str, write: Callable[[Path], object], durable: boo
     Raises:
         RunError: the disk is full, or the file cannot be written; the file that was there before is untouched.
     """
+    if not is_first():
+        return Path(path)
     target = Path(path).resolve()
     temporary = _beside(target)
     try:
@@ -89,6 +92,8 @@ def atomic_folder(path: Path | str, write: Callable[[Path], object], replaceable
     Raises:
         RunError: ``path`` holds something that may not go, the disk is full, or the folder cannot be written.
     """
+    if not is_first():
+        return Path(path)
     target = Path(path).resolve()
     _check_replaceable(target, replaceable)
     temporary, old = _beside(target), _beside(target)

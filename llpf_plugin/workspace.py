@@ -16,9 +16,13 @@ from torch.func import functional_call
 from llpf_plugin.clock import Clock
 from llpf_plugin.documents import quoted
 from llpf_plugin.errors import TaskError
+from llpf_plugin.ranks.devices import check_device
+from llpf_plugin.ranks.gradients import mean_loss, sum_gradients
+from llpf_plugin.ranks.group import current
 from llpf_plugin.tasks.batches import Batch, Data, Examples, Explained, batch_size
 from llpf_plugin.tasks.foreign import explained
 from llpf_plugin.tasks.sampling import EVAL_BATCH, draw, generator
+from llpf_plugin.tasks.shares import check_shared, same_batch, share_of
 from llpf_plugin.tasks.task import Task
 
 __all__ = [
@@ -53,7 +57,13 @@ class Compute:
 
         Raises:
             TaskError: the device does not exist here.
+            RankError: it cannot be that of one rank of several.
         """
+        device = self._resolved()
+        check_device(device)
+        return device
+
+    def _resolved(self) -> torch.device:
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
@@ -107,6 +117,7 @@ class Workspace:
         if self.compute.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self._objective = _Objective(self.task)
+        check_shared(self.model, task.name)
         if self.compute.compile:
             self.model.compile()
 
@@ -129,16 +140,18 @@ class Workspace:
         """The loss (0-d, with its graph) of the model in train mode on the next batch of the stream.
 
         Batch and dropout are functions of the seed and the number of steps so far, so that a resumed run repeats them.
+        Of several ranks each takes its share of the batch, with a dropout of its own; the loss is the whole batch's.
 
         Args:
             weights: parameters to take the loss at instead of the model's own, by name; the graph continues into them.
         """
         with explained(f"a training batch of {quoted(self.task.name)}", TaskError):
-            batch = self.task.train.batch(self.batch_size, self.seed, self.steps)
+            batch = same_batch(self.task.train, self.batch_size, self.seed, self.steps, self.device)
         self.clock.passed(batch_size(batch))
+        batch, share = share_of(batch)
         # Where CUDA sleeps, torch.manual_seed formats a stack trace for every kind of device, for half a millisecond.
         own = torch.default_generator if self.device.type == "cpu" else torch
-        own.manual_seed(generator("cpu", self.seed, self.steps, "dropout").initial_seed())
+        own.manual_seed(generator("cpu", self.seed, self.steps, "dropout", *current().own).initial_seed())
         self.steps += 1
         self.model.train()
         with self.autocast():
@@ -146,15 +159,17 @@ class Workspace:
                 loss, _ = self.task.score(batch)
             else:
                 loss, _ = functional_call(self._objective, {f"model.{k}": w for k, w in weights.items()}, (batch,))
-        return loss
+        return mean_loss(loss, share)
 
     def backward(self, loss: Tensor, leaves: Iterable[Tensor] = ()) -> None:
         """Fresh gradients of ``loss`` in the ``grad`` of the model's parameters, or of the ``leaves`` it came from.
 
+        Of several ranks each computes its part, and all get the sum.
+
         Raises:
             TaskError: the loss does not depend on them by a graph, or its gradient cannot be taken.
         """
-        name = quoted(self.task.name)
+        name, leaves = quoted(self.task.name), list(leaves)
         if not loss.requires_grad:
             raise TaskError(
                 f"the loss of {name} has no gradient: return it undetached, from outside of torch.no_grad(), of a "
@@ -165,6 +180,7 @@ class Workspace:
             leaf.grad = None
         with explained(f"the gradient of the loss of {name}", TaskError):
             loss.backward()
+        sum_gradients(leaves or self.model.parameters())
 
     def examples(self, data: Data, n: int | None = None) -> Examples:
         """``n`` examples of a split (None: all), drawn once, so that every point is measured on the same ones."""

@@ -33,7 +33,7 @@ SHELLS = {name: file for folder in sorted(ADAPTERS.glob("llpf_*")) for name, fil
 LOOSE = {name for name in LIBRARY if name.count(".") == 1 and LIBRARY[name].name != "__init__.py"}
 ROOMS = [
     {"errors", "lazy", "version"},
-    {"documents"},
+    {"documents", "ranks"},
     {"records", "files", "order"},
     {"geometry", "checkpoint"},
     {"tasks"},

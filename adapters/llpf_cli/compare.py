@@ -54,6 +54,7 @@ def compare(
     from llpf_plugin.files import plain, write_json
     from llpf_plugin.merging import Source, walks_schedule
     from llpf_plugin.quality import check_pick
+    from llpf_plugin.ranks import on_first
     from llpf_plugin.runs import check_folders, held
 
     out, console, search = output.out or RUN, terminal(), search_options(goal, measure)
@@ -86,7 +87,7 @@ def compare(
         results.comparison(console, found)
         write_json(out / "compare.json", plain({"rows": [_row(name, one) for name, one in found.items()]}))
         if output.report:
-            write_page(list(found.values()), out / "report.html", console, line=line)
+            on_first(write_page, list(found.values()), out / "report.html", console, line=line)
         results.took(console, began)
     return 0 if any(one.quality.connected for one in found.values()) else 3
 

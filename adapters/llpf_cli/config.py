@@ -13,7 +13,7 @@ import yaml
 from llpf_cli.parsing import Options
 from llpf_cli.trust import check_names
 from llpf_plugin.documents import quoted, read_yaml
-from llpf_plugin.errors import InterruptedRun, TaskError, UsageError
+from llpf_plugin.errors import InterruptedRun, RankError, TaskError, UsageError
 from llpf_plugin.tasks import nearest, parse_value
 
 UNWRITTEN = ("--config", "--trust")
@@ -164,18 +164,27 @@ def command_line(*more: str) -> str:
     return shlex.join([*words, *(word for word in more if word not in words)])
 
 
+def _saved(place: Path) -> bool:
+    """Whether there is a state to continue from."""
+    return place.is_dir() and next(place.rglob("state.json"), None) is not None
+
+
 @contextmanager
 def resumable(place: Path) -> Iterator[None]:
     """Whatever stops a run, the task's own errors included, says how to continue it."""
     try:
         yield
     except TaskError as error:
-        saved = place.is_dir() and next(place.rglob("state.json"), None) is not None
+        saved = _saved(place)
         if not saved and error.__cause__ is None:  # what the task is made of was refused
             raise
         kept = f"Everything before is kept in {place}" if saved else "Nothing was written"
         told = f"{error}\n{kept}. Once the task is mended, continue with:\n  {command_line('--resume')}"
         raise TaskError(told) from error
+    except RankError as error:
+        more = f". Everything so far is in {place}; continue, with as many ranks as you like, with:\n  "
+        more = f"{more}{command_line('--resume')}" if _saved(place) else ""
+        raise RankError(f"{error}{more}", error.told) from error
     except (InterruptedRun, KeyboardInterrupt) as stop:
         begun = f"stopped; everything so far is in {place}" if place.exists() else "stopped before anything was written"
         raise InterruptedRun(f"{begun}. Continue with:\n  {command_line('--resume')}") from stop

@@ -76,6 +76,7 @@ def merge(
     from llpf_plugin import merge as merge_models
     from llpf_plugin.merging import Source
     from llpf_plugin.quality import check_pick
+    from llpf_plugin.ranks import on_first
 
     out, console = output.out or RUN, terminal()
     options = {"align": align, "compute": compute.made(), **search_options(goal, measure)}
@@ -102,6 +103,6 @@ def merge(
             results.tree(console, merged.joins, merged.file)
         if output.report:
             names = [Path(m).stem for m in models]
-            write_page(merged.pairs, out / "report.html", console, names, merged.joins, watch.line)
+            on_first(write_page, merged.pairs, out / "report.html", console, names, merged.joins, watch.line)
         results.took(console, began)
     return 0 if merged.connected else 3

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
+from llpf_cli.coupled import show_groups, show_unused
 from llpf_cli.inputs import INPUTS, SPECIFICATIONS, InputOptions, unknown_inputs
 from llpf_cli.options import option, pairs
 from llpf_plugin.documents import visible
@@ -14,14 +15,16 @@ from llpf_plugin.errors import OrderError, UsageError
 
 SHOWN = Group("Output", sort_key=2)
 
-Format = Literal["table", "tree", "json", "mermaid", "dot"]
+Format = Literal["table", "tree", "json", "mermaid", "dot", "graphml"]
 Level = Literal["phase", "layer"]
 
-KINDS: dict[str, Format] = {".json": "json", ".mmd": "mermaid", ".dot": "dot", ".txt": "table"}
+KINDS: dict[str, Format] = {".json": "json", ".mmd": "mermaid", ".dot": "dot", ".graphml": "graphml", ".txt": "table"}
 """What a file of each suffix holds; ``.svg`` is the picture."""
 
 MODEL = Parameter(name="MODEL", help=f"{SPECIFICATIONS}, x.json.")
 ARGUMENTS = Parameter(name="key=value …", help="For the function or the task; also as -t key=value.")
+UNUSED = "Only name the parameters that get no gradient with any loss; exit 3 if there are some."
+GROUPS = "Only print which units belong together (for pruning): table, or -f json."
 TASK_ARGS = option(
     "The same, as other commands have it.", "-t", "--task-arg", group=INPUTS, negative="", consume_multiple=False
 )
@@ -45,14 +48,16 @@ def order(
         str, option("all, layer, block, stage, a number, or a YAML file [stage].", group=SHOWN)
     ] = "stage",
     format: Annotated[
-        Format, option("table, tree, json, mermaid, dot [table].", "-f", "--format", group=SHOWN)
+        Format, option("table, tree, json, mermaid, dot, graphml [table].", "-f", "--format", group=SHOWN)
     ] = "table",
     level: Annotated[Level | None, option("Nodes of graphs and rows of pictures: phase, layer.", group=SHOWN)] = None,
     depth: Annotated[int | None, option("Levels of the tree [all].", group=SHOWN)] = None,
+    unused: Annotated[bool, option(UNUSED, group=SHOWN, negative="")] = False,
+    groups: Annotated[bool, option(GROUPS, group=SHOWN, negative="")] = False,
     output: Annotated[
         list[Path],
         option(
-            "Write a file: .json .svg .mmd .dot .txt; repeat for more.",
+            "Write a file: .json .svg .mmd .dot .graphml .txt; repeat for more.",
             "-o",
             "--output",
             group=SHOWN,
@@ -66,6 +71,9 @@ def order(
         _check_output(path)
     if inputs.given + no_inputs > 1:
         raise UsageError("give one of --input, --inputs and --no-inputs")
+    asked = "unused" if unused else "groups" if groups else None
+    if asked and (no_inputs or output or model.endswith(".json") or (unused and groups)):
+        raise UsageError(f"--{asked} runs the model and prints: it goes without --no-inputs, -o, and files of orders")
     given = pairs([*arguments, *task_args])
     from llpf_plugin.order import LayerOrder, layer_order
     from llpf_plugin.order import phases as cut_phases
@@ -78,6 +86,8 @@ def order(
             raise unknown_inputs(model, ", or read the code without running it with --no-inputs")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what libraries say while a model runs
+            if asked:
+                return show_unused(network, example) if unused else show_groups(network, example, format == "json")
             found = layer_order(network, None if no_inputs else example, order=order)
     cut = cut_phases(found, phases)
     for path in output:
@@ -96,13 +106,15 @@ def _show(order: Any, phases: Any, kind: Format, level: Level | None, depth: int
 
 
 def _text(order: Any, phases: Any, kind: Format, level: Level | None, depth: int | None) -> str:
-    from llpf_plugin.order import render
+    from llpf_plugin.order import graphml, render
 
     if kind == "tree":
         return render.tree(order, depth)
     if kind == "json":
         text: str = order.to_json(phases)
         return text
+    if kind == "graphml":
+        return graphml(order, phases)
     if kind in ("mermaid", "dot"):
         return getattr(render, kind)(order, phases, level or "phase")
     return render.table(order, phases)

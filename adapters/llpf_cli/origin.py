@@ -58,6 +58,7 @@ def origin(
     from llpf_plugin.llpf import LLPF, Descent
     from llpf_plugin.merging import Finished, Source, open_descent
     from llpf_plugin.quality import check_pick
+    from llpf_plugin.ranks import is_first, on_first
     from llpf_plugin.report import TensorBoard
     from llpf_plugin.runs import held
     from llpf_plugin.search import SearchOptions, descend
@@ -76,7 +77,7 @@ def origin(
         measure=measure, pick=None if pick == "end" else pick, output=replace(output, out=out), compute=compute,
     )  # fmt: skip
     watching = [view, stopper, KeepConfig(out / "config.yaml", said)]
-    watching += [TensorBoard(out / "tensorboard")] if output.tensorboard else []
+    watching += [TensorBoard(out / "tensorboard")] if output.tensorboard and is_first() else []
     loaded, folder = load_task(task_name, task_args), None if dry_run else out
     source = Source.of(model, network=loaded.model, state=state)
     with resumable(out), held(folder):
@@ -86,17 +87,17 @@ def origin(
             info={"command": command_line()},
         )  # fmt: skip
         results.show_notes(console, descent.ends)
-        preview.descent(console, descent)
+        on_first(preview.descent, console, descent)
         if dry_run:
             preview.estimate(console, descent)
             return 0
         with descent.running(), stopper, view:
             quality = descend(descent.search)
         picked, merged = descent.close(quality)
-        picture = picture_of(quality, out, picked, console)
-        results.closing(console, quality, picked, merged, picture, descent.ends[0].like)
+        picture = on_first(picture_of, quality, out, picked, console)
+        on_first(results.closing, console, quality, picked, merged, picture, descent.ends[0].like)
         if output.report:
-            write_page([Finished(out, quality, picked)], out / "report.html", console)
+            on_first(write_page, [Finished(out, quality, picked)], out / "report.html", console)
         results.took(console, began)
     return 0 if quality.connected else 3
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from llpf_plugin.ranks import any_rank
 from llpf_plugin.records import Tick
 from llpf_plugin.search import Callback, Searching
 
@@ -80,10 +81,13 @@ class LiveView(Callback):
 
 
 class StopOnCtrlC(Callback):
-    """The first Ctrl-C stops the search after its tick, with everything saved; the second stops at once."""
+    """The first Ctrl-C stops the search after its tick, with everything saved; the second stops at once.
+
+    Of several ranks all stop after the same tick, whichever of them hears it first.
+    """
 
     def __init__(self) -> None:
-        self.search: Searching | None = None
+        self._begun, self._asked = False, False
         self._before: Any = None
 
     def __enter__(self) -> "StopOnCtrlC":
@@ -96,10 +100,18 @@ class StopOnCtrlC(Callback):
         signal.signal(signal.SIGINT, self._before)
 
     def on_start(self, search: Searching) -> None:
-        """Note whom to stop."""
-        self.search = search
+        """From now on there is something to save."""
+        self._begun = True
+
+    def on_tick(self, search: Searching, tick: Tick) -> None:
+        """Stop if that was asked for."""
+        search.stop = search.stop or any_rank(self._asked)
+
+    def on_measure(self, search: Searching, done: int, total: int) -> None:
+        """Stop if that was asked for."""
+        search.stop = search.stop or any_rank(self._asked)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.search is None or self.search.stop:
+        if not self._begun or self._asked:
             raise KeyboardInterrupt
-        self.search.stop = True
+        self._asked = True

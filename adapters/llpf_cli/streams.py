@@ -1,7 +1,10 @@
 """The streams that a command prints to: where their encoding lacks a character, something near it is printed."""
 
 import codecs
+import os
 import sys
+import warnings
+from pathlib import Path
 
 NEAR = str.maketrans(
     {
@@ -21,6 +24,12 @@ def fall_back() -> None:
         encoding = getattr(stream, "encoding", None) or "utf-8"
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace" if encoding.lower().startswith("utf") else _NAME)
+
+
+def be_quiet() -> None:
+    """Let this process say nothing but errors: another one of those that search together says the rest."""
+    sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    warnings.simplefilter("ignore")
 
 
 def _near(error: UnicodeError) -> tuple[str, int]:

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from llpf_plugin.errors import UsageError
-from llpf_plugin.methods import BUILT_IN, known
+from llpf_plugin.methods import BUILT_IN as METHODS
+from llpf_plugin.methods import known as known_methods
+from llpf_plugin.tasks import BUILT_IN as TASKS
+from llpf_plugin.tasks import known as known_tasks
 
 
 def check_names(file: Path, command: str, entries: Mapping[str, Any]) -> None:
@@ -44,5 +47,6 @@ def _names(command: str, key: str, value: Any) -> list[str]:
 
 
 def _is_foreign(key: str, name: str) -> bool:
-    """Whether a name is that of code: ``module:name``, ``file.py:name``, or the method of another package."""
-    return ":" in name or (key in ("method", "methods") and name in known() and name not in BUILT_IN)
+    """Whether a name is that of code: ``module:name``, ``file.py:name``, a method or a task of another package."""
+    ours, known = (METHODS, known_methods) if key in ("method", "methods") else (TASKS, known_tasks)
+    return ":" in name or (name not in ours and name in known())

@@ -13,6 +13,7 @@ from llpf_plugin.errors import LLPFError, RunError
 from llpf_plugin.files import write_text
 from llpf_plugin.merging import Finished, Pair, Source, Watch
 from llpf_plugin.quality import Picked, Quality
+from llpf_plugin.ranks import is_first
 from llpf_plugin.report import Measured, TensorBoard, draw_path, measure_stored, write_report
 from llpf_plugin.runs import Join, open_run
 from llpf_plugin.search import Callback, Searching
@@ -82,7 +83,7 @@ class TerminalWatch(Watch):
         """Progress bar, Ctrl-C, log, and the file of options."""
         self._view, self._stopper = LiveView(self.console), StopOnCtrlC()
         found: list[Callback] = [self._view, self._stopper]
-        if self.tensorboard:
+        if self.tensorboard and is_first():
             found.append(TensorBoard(self.out / "tensorboard"))
         return [*found, KeepConfig(self.out / "config.yaml", self.config)] if self.config else found
 

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from llpf_plugin.evaluation.answers import Answer, Score, mean
+from llpf_plugin.evaluation.pooled import pooled
 from llpf_plugin.geometry.weights import Weights, assign, buffers, clone, state
+from llpf_plugin.ranks.group import current
 from llpf_plugin.records import Row
 from llpf_plugin.tasks.batches import Data, Examples, batch_size
 from llpf_plugin.workspace import Workspace
@@ -70,17 +72,23 @@ def glance(workspace: Workspace, weights: Weights, sample: int, batch: int) -> l
 def _passed(
     workspace: Workspace, examples: Examples, batch: int | None = None, norms: Sequence[nn.Module] = ()
 ) -> list[Answer]:
-    """Examples sent through the model as it stands; ``norms`` are in train mode, where a batch has two examples."""
-    answers: list[Answer] = []
-    for own in examples.batches(batch or workspace.eval_batch):
+    """Examples sent through the model as it stands; ``norms`` are in train mode, where a batch has two examples.
+
+    Of several ranks each takes every so-many-th batch; the answers and the statistics are those of all.
+    """
+    answers, ranks = dict[int, Answer](), current()
+    for i, own in enumerate(examples.batches(batch or workspace.eval_batch)):
         size = batch_size(own)
         if norms and size == 1:
+            continue
+        if i % ranks.size != ranks.rank % ranks.size:
+            workspace.clock.passed(size)  # through another rank's copy
             continue
         for m in norms:
             if isinstance(m, _InstanceNorm):  # to it a momentum of None means 0, not a cumulative average
                 m.momentum = 1 / (len(answers) + 1)
-        answers.append(Answer.of(size, *workspace.score(own)))
-    return answers
+        answers[i] = Answer.of(size, *workspace.score(own))
+    return pooled(answers, norms)
 
 
 @contextmanager

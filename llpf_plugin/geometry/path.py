@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from llpf_plugin.documents import html_table
 from llpf_plugin.geometry.weights import Weights, distance, lerp, select
 from llpf_plugin.records import ORIGIN, Cost, Knot, Outcome, Tick
 
@@ -75,6 +76,13 @@ class Path:
         cumulative = np.concatenate([[0.0], np.cumsum(self.segment_lengths)])
         measurable = 0 < cumulative[-1] < np.inf  # a path that diverged is not
         return cumulative / cumulative[-1] if measurable else np.linspace(0, 1, len(cumulative))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how the path came about, and what the search measured of it if it did."""
+        ended = self.outcome.value if isinstance(self.outcome, Outcome) else ""
+        cells = (str(len(self.knots)), f"{self.length_ratio:.3f}", str(self.cost.gradient_steps or ""), ended)
+        table = html_table(("knots", "length over distance", "gradient steps", "its search"), [cells], "Path")
+        return table + (self.quality._repr_html_() if self.quality is not None else "")
 
     def coordinates(self, t: float) -> Weights:
         """The parameters at ``t`` in [0, 1]: exactly A's at 0, B's at 1, a knot's at its position."""

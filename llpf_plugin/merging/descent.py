@@ -6,7 +6,8 @@ from typing import Any
 
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.llpf.method import LLPF
-from llpf_plugin.merging.pair import Pair, Request, Source, opened
+from llpf_plugin.merging.agreement import check_asked
+from llpf_plugin.merging.pair import Pair, Request, Source, knots_of, opened
 from llpf_plugin.quality.verdict import check_pick
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.origin import origin_search
@@ -46,10 +47,11 @@ def open_descent(
     source = Source.of(model, network=task.model)
     request = Request(task, method, options, compute, place, "never", dict(named or {}), dict(info or {}))
     asked = request.asked(source, None, to=None if to is None else str(to), ticks=ticks)
+    check_asked(asked)
     run, saved = opened(out, asked, resume)
     done = run is not None and saved is not None and run.finished and not run.goes_on(asked)
     search = origin_search(
-        dict(source.weights), task, method, options, to, ticks, compute, None if run is None else run.knots,
-        (*(() if run is None or done else (run,)), *callbacks), saved,
+        dict(source.weights), task, method, options, to, ticks, compute, knots_of(run, out),
+        (*callbacks, *(() if run is None or done else (run,))), saved,
     )  # fmt: skip
     return Pair("origin", [source], request, search, asked, run, done=done)

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
 from llpf_plugin import checkpoint, preflight
-from llpf_plugin.errors import InterruptedRun, LLPFError, MismatchError
+from llpf_plugin.errors import InterruptedRun, LLPFError, MismatchError, RankError
 from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.evaluation.point import evaluate
 from llpf_plugin.geometry.weights import Weights
@@ -21,6 +22,7 @@ from llpf_plugin.methods.base import Method
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.beside import rank
 from llpf_plugin.quality.verdict import Picked, Quality, check_pick
+from llpf_plugin.ranks.group import from_first, on_first, together
 from llpf_plugin.records import Row
 from llpf_plugin.runs.alignment import Alignment
 from llpf_plugin.runs.guard import check_folders
@@ -40,7 +42,10 @@ Advance = Literal["connected", "best"]
 
 
 class Watch:
-    """What a caller may hang into a merge; every method may be left out."""
+    """What a caller may hang into a merge; every method may be left out.
+
+    Of several ranks, the first alone is told what happens; callbacks are hung into the searches of all.
+    """
 
     def on_gather(self, sentence: str) -> None:
         """More than two models were brought into one frame, or not: what is to be said of that."""
@@ -153,35 +158,35 @@ def merge(
         joins, pairs, steps, merged = list[Join](), list[Finished](), 0, None
         for number, node in enumerate(nodes, start=1):
             ends = [going.pop(half) for half in node.halves]
-            watch.on_pair(node.name, number, len(nodes), ends)
+            on_first(watch.on_pair, node.name, number, len(nodes), ends)
             folder = out if out is None or len(nodes) == 1 else out / node.name
             left = None if total_budget is None else total_budget - steps
             own = request if left is None else _with_share(request, left, len(nodes) - number + 1)
             begun = folder is not None and (resume or len(nodes) > 1)
             try:
                 pair = open_pair(node.name, ends, own, folder, begun, watch.callbacks(node.name))
-                watch.on_open(pair)
+                on_first(watch.on_open, pair)
                 if unwatched:
-                    pair.search.warn()
+                    on_first(pair.search.warn, 4)
                 with pair.running(), watch.running():
                     quality = pair.search.run()
-            except InterruptedRun:
+            except (InterruptedRun, RankError):
                 raise
             except LLPFError:
-                if advance != "best":
+                if advance != "best" or together():  # the other ranks may not have met it
                     raise
                 going[node] = better(ends, own)
                 continue
             picked, merged = pair.close(quality, keep=len(nodes) > 1)
-            watch.on_close(pair, quality, picked, merged)
+            on_first(watch.on_close, pair, quality, picked, merged)
             any_case = advance == "best" or (len(nodes) > 1 and not quality.connected)
-            going[node], join = advancing(node, pair, quality, picked, merged, any_case)
+            moves_on = partial(advancing, node, pair, quality, picked, merged, any_case)
+            going[node], join = from_first(moves_on)
             steps += quality.path.cost.gradient_steps or 0
             joins.append(join)
             pairs.append(Finished(folder, quality, picked, pair.alignment))
-        file = _finish(
-            going[root], out, [source.name for source in sources], joins, merged if len(nodes) == 1 else None
-        )
+        names, only = [source.name for source in sources], merged if len(nodes) == 1 else None
+        file = from_first(partial(_finish, going[root], out, names, joins, only))
         return Merged(going[root].weights, all(j.connected for j in joins), joins, pairs, steps, file)
 
 
@@ -212,7 +217,7 @@ def _in_one_frame(sources: list[Source], request: Request, watch: Watch) -> tupl
     pairs = [preflight.check_pair(first.weights, s.weights, model, (first.name, s.name)) for s in sources[1:]]
     full = [pairs[0][0], *(pair[1] for pair in pairs)]
     models, sentence = gathered(full, request.task, wish, request.compute, request.options.sample)
-    watch.on_gather(sentence)
+    on_first(watch.on_gather, sentence)
     moved = [replace(source, weights=weights) for source, weights in zip(sources, models, strict=True)]
     return moved, replace(request, info={**request.info, FRAME: sentence})
 

@@ -4,24 +4,28 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor, nn
 
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.alignment.matching import Matching
 from llpf_plugin.errors import InterruptedRun, LLPFError, RunError
+from llpf_plugin.geometry.knots import Knots
 from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.merging.agreement import check_asked
 from llpf_plugin.merging.card import write_card
 from llpf_plugin.merging.reorder import Align, Proposal, line_between, propose, resolved
 from llpf_plugin.methods.base import Method
 from llpf_plugin.quality.beside import beside_ends
 from llpf_plugin.quality.verdict import Picked, Quality
+from llpf_plugin.ranks.group import from_first, is_first, shared
 from llpf_plugin.records import Outcome
 from llpf_plugin.runs.alignment import KEY, Alignment
 from llpf_plugin.runs.asked import Asked
 from llpf_plugin.runs.folder import RunFolder
 from llpf_plugin.runs.guard import check_unfinished
+from llpf_plugin.runs.knots import KnotFolder
 from llpf_plugin.runs.read import read_asked, read_path
 from llpf_plugin.runs.tensors import file_digest
 from llpf_plugin.runs.verdict import MergedModel, write_verdict, written_model
@@ -105,6 +109,10 @@ class Request:
     align: Align = "auto"
     named: Mapping[str, Any] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.align not in get_args(Align):
+            raise LLPFError(f"align = {self.align!r}: it must be one of {', '.join(get_args(Align))}")
 
     def asked(self, a: Source, b: Source | None, **more: Any) -> Asked:
         """What a run of this pair, or of A towards the origin, depends on."""
@@ -238,13 +246,15 @@ def open_pair(
     a, b = ends
     start, end = preflight.check_pair(a.weights, b.weights, request.task.model, (a.name, b.name))
     asked = request.asked(a, b)
+    check_asked(asked)
     run, saved = opened(folder, asked, resume, check_folder)
     done = run is not None and saved is not None and run.finished and not run.goes_on(asked)
     saving = () if run is None or done else (run,)
-    proposal = propose(start, end, request.task, request.method, request.align, run if resume else None)
+    begun = run if resume else None
+    proposal = from_first(lambda: propose(start, end, request.task, request.method, request.align, begun))
     search = Search(
-        start, end, request.task, request.method, request.options, request.compute,
-        None if run is None else run.knots, (*saving, *callbacks), saved,
+        start, end, request.task, request.method, request.options, request.compute, knots_of(run, folder),
+        (*callbacks, *saving), saved,
     )  # fmt: skip
     pair = Pair(name, ends, request, search, asked, run, done=done, again=run is not None and saved is None)
     if proposal is not None:
@@ -255,11 +265,18 @@ def open_pair(
 def opened(
     folder: Path | None, asked: Asked, resume: bool, check_folder: bool = True
 ) -> tuple[RunFolder | None, Snapshot | None]:
-    """A run's folder, and the state to resume from.
+    """A run's folder, and the state to resume from; of several ranks the first has the folder, and all get the state.
 
     Raises:
         RunError: it is in use, or holds another run.
     """
+    run, saved = _opened(folder, asked, resume, check_folder) if is_first() else (None, None)
+    return run, shared(saved)
+
+
+def _opened(
+    folder: Path | None, asked: Asked, resume: bool, check_folder: bool
+) -> tuple[RunFolder | None, Snapshot | None]:
     if folder is None:
         return None, None
     run = RunFolder(folder)
@@ -271,6 +288,13 @@ def opened(
     if check_folder:
         run.check_free()
     return run, None
+
+
+def knots_of(run: RunFolder | None, folder: Path | None) -> Knots | None:
+    """Where a search with a folder keeps its knots; all ranks read them there."""
+    if folder is None:
+        return None
+    return KnotFolder(folder / "knots") if run is None else run.knots
 
 
 def _to_go_on_from(run: RunFolder, asked: Asked, saved: Snapshot | None) -> Snapshot | None:

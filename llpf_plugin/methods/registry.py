@@ -5,11 +5,11 @@ Names are listed without importing what they name.
 
 from collections.abc import Mapping
 from dataclasses import fields
-from importlib.metadata import entry_points
 from typing import Any
 
 from llpf_plugin.errors import LLPFError, SpecificationError
 from llpf_plugin.methods.base import Method
+from llpf_plugin.tasks.packages import declared, load
 from llpf_plugin.tasks.specification import explained, find, nearest
 
 BUILT_IN: dict[str, str] = {
@@ -28,8 +28,8 @@ GROUP = "llpf_plugin.methods"
 
 def known() -> dict[str, str]:
     """Every name with the ``module:class`` that it stands for; ours come first and cannot be replaced."""
-    others = {point.name: point.value for point in entry_points(group=GROUP)}
-    return {**BUILT_IN, **{name: place for name, place in others.items() if name not in BUILT_IN}}
+    others = {name: point.value for name, point in declared(GROUP).items() if name not in BUILT_IN}
+    return {**BUILT_IN, **others}
 
 
 def method_class(spec: str) -> type[Method]:
@@ -46,7 +46,10 @@ def method_class(spec: str) -> type[Method]:
         raise LLPFError(
             f"there is no method {spec!r}{nearest(spec, list(names))} Your own: file.py:Class or module:Class"
         )
-    found = find(names[spec], here=False) if spec in names else find(spec)
+    if spec in BUILT_IN:
+        found = find(names[spec], here=False)
+    else:
+        found = load(declared(GROUP)[spec]) if spec in names else find(spec)
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise SpecificationError(f"{spec!r} is not a method: it must be a subclass of llpf_plugin.methods.Method")
     return found

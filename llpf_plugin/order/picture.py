@@ -70,6 +70,10 @@ class Drawing:
         """The centre of a row's dot, in pixels."""
         return MARGIN + LANE * (self.lanes[row] + 0.5), ROW * (row + 2)
 
+    def _repr_svg_(self) -> str:
+        """What a notebook shows."""
+        return svg(self)
+
     def path(self, start: int, end: int) -> list[tuple[float, float]]:
         """The corners of an edge: down the lane of its start, then across to its end, in the last row."""
         (x0, y0), (x1, y1) = self.dot(start), self.dot(end)

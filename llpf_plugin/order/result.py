@@ -12,7 +12,7 @@ from typing import Any
 import networkx as nx
 from torch import fx
 
-from llpf_plugin.documents import listed, quoted, validated
+from llpf_plugin.documents import html_table, listed, quoted, validated
 from llpf_plugin.errors import OrderError
 
 FORMAT, VERSION = "llpf-order", 1
@@ -100,6 +100,15 @@ class LayerOrder:
         """Sixteen hexadecimal digits that change with any layer, parameter, place or edge; to pin in checkpoints."""
         content = [[layer.name, layer.parameters, layer.numel, layer.after] for layer in self.layers]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows; `llpf_plugin.order.picture` draws it."""
+        rows = [
+            (str(i), layer.name, ", ".join(layer.attached), layer.type, f"{layer.numel:,}", ", ".join(layer.after))
+            for i, layer in enumerate(self.layers, 1)
+        ]
+        header = ("", "layer", "with", "type", "parameters", "after")
+        return html_table(header, rows, f"{self.model}: {len(rows)} layers in the order of the data")
 
     def to_json(self, phases: Sequence[Phase] = ()) -> str:
         """Everything but the traced operations as JSON, with the phases if any are given."""

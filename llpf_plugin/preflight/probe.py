@@ -11,6 +11,7 @@ from llpf_plugin.documents import quoted
 from llpf_plugin.errors import TaskError
 from llpf_plugin.evaluation.point import borrowed
 from llpf_plugin.order.trace.inputs import Inputs
+from llpf_plugin.ranks.group import alone
 from llpf_plugin.tasks.batches import Batch
 from llpf_plugin.tasks.foreign import each
 from llpf_plugin.workspace import Workspace
@@ -18,7 +19,10 @@ from llpf_plugin.workspace import Workspace
 
 @contextmanager
 def probing(workspace: Workspace) -> Iterator[None]:
-    """Weights, buffers, modes and ``requires_grad`` of the model, and the random numbers to come, are put back."""
+    """Weights, buffers, modes and ``requires_grad`` of the model, and the random numbers to come, are put back.
+
+    Every rank looks by itself, whenever it does.
+    """
     model = workspace.model
     modes = [(module, module.training) for module in model.modules()]
     wanted = [(p, p.requires_grad) for p in model.parameters()]
@@ -26,7 +30,7 @@ def probing(workspace: Workspace) -> Iterator[None]:
     # Importing the compiler takes two seconds: where nobody did, nothing is compiled.
     eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
     try:
-        with borrowed(workspace), torch.random.fork_rng(devices), eager:
+        with alone(), borrowed(workspace), torch.random.fork_rng(devices), eager:
             yield
     finally:
         model.zero_grad(set_to_none=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from llpf_plugin.documents import html_table, svg_curve
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.evaluation.point import evaluate
@@ -186,6 +187,15 @@ class Quality:
             f"allowed is {allowed:.4g}, {factor} × the worse one + {plus}"
         )
         return Criterion("test loss", last <= allowed, words)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdict, its criteria, and the training loss on the path."""
+        words = {True: "holds", False: "does not hold", None: "not measured"}
+        rows = [(c.name, words[c.holds], c.sentence) for c in self.criteria]
+        verdict = "connected" if self.connected else "not connected"
+        told = f"training loss on the path, at most {self.maximum:.4g}"
+        curve = svg_curve(self.column("t").tolist(), self.column("train").tolist(), self.goal, told)
+        return html_table(("criterion", "", "in words"), rows, f"Quality: {verdict}; {told}") + curve
 
     def pick(self, which: str | float = "best") -> "Picked":
         """One point of the path as a complete model, its running statistics re-estimated.

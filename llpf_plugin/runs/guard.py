@@ -5,6 +5,7 @@ from pathlib import Path
 
 from llpf_plugin.errors import RunError
 from llpf_plugin.files import remove_leftovers
+from llpf_plugin.ranks.group import is_first
 from llpf_plugin.runs.folder import RunFolder
 
 RESULTS = ("merged*", "quality.json", "tree.json", "compare.json", "path.png", "report.html")
@@ -17,6 +18,8 @@ def check_folders(out: Path, names: Sequence[str], resume: bool) -> None:
     Raises:
         RunError: it holds such runs and ``resume`` was not asked for, another run, or other files.
     """
+    if not is_first():  # which checks, and may have begun to write by now
+        return
     runs = [RunFolder(out / name) for name in names]
     begun = [run for run in runs if run.exists]
     if begun and not resume:

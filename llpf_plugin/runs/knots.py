@@ -5,11 +5,14 @@ from pathlib import Path
 
 from llpf_plugin.files import flush
 from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.ranks.group import is_first, wait_for_all
 from llpf_plugin.runs.tensors import read_tensors, write_tensors
 
 
 class KnotFolder:
     """Knots as one safetensors file each; what is read is checked, unless it lies there as it was written or checked.
+
+    Of several ranks the first writes and removes them, and all read them: the folder is one that all of them see.
 
     Args:
         folder: theirs.
@@ -25,6 +28,7 @@ class KnotFolder:
     def put(self, knot: int, weights: Weights) -> None:
         """Write a knot, which is on the disk after the next `flush`."""
         write_tensors(self._file(knot), weights, durable=False)
+        wait_for_all()
         self._unflushed.add(knot)
         self._known[knot] = _mark(self._file(knot))
 
@@ -55,7 +59,7 @@ class KnotFolder:
 
     def sweep(self) -> None:
         """Remove what was discarded."""
-        for knot in self._discarded:
+        for knot in self._discarded if is_first() else ():
             self._file(knot).unlink(missing_ok=True)
         self._discarded.clear()
 

@@ -10,11 +10,12 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from llpf_plugin.errors import RunError
+from llpf_plugin.errors import RankError, RunError
 from llpf_plugin.files import LOCK, refusal, remove_leftovers
+from llpf_plugin.ranks.group import gathered, is_first, together, wait_for_all
 
 _PATIENCE = 1.0
 """Seconds to wait for the name of a process that has just taken a place."""
@@ -53,17 +54,37 @@ def held(folder: Path | None) -> Iterator[None]:
     It is made where there is none, and goes with the lock if nothing was written into it. Where the file system has no
     locks, the block runs without one.
 
+    Of several ranks the first has it for all of them, and all must see it.
+
     Args:
         folder: the folder, None for nothing.
 
     Raises:
         RunError: another process has it, which is named, or it cannot be written.
+        RankError: a rank does not see it.
     """
-    if folder is None or (folder.exists() and not folder.is_dir()):
-        yield  # whoever writes there refuses the file
-        return
-    with _made(folder), _locked(folder / LOCK, folder):
+    with ExitStack() as stack:
+        if folder is not None and is_first() and (folder.is_dir() or not folder.exists()):
+            stack.enter_context(_made(folder))  # a file is refused by whoever writes there
+            stack.enter_context(_locked(folder / LOCK, folder))
+        if folder is not None and together():
+            _check_seen(folder)
         yield
+
+
+def _check_seen(folder: Path) -> None:
+    """Refuse a folder that is not the same for all ranks, by the lock in it.
+
+    Raises:
+        RankError: names the first rank for which it is another one.
+    """
+    wait_for_all()  # until it is locked
+    locks = gathered((folder / LOCK).read_bytes() if (folder / LOCK).is_file() else None)
+    if others := [rank for rank, lock in enumerate(locks) if lock != locks[0]]:
+        raise RankError(
+            f"rank {others[0]} does not see the folder {folder} in which rank 0 writes: name one with -o that is the "
+            "same on all machines, by its whole path"
+        )
 
 
 @contextmanager
@@ -76,6 +97,9 @@ def held_file(file: Path) -> Iterator[None]:
     Raises:
         RunError: another process writes it, which is named, or it cannot be written.
     """
+    if not is_first():
+        yield
+        return
     file = file.resolve()  # a link stays one, and what is written lies where it leads
     with _made(file.parent), _locked(file.with_name(f".{file.name}{LOCK}"), file):
         remove_leftovers(file.parent, f"{glob.escape(file.stem)}.*")

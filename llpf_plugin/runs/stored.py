@@ -18,6 +18,7 @@ from llpf_plugin.runs.document import read_json
 from llpf_plugin.runs.knots import KnotFolder
 from llpf_plugin.runs.read import has_digests, read_asked, read_info, read_path
 from llpf_plugin.runs.verdict import Verdict, read_verdict
+from llpf_plugin.tasks import BUILT_IN, known
 from llpf_plugin.tasks.load import load_task
 from llpf_plugin.tasks.task import Task
 
@@ -77,7 +78,7 @@ class StoredRun:
             return task
         if task is not None:
             return load_task(task, own if arguments is None and task == named else arguments)
-        if ":" in named and not trust:
+        if (":" in named or named in known().keys() - BUILT_IN.keys()) and not trust:
             raise TaskError(
                 f"{self.folder} names the task {named}, which is not built in, and building it would run its code: "
                 f"name it yourself (--task {shlex.quote(named)}), or add --trust"

@@ -23,7 +23,9 @@ from llpf_plugin.methods.base import Method, MovesEnd, Plan, Problem, Solver, St
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.measuring import judge
 from llpf_plugin.quality.verdict import Quality
+from llpf_plugin.ranks.group import together
 from llpf_plugin.records import Cost, Outcome, Rate, Row, Tick
+from llpf_plugin.search.agreement import check_task, in_step
 from llpf_plugin.search.assemble import PathAssembler
 from llpf_plugin.search.moved_end import move_end
 from llpf_plugin.search.options import SearchOptions
@@ -62,7 +64,7 @@ class Search:
         resume: Snapshot | None = None,
     ) -> None:  # fmt: skip
         options = options.under(method.terms(task))
-        self.method, self.options, self.callbacks = method, options, callbacks
+        self.method, self.options, self.callbacks = method, options, [*in_step(), *callbacks]
         self.workspace = Workspace(task, compute, options.seed, options.batch_size)
         self.workspace.budget = options.budget
         self.effort = Effort(options.points, options.sample, options.measure == "exact")
@@ -78,6 +80,8 @@ class Search:
         self.workspace.clock = Clock(self.progress.spent)
         self._as_trained = self.end
         self._other = {k: t / 2 if t.is_floating_point() else t for k, t in a.items()} if a is b else self.end
+        if together():
+            check_task(self.workspace, self.start, self.end, self.unreached)
 
     def lead_to(self, b: Weights) -> None:
         """Let the path end at ``b``, B re-ordered, before it is run; whether B was trained apart is asked of B."""

@@ -6,6 +6,7 @@ Names that need torch are imported when they are asked for, so that the command 
 from typing import TYPE_CHECKING
 
 from llpf_plugin.lazy import lazily
+from llpf_plugin.tasks.packages import declared
 from llpf_plugin.tasks.specification import build, explained, find, nearest, parse_arguments, parse_value
 
 if TYPE_CHECKING:
@@ -43,12 +44,24 @@ BUILT_IN: dict[str, str] = {
         for network in _NETWORKS
     },
     "imagenet10/resnet18": "llpf_plugin.tasks.imagenet10:resnet18",
+    "tabular/mlp": "llpf_plugin.tasks.plain.tabular:mlp",
+    "images/CLASSIFIER": "llpf_plugin.tasks.plain.images:classifier",
     **{
         f"hf/{name}": f"llpf_plugin.tasks.hugging_face.factories:{name.replace('-', '_')}"
         for name in ("causal-lm", "masked-lm", "text-classification", "image-classification")
     },
 }
-"""Name to ``module:function``, or ``module:object.method``."""
+"""Name to ``module:function``, or ``module:object.method``; CLASSIFIER is any of torchvision's or timm's."""
+
+GROUP = "llpf_plugin.tasks"
+"""The entry points by which other packages bring tasks."""
+
+
+def known() -> dict[str, str]:
+    """Every name with the ``module:function`` that it stands for; ours come first and cannot be replaced."""
+    others = {name: point.value for name, point in declared(GROUP).items() if name not in BUILT_IN}
+    return {**BUILT_IN, **others}
+
 
 _PLACES = {
     "Data": "batches",
@@ -65,6 +78,7 @@ _PLACES = {
 
 __all__ = [
     "BUILT_IN",
+    "GROUP",
     "Data",
     "Defaults",
     "LoaderData",
@@ -77,6 +91,7 @@ __all__ = [
     "explained",
     "find",
     "generator",
+    "known",
     "load_task",
     "nearest",
     "parse_arguments",

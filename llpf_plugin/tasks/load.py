@@ -3,13 +3,15 @@
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
 from llpf_plugin.errors import LLPFError, TaskError
-from llpf_plugin.tasks import BUILT_IN
+from llpf_plugin.tasks import BUILT_IN, GROUP, known
 from llpf_plugin.tasks.check import check_task
 from llpf_plugin.tasks.factory import check_factory
+from llpf_plugin.tasks.packages import declared, load
 from llpf_plugin.tasks.specification import build, find, nearest
 from llpf_plugin.tasks.task import Task
 
@@ -18,7 +20,8 @@ def load_task(spec: str | Task, arguments: Mapping[str, Any] | None = None) -> T
     """A task from its name or its factory.
 
     Args:
-        spec: a `Task`; a built-in name such as ``digits/resnet``; ``module:function``; or ``file.py:function``.
+        spec: a `Task`; a built-in name such as ``digits/resnet``; the name of a task that an installed package brings
+            (an entry point of the group ``llpf_plugin.tasks``); ``module:function``; or ``file.py:function``.
         arguments: keyword arguments of the factory.
 
     Raises:
@@ -30,7 +33,7 @@ def load_task(spec: str | Task, arguments: Mapping[str, Any] | None = None) -> T
         return spec
     arguments = dict(arguments or {})
     try:
-        factory = _users_own(spec) if ":" in spec else _built_in(spec)
+        factory = _users_own(spec) if ":" in spec else _named(spec)
         task = build(spec, factory, arguments)
     except TaskError:
         raise
@@ -49,9 +52,16 @@ def _users_own(spec: str) -> Callable[..., Task]:
     return factory
 
 
-def _built_in(name: str) -> Callable[..., Task]:
-    if name not in BUILT_IN:
-        hint = nearest(name, list(BUILT_IN), most=len(BUILT_IN))
+def _named(name: str) -> Callable[..., Task]:
+    """The factory of a task of ours, or of one that an installed package brings."""
+    if name in BUILT_IN:
+        module, function = BUILT_IN[name].split(":")
+        return attrgetter(function)(importlib.import_module(module))
+    if name.startswith("images/"):
+        return partial(_named("images/CLASSIFIER"), name.removeprefix("images/"))
+    if name not in (names := known()):
+        hint = nearest(name, list(names), most=len(names))
         raise TaskError(f"there is no built-in task {name!r}{hint} Your own: file.py:function or module:function")
-    module, function = BUILT_IN[name].split(":")
-    return attrgetter(function)(importlib.import_module(module))
+    factory: Callable[..., Task] = load(declared(GROUP)[name])
+    check_factory(name, factory)
+    return factory

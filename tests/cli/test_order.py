@@ -1,7 +1,9 @@
 """``llpf order``: what it prints, what it writes, and one message for each bad input."""
 
+import json
 from pathlib import Path
 
+import networkx as nx
 import pytest
 import torch
 from helpers import tiny
@@ -9,6 +11,7 @@ from helpers.commands import merge, order
 from helpers.refusals import ERROR, USAGE, refused
 
 from llpf_cli.models import parse_inputs
+from llpf_plugin.alignment import symmetry
 from llpf_plugin.order import LayerOrder
 
 MODELS = """
@@ -37,6 +40,14 @@ def broken():
 
 def lazy():
     return nn.LazyLinear(3), torch.zeros(1, 3)
+
+class Lazy(nn.Linear):
+    def __init__(self):
+        super().__init__(3, 2)
+        self.spare = nn.Linear(2, 2)
+
+def spare():
+    return Lazy(), torch.zeros(1, 3)
 
 def empty():
     return nn.ReLU(), torch.zeros(1, 3)
@@ -232,3 +243,41 @@ def test_a_file_that_is_no_order_is_refused(folder: Path, wrong: str) -> None:
 def test_the_default_dtype_of_inputs_holds_for_all_without_one() -> None:
     first, second = parse_inputs(["2x3", "1x4:bool"], "bfloat16")
     assert (first.dtype, second.dtype, tuple(second.shape)) == (torch.bfloat16, torch.bool, (1, 4))
+
+
+def test_unused_parameters_are_named_and_the_exit_code_says_so() -> None:
+    result = order("some_models.py:spare", "--unused")
+    assert (result.code, result.out) == (3, "spare.weight\nspare.bias\n")
+    assert printed("some_models.py:pair", "--unused") == "every parameter takes part in what the model returns\n"
+
+
+def test_units_that_belong_together_are_listed() -> None:
+    text = printed("some_models.py:task", "--groups")
+    assert text.splitlines() == [
+        "1. 4 units, scaling", "     0.weight[0]", "     0.bias[0]", "     2.weight[1]",
+        "1 group, confirmed by trying it", "! 2.weight is in none: the network's outputs",
+    ]  # fmt: skip
+    [group] = json.loads(printed("some_models.py:task", "--groups", "-f", "json"))["groups"]
+    assert (group["kind"], group["blocks"], group["units"]) == ("scaling", 1, 4)
+    assert group["places"][2] == {"tensor": "2.weight", "axis": 1, "index": [[[0], [1], [2], [3]]]}
+
+
+@pytest.mark.parametrize("more", [("--no-inputs",), ("-o", "x.json"), ("--groups",)])
+def test_unused_goes_with_nothing_else(more: tuple[str, ...]) -> None:
+    refused(order("some_models.py:pair", "--unused", *more), "order", "--unused runs the model", code=USAGE)
+
+
+def test_graphml_is_a_file_and_a_format(folder: Path) -> None:
+    printed("some_models.py:pair", "-o", "x.graphml")
+    assert nx.read_graphml(folder / "x.graphml").nodes["0"]["type"] == "Linear"
+    assert nx.parse_graphml(printed("some_models.py:pair", "-f", "graphml")).number_of_edges() == 1
+
+
+def test_models_of_transformers_return_no_cache_and_read_different_tokens() -> None:
+    from llpf_cli.models import load_model
+
+    small = {"n_layer": 1, "n_embd": 8, "n_head": 2, "vocab_size": 40}
+    model, inputs = load_model("hf:gpt2", small)
+    assert model(**inputs).past_key_values is None
+    assert len(set(inputs["input_ids"].flatten().tolist())) > 4
+    assert any(group.kind == "invertible" for group in symmetry(model, inputs).groups)

@@ -21,7 +21,7 @@ ROWS = {name: (int(width), int(size.replace(",", ""))) for name, width, size in 
 
 def test_the_page_has_every_task() -> None:
     others = {name for name in BUILT_IN if name.startswith("cifar100/")}
-    folders = {name for name in BUILT_IN if name.startswith("hf/")}
+    folders = {name for name in BUILT_IN if name.startswith(("hf/", "images/", "tabular/"))}
     assert ROWS.keys() == BUILT_IN.keys() - others - folders and all(f"`{name}`" in PAGE for name in folders)
     assert {name.replace("cifar100", "cifar10") for name in others} == {
         name for name in ROWS if name.startswith("cifar10/") and name != "cifar10/resnet8"

@@ -11,6 +11,7 @@ from helpers.methods import Ladder
 from llpf_plugin import LLPF, Linear, LLPFError, SphereCurve
 from llpf_plugin.errors import SpecificationError
 from llpf_plugin.methods import known, make_method, method_class, registry
+from llpf_plugin.tasks import packages
 
 OWN = '''
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ def others(monkeypatch: pytest.MonkeyPatch) -> None:
         EntryPoint("ladder", "helpers.methods:Ladder", registry.GROUP),
         EntryPoint("llpf", "helpers.methods:Ladder", registry.GROUP),
     ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: found if group == registry.GROUP else [])
+    monkeypatch.setattr(packages, "entry_points", lambda group: found if group == registry.GROUP else [])
 
 
 def test_ours_come_first_in_the_order_in_which_they_are_compared() -> None:

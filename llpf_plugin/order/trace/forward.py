@@ -111,7 +111,7 @@ def _training_pass(model: nn.Module, inputs: Inputs, layers: Mapping[str, Owner]
     The batch is doubled because a normalization cannot train on one value per channel.
     """
     try:
-        extra = flow(record(model, inputs.map(_double), training=True, gradients=False).graph, layers)
+        extra = flow(record(model, inputs.map(doubled), training=True, gradients=False).graph, layers)
     except Exception as error:
         result.warnings.append(f"a pass in training mode, for what evaluation left out, failed: {_short(error)}")
         return
@@ -123,13 +123,7 @@ def _training_pass(model: nn.Module, inputs: Inputs, layers: Mapping[str, Owner]
 def _backward_pass(model: nn.Module, inputs: Inputs, layers: Mapping[str, Owner], result: Trace) -> None:
     """Look for the missing layers in the autograd graph, since the recorder does not see other threads."""
     try:
-        with restored(model, inputs.tensors(), whole=True), _eager(), torch.enable_grad():
-            model.eval()
-            for parameter in model.parameters():
-                if parameter.is_floating_point() or parameter.is_complex():
-                    parameter.requires_grad_(True)
-            tracked = inputs.map(_tracked)
-            extra = flow(backward_graph(model, tensors_in(model(*tracked.args, **tracked.kwargs))), layers)
+        extra = flow(autograd(model, inputs, training=False), layers)
     except Exception as error:
         result.warnings.append(f"a pass with gradients, for what other threads may run, failed: {_short(error)}")
         return
@@ -138,6 +132,17 @@ def _backward_pass(model: nn.Module, inputs: Inputs, layers: Mapping[str, Owner]
         result.warnings.append(
             f"run where the recorder does not see (another thread): {listed(added)}; placed by autograd"
         )
+
+
+def autograd(model: nn.Module, inputs: Inputs, *, training: bool) -> fx.Graph:
+    """Run the model once and read the autograd graph of its results; the model is left as it was."""
+    with restored(model, inputs.tensors(), whole=True), _eager(), torch.enable_grad():
+        model.train(training)
+        for parameter in model.parameters():
+            if parameter.is_floating_point() or parameter.is_complex():
+                parameter.requires_grad_(True)
+        tracked = inputs.map(_tracked)
+        return backward_graph(model, tensors_in(model(*tracked.args, **tracked.kwargs)))
 
 
 def _tracked(tensor: Tensor) -> Tensor:
@@ -192,7 +197,8 @@ def _eager() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def _double(tensor: Tensor) -> Tensor:
+def doubled(tensor: Tensor) -> Tensor:
+    """A batch with itself once more, for a normalization that cannot train on one value per channel."""
     return torch.cat([tensor, tensor]) if tensor.dim() else tensor
 
 

@@ -1,0 +1,1 @@
+"""Tasks on data as people have them: a folder of images, a table."""
