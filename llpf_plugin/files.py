@@ -84,7 +84,7 @@ def atomic_folder(path: Path | str, write: Callable[[Path], object], replaceable
     Args:
         path: the folder to make or to replace; an empty folder counts as none.
         write: gets the path of the temporary folder, which exists and is empty.
-        replaceable: says of each entry of a folder that is there already whether it may go.
+        replaceable: says of each entry of a folder that is there already whether it may go; leftovers of kills may.
 
     Returns:
         ``path``.
@@ -221,7 +221,8 @@ def _check_replaceable(target: Path, replaceable: Callable[[Path], bool]) -> Non
     """Refuse a target that is a file or holds entries that may not go."""
     if target.exists() and not target.is_dir():
         raise RunError(f"{target} is a file, and a folder of that name is to be written: name another folder.")
-    kept = sorted(entry.name for entry in target.iterdir() if not replaceable(entry)) if target.exists() else []
+    found = target.iterdir() if target.exists() else ()
+    kept = sorted(entry.name for entry in found if not (entry.match(_LEFTOVER) or replaceable(entry)))
     if kept:
         raise RunError(f"{target} holds other files ({', '.join(kept[:5])}): name another folder, or empty this one.")
 

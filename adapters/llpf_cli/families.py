@@ -85,8 +85,15 @@ def build_hugging_face(name: str, arguments: dict[str, Any], device: str | None)
         raise SpecificationError(
             f"there is no folder and no configuration of transformers named {name!r}{nearest(name, known)}"
         )
-    with torch.device(device or "meta"):
-        model = build_network(config)
+    if getattr(config, "use_pretrained_backbone", False):  # transformers 4 would look for it on the hub
+        config.use_pretrained_backbone = False
+    try:
+        with torch.device(device or "meta"):
+            model = build_network(config)
+    except RuntimeError:
+        if device is not None:
+            raise
+        model = build_network(config)  # of transformers 4, some need values
     if device is None and sum(parameter.numel() for parameter in model.parameters()) < LARGE:
         model = build_network(config)
     experts: Any = getattr(model, "set_experts_implementation", None)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llpf_plugin.documents import validated, visible
+from llpf_plugin.documents import quoted, validated, visible
 from llpf_plugin.errors import LLPFError, RunError
 from llpf_plugin.files import atomic_write
 
@@ -46,6 +46,8 @@ def checked(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     """
     found = []
     for row in rows:
+        if not isinstance(row, Mapping):
+            raise TypeError(f"expected a row, got {quoted(row)}")
         entries = {name: value for name, value in row.items() if name != "left_out"}
         known = validated(_Row, {"clients": 0, **row, "entries": entries})
         found.append({**row, "round": known.round, "left_out": known.left_out})

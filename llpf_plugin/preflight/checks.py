@@ -14,7 +14,7 @@ Level = Literal["error", "warning", "note"]
 Named = Mapping[str, Tensor]
 """Tensors by plain name."""
 
-_LISTED = 10
+_LISTED = 3
 _DIMENSIONS = 64
 _COMPUTED = {
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128, torch.bool),

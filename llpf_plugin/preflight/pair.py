@@ -52,6 +52,8 @@ def look(a: Named, b: Named, model: nn.Module, names: tuple[str, str] = ("A", "B
         return odd
     own = state(model)
     each = [found for weights, name in zip((a, b), names, strict=True) for found in fits(weights, model, name)]
+    if any(found.level == "error" for found in each):  # the same mismatch would be told once more of the two files
+        return each
     return each + compare(complete(a, own), complete(b, own), names, model)
 
 

@@ -74,7 +74,10 @@ def test_a_mixture_of_experts_is_aligned() -> None:
     assert after <= before
 
 
-@pytest.mark.parametrize("make", [mixtral, qwen3_moe])
+NEWER = pytest.mark.skipif(not hasattr(transformers, "Qwen3MoeConfig"), reason="this transformers has no such model")
+
+
+@pytest.mark.parametrize("make", [mixtral, pytest.param(qwen3_moe, marks=NEWER)])
 def test_folders_that_save_pretrained_wrote_are_merged(tmp_path: Path, make: Any) -> None:
     for seed in (0, 1):
         make(seed).save_pretrained(tmp_path / str(seed))

@@ -148,8 +148,10 @@ def test_a_run_whose_merged_model_is_a_folder_with_a_card_is_resumed(tmp_path: P
     assert merge(*words, "-o", tmp_path / "run").code == 0
     card = tmp_path / "run" / "merged" / "README.md"
     (tmp_path / "run" / "quality.json").unlink()
+    left = card.with_name(".README.0123abcd.partial.md")
+    left.touch()
     result = merge(*words, "-o", tmp_path / "run", "--resume")
-    assert result.code == 0 and card.read_text().startswith("---\ntags:\n- merge\n"), result.text
+    assert result.code == 0 and not left.exists() and card.read_text().startswith("---\ntags:\n- merge\n"), result.text
     card.write_text("# Mine\n")
     (tmp_path / "run" / "quality.json").unlink()
     result = merge(*words, "-o", tmp_path / "run", "--resume")

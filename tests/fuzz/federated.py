@@ -18,8 +18,6 @@ from fuzz import mutate
 from llpf_flower import LLPFStrategy, checkpoint
 from llpf_flower.state import Store
 
-logging.getLogger("flwr").setLevel(logging.ERROR)  # it prints with colours
-
 START = record(w=[[0.0, 1.0]], b=[0.5])
 
 
@@ -40,7 +38,8 @@ def base(folder: Path) -> None:
 
 
 def use(folder: Path) -> None:
-    """Resume the run for a round, and train the client again."""
+    """Resume the run for a round."""
+    logging.getLogger("flwr").setLevel(logging.ERROR)  # it prints with colours
     made = strategy(checkpoint_dir=folder)
     made.start(grid(app(echo), 2), made.resume(folder), 1)
     made.table()

@@ -16,7 +16,9 @@ from llpf_plugin.order.trace.flow import flow
 def export_graph(model: nn.Module, inputs: Any) -> nx.DiGraph:
     """Export a module, without running it under our recorder, and reduce the exported program to layers."""
     model, call = unwrap(model), Inputs.of(inputs)
-    program = torch.export.export(model.eval(), call.args, dict(call.kwargs), strict=False)
+    # Torch 2.6 exports what caches its weights in the strict way alone.
+    strict = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    program = torch.export.export(model.eval(), call.args, dict(call.kwargs), strict=strict)
     canonical = {id(parameter): name for name, parameter in model.named_parameters()}
     every = dict(model.named_parameters(remove_duplicate=False))
     signature = program.graph_signature

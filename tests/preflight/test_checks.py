@@ -27,8 +27,7 @@ def test_names_of_one_side_are_listed() -> None:
 def test_many_names_are_counted() -> None:
     many = {f"layer{i}": torch.ones(2) for i in range(63)}
     message = the_error(compare({**many, "x": torch.zeros(1)}, {"x": torch.ones(1)}))
-    assert "63 tensors of A are missing in B: layer0, layer1," in message
-    assert "layer9 and 53 more (63 in all)" in message and "layer10" not in message
+    assert "63 tensors of A are missing in B: layer0, layer1, layer2 and 60 more (63 in all)" in message
 
 
 def test_a_prefix_is_recognized() -> None:

@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, fx, nn
@@ -92,7 +94,8 @@ def _first_pass(model: nn.Module, inputs: Inputs) -> tuple[Recorder, str]:
     first_error: Exception | None = None
     for training, gradients, note in attempts:
         try:
-            return record(model, inputs, training=training, gradients=gradients), note
+            with _autocast_on_meta():
+                return record(model, inputs, training=training, gradients=gradients), note
         except Exception as error:
             first_error = first_error or error
     assert first_error is not None
@@ -157,6 +160,29 @@ def record(model: nn.Module, inputs: Inputs, *, training: bool, gradients: bool)
         with recorder.watching():
             recorder.finish(model(*given.args, **given.kwargs))
         return recorder
+
+
+@contextmanager
+def _autocast_on_meta() -> Iterator[None]:
+    """Let models turn autocast off for the device of their tensors: torch 2.6 knows none for ``meta``."""
+    try:
+        torch.is_autocast_enabled("meta")
+        known = True
+    except RuntimeError:
+        known = False
+    if known:
+        yield
+        return
+    enabled, cast = torch.is_autocast_enabled, torch.autocast
+
+    def is_enabled(device: str | None = None) -> bool:
+        return device != "meta" and (enabled() if device is None else enabled(device))
+
+    def autocast(device_type: str, *arguments: Any, **options: Any) -> Any:
+        return nullcontext() if device_type == "meta" else cast(device_type, *arguments, **options)
+
+    with patch.multiple(torch, is_autocast_enabled=is_enabled, autocast=autocast):
+        yield
 
 
 @contextmanager
