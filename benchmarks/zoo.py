@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from llpf_cli.families import hugging_face_inputs
 from llpf_cli.models import load_model
+from llpf_plugin.tasks.hugging_face import example_inputs
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from helpers import order_modules as hard
@@ -132,7 +132,7 @@ def hugging_face() -> dict[str, Build]:
     def build(model: str, config: str, values: dict[str, Any]) -> tuple[nn.Module, Any]:
         made = getattr(hf, config)(**values)
         network = getattr(hf, model)(made)
-        return network, hugging_face_inputs(network, made)
+        return network, example_inputs(network, made)
 
     return {name: lambda entry=entry: build(*entry) for name, entry in configured.items()}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter
 
 from llpf_cli.inputs import INPUTS, SPECIFICATIONS, InputOptions, network_of
-from llpf_cli.options import STATES, TaskOptions, option
+from llpf_cli.options import STATES, MeasureOptions, TaskOptions, option
 from llpf_plugin.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
     from llpf_plugin.merging import Source
     from llpf_plugin.preflight import Compared, PairCheck
+    from llpf_plugin.tasks import Task
 
 SHOWN = Group("Output", sort_key=2)
 MODELS = Parameter(name="A B", help="Checkpoints: .pt, .ckpt, .safetensors, or folders.")
 MODEL = option(f"The network, for --align: {SPECIFICATIONS}.", group=INPUTS)
 ALIGN = option("Align B to A, and say how near that brings them (takes longer).", group=SHOWN, negative="")
 AS_JSON = option("Print all of it as JSON.", "--json", group=SHOWN, negative="")
+STEP, POINT = "gradient step", "measured point"
 LINES = 24
 """Tensors that the table shows at most, the largest ones."""
 
@@ -37,17 +39,27 @@ def check(
     align: Annotated[bool, ALIGN] = False,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> int:
-    """Look at two checkpoints before any merge: do they fit, how are they related, and what would merge them?"""
+    """Look at two checkpoints before any merge: do they fit, how are they related, and what would merge them?
+
+    With a task, what a walk would cost.
+    """
     if len(models) != 2:
         raise UsageError("two checkpoints are needed: llpf check A B")
     named = model is not None or task.task is not None
     if align and not named:
         raise UsageError("--align needs the network: give --model or --task")
     from llpf_cli.terminal import terminal
+    from llpf_plugin import load_task
     from llpf_plugin.merging import Source
     from llpf_plugin.preflight import check as look
 
-    network, example = network_of(task, model, inputs, models[0]) if named else (None, None)
+    own = load_task(*task.named(models[0])) if task.task and not (model or inputs.given) else None
+    network: Any = None
+    example: Any = None
+    if own is not None:
+        network, example = own.model, own.example_inputs()
+    elif named:
+        network, example = network_of(task, model, inputs, models[0])
     began = time.monotonic()
     a, b = (Source.of(name, state=state) for name in models)
     if network is not None:
@@ -60,6 +72,8 @@ def check(
         began = time.monotonic()
         found = replace(found, aligned=_aligned(a, b, network, example))
         times["align"] = time.monotonic() - began
+    if own is not None and not found.errors:
+        times |= _timed(own)
     if as_json:
         print(json.dumps(_document([a, b], found, times), indent=2, ensure_ascii=False))
     else:
@@ -90,10 +104,18 @@ def _aligned(a: "Source", b: "Source", network: Any, example: Any) -> float:
     return likeness(compared(start, moved, list(coordinates(network))))
 
 
+def _timed(task: "Task") -> dict[str, float]:
+    """Seconds of a gradient step, and of measuring a point on all data."""
+    from llpf_cli.preview import timings
+    from llpf_plugin.workspace import Workspace
+
+    return dict(zip((STEP, POINT), timings(Workspace(task)), strict=True))
+
+
 def _show(console: "Console", sources: "Sequence[Source]", found: "PairCheck", times: dict[str, float]) -> None:
     from rich.markup import escape
 
-    from llpf_cli.preview import show_finding
+    from llpf_cli.preview import show_finding, walk_costs
     from llpf_cli.results import show_notes
 
     a, b = sources
@@ -107,7 +129,10 @@ def _show(console: "Console", sources: "Sequence[Source]", found: "PairCheck", t
         words = f"{found.kinship}: likeness {found.likeness:.3f} (cosine about the means, all tensors)"
         aligned = "" if found.aligned is None else f", {found.aligned:.3f} once B is aligned"
         console.print(words + aligned, highlight=False)
-    console.print(", ".join(f"{what} {seconds:.1f} s" for what, seconds in times.items()), highlight=False)
+    console.print(", ".join(f"{what} {seconds:.3g} s" for what, seconds in times.items()), highlight=False)
+    if STEP in times:
+        for line in walk_costs(times[STEP], times[POINT], MeasureOptions.points):
+            console.print(line, highlight=False)
     console.print(found.sentence, style="bold", highlight=False, markup=False, soft_wrap=True)
     if hint := _hint(sources, found):
         console.print(f"  {hint}", highlight=False, markup=False, soft_wrap=True)

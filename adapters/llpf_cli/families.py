@@ -11,16 +11,10 @@ from torch import nn
 
 from llpf_plugin.errors import SpecificationError
 from llpf_plugin.tasks import nearest
+from llpf_plugin.tasks.hugging_face import build_network, configuration, example_inputs, example_tensor
 
 LARGE = 300_000_000
 """Parameters from which a model that is built from its configuration stays on ``meta``."""
-
-
-def example_tensor(shape: tuple[int, ...], kind: torch.dtype) -> torch.Tensor:
-    """An example: zeros for whole numbers, which are valid indices, seeded noise otherwise."""
-    if kind.is_floating_point or kind.is_complex:
-        return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(kind)
-    return torch.zeros(shape, dtype=kind)
 
 
 def require(package: str, extra: str) -> Any:
@@ -83,9 +77,7 @@ def build_hugging_face(name: str, arguments: dict[str, Any], device: str | None)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # built from the configuration: nothing is downloaded
     transformers = require("transformers", "hf")
     if Path(name).exists():
-        config = transformers.AutoConfig.from_pretrained(
-            name, local_files_only=True, trust_remote_code=False, **arguments
-        )
+        config = configuration(name, **arguments)
     elif name in transformers.CONFIG_MAPPING:
         config = transformers.AutoConfig.for_model(name, **arguments)
     else:
@@ -93,48 +85,11 @@ def build_hugging_face(name: str, arguments: dict[str, Any], device: str | None)
         raise SpecificationError(
             f"there is no folder and no configuration of transformers named {name!r}{nearest(name, known)}"
         )
-    config.use_cache = False  # keys and values for later calls are no result: they would hold the units of heads fast
-    kind = getattr(transformers, (config.architectures or [""])[0], None)
-    build: Callable[[], nn.Module] = lambda: kind(config) if kind else transformers.AutoModel.from_config(config)  # noqa: E731
     with torch.device(device or "meta"):
-        model = build()
+        model = build_network(config)
     if device is None and sum(parameter.numel() for parameter in model.parameters()) < LARGE:
-        model = build()
+        model = build_network(config)
     experts: Any = getattr(model, "set_experts_implementation", None)
     if experts is not None and any(parameter.is_meta for parameter in model.parameters()):
         experts("batched_mm")  # the others need data, or run in bfloat16 alone
-    return model, lambda: hugging_face_inputs(model, config)
-
-
-def hugging_face_inputs(model: Any, config: Any) -> dict[str, torch.Tensor] | None:
-    """Example inputs as the configuration describes them: text, images, sound, or several; None if it does not."""
-    try:
-        return _described(model, config)
-    except AttributeError:
-        return None
-
-
-def _described(model: Any, config: Any) -> dict[str, torch.Tensor]:
-    inputs: dict[str, torch.Tensor] = {}
-    main = model.main_input_name
-    vision = getattr(config, "vision_config", config)
-    if main == "pixel_values" or vision is not config:
-        side = vision.image_size
-        height, width = (side, side) if isinstance(side, int) else side
-        inputs["pixel_values"] = example_tensor((1, getattr(vision, "num_channels", 3), height, width), torch.float32)
-    if main == "input_features":
-        length = 2 * getattr(config, "max_source_positions", 1500)
-        inputs[main] = example_tensor((1, config.num_mel_bins, length), torch.float32)
-    if main == "input_values":
-        inputs[main] = example_tensor((1, 16_000), torch.float32)
-    if main == "input_ids":
-        inputs[main] = _tokens(config)
-    if getattr(config, "is_encoder_decoder", False):
-        inputs["decoder_input_ids"] = _tokens(config)
-    return inputs
-
-
-def _tokens(config: Any) -> torch.Tensor:
-    """Eight tokens that differ, as attention over alike ones shows nothing; the first of a vocabulary are special."""
-    most = config.get_text_config().vocab_size
-    return torch.randint(min(5, most - 1), most, (1, 8), generator=torch.Generator().manual_seed(0))
+    return model, lambda: example_inputs(model, config)

@@ -86,4 +86,6 @@ def network_of(task: TaskOptions, model: str | None, inputs: InputOptions, first
     network, example = inputs.load(model, pairs(task.task_args), "cpu")
     if example is None:
         raise unknown_inputs(model)
+    if hasattr(getattr(network, "config", None), "use_cache"):
+        network.config.use_cache = False  # keys and values among the outputs would fix the order of heads
     return network.float(), Inputs.of(example).map(lambda t: t.float() if t.is_floating_point() else t)

@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError
 
 from llpf_cli.config import with_config
 from llpf_cli.earlier import rewritten
+from llpf_cli.hub import fetched
 from llpf_cli.parsing import Options
 from llpf_cli.streams import be_quiet, fall_back
 from llpf_cli.texts import EXIT_CODES, HELP, SYNOPSIS, epilogue, said
@@ -82,7 +83,7 @@ def run() -> None:
             if group.rank > 0:
                 be_quiet()
             _check_text(sys.argv[1:])
-            tokens = rewritten(with_config(tokens, options_of), options_of)
+            tokens = fetched(rewritten(with_config(tokens, options_of), options_of))
             _check_ranks(group, tokens)
             code = app(tokens, exit_on_error=False, print_error=False)
         if group.rank > 0 and code == NOT_REACHED:

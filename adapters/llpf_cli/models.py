@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from llpf_cli.families import build_hugging_face, build_timm, build_torchvision, example_tensor
+from llpf_cli.families import build_hugging_face, build_timm, build_torchvision
 from llpf_plugin.errors import SpecificationError, UsageError
 from llpf_plugin.tasks import Task, build, explained, find, known, load_task
+from llpf_plugin.tasks.hugging_face import example_tensor
 
 FAMILIES = {"torchvision": build_torchvision, "timm": build_timm, "hf": build_hugging_face}
 

@@ -169,19 +169,31 @@ def estimate(console: Console, pair: Pair) -> None:
         ticks = pair.search.method.ticks if isinstance(pair.search.method, Descent) else None
         walked = schedule_of(llpf, workspace.task).within(ticks).phases
         console.print(_schedule_table(walked, list(coordinates(workspace.model))))
-    step, point = _timings(workspace, options.sample)
-    costs = [f"a gradient step takes {_time(step)}, measuring a point {_time(point)}"]
+    step, point = timings(workspace, options.sample)
     if llpf.schedule is None:
-        for steps, segments in ((100, 15), (2000, 60)):
-            cost = steps * step + segments * options.points * point
-            costs.append(f"  a walk of {steps} gradient steps and {segments} segments would take {_time(cost)}")
+        costs = walk_costs(step, point, options.points)
     else:
         least = pair.search.method.terms(workspace.task).least
-        costs.append(f"  the schedule takes at least {least:,} gradient steps: {_time(least * step)}, plus measuring")
+        costs = [f"  the schedule takes at least {least:,} gradient steps: {_time(least * step)}, plus measuring"]
     most = pair.search.options.budget or 0
     costs.append(f"  the budget of {most:,} gradient steps is at most {_time(most * step)}, plus measuring")
-    for line in costs:
+    for line in [f"a gradient step takes {_time(step)}, measuring a point {_time(point)}", *costs]:
         console.print(line, highlight=False)
+
+
+def walk_costs(step: float, point: float, points: int) -> list[str]:
+    """What a short and a long walk would take.
+
+    Args:
+        step: seconds of a gradient step.
+        point: seconds of measuring a point on all data.
+        points: that are measured of each segment.
+    """
+    return [
+        f"  a walk of {steps} gradient steps and {segments} segments would take at most "
+        + _time(steps * step + segments * points * point)
+        for steps, segments in ((100, 15), (2000, 60))
+    ]
 
 
 def _schedule_table(phases: Sequence[Phase], names: Sequence[str]) -> Table:
@@ -198,7 +210,8 @@ def _schedule_table(phases: Sequence[Phase], names: Sequence[str]) -> Table:
     return table
 
 
-def _timings(workspace: Workspace, sample: int | None) -> tuple[float, float]:
+def timings(workspace: Workspace, sample: int | None = None) -> tuple[float, float]:
+    """Seconds of a gradient step and of measuring a point, on so many examples or on all."""
     workspace.backward(workspace.loss())
     began = time.perf_counter()
     for _ in range(TIMED):

@@ -21,8 +21,8 @@ data are needed. The result is B in B's own format. With more models, all are al
     "check": """Look at two checkpoints before any merge: do they fit, how are they related, and what would merge them?
 
 Neither task nor data are needed. Names, shapes, dtypes, ties, and of two folders configuration and tokenizer are
-compared; the cosines of their tensors tell finetuned networks from those that were trained apart. Exit code 3: these
-cannot be merged.""",
+compared; the cosines of their tensors tell finetuned networks from those that were trained apart. With a task it also
+says what a walk would cost. Exit code 3: these cannot be merged.""",
     "origin": """Walk from a trained network towards the origin along low training loss (paper, Algorithm 2).
 
 Layers with a variance sphere shrink, normalizations stay, and every layer's learning rate falls with its variance.""",

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llpf_plugin import methods, tasks
 from llpf_plugin.errors import UsageError
+from llpf_plugin.methods import BUILT_IN as METHODS
+from llpf_plugin.methods import known as known_methods
+from llpf_plugin.tasks import BUILT_IN as TASKS
+from llpf_plugin.tasks import known as known_tasks
 
 
 def check_names(file: Path, command: str, entries: Mapping[str, Any]) -> None:
@@ -45,5 +48,5 @@ def _names(command: str, key: str, value: Any) -> list[str]:
 
 def _is_foreign(key: str, name: str) -> bool:
     """Whether a name is that of code: ``module:name``, ``file.py:name``, a method or a task of another package."""
-    room = methods if key in ("method", "methods") else tasks
-    return ":" in name or (name in room.known() and name not in room.BUILT_IN)
+    ours, known = (METHODS, known_methods) if key in ("method", "methods") else (TASKS, known_tasks)
+    return ":" in name or (name not in ours and name in known())

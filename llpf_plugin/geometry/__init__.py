@@ -3,7 +3,17 @@
 from llpf_plugin.geometry.knots import Chain, Knots, MemoryKnots
 from llpf_plugin.geometry.path import Path, simplify
 from llpf_plugin.geometry.scale_groups import ScaleGroup, scale_groups
-from llpf_plugin.geometry.sphere import Correct, has_sphere, is_magnitude, moments, project, project_, spheres, variance
+from llpf_plugin.geometry.sphere import (
+    Correct,
+    has_sphere,
+    is_magnitude,
+    mean_on_sphere,
+    moments,
+    project,
+    project_,
+    spheres,
+    variance,
+)
 from llpf_plugin.geometry.weights import (
     NEAR,
     Weights,
@@ -41,6 +51,7 @@ __all__ = [
     "is_magnitude",
     "layers_of",
     "lerp",
+    "mean_on_sphere",
     "moments",
     "norm",
     "project",

@@ -80,6 +80,28 @@ def project(tensor: Tensor, target: float) -> Tensor:
 
 
 @torch.no_grad()
+def mean_on_sphere(tensors: Sequence[Tensor], shares: Sequence[float], held: bool) -> Tensor:
+    """The weighted mean of tensors, with the weighted mean of their variances.
+
+    The mean of independent tensors has a smaller variance than they have. A tensor's mean with itself is that tensor.
+
+    Args:
+        tensors: floating point, of one shape and on one device.
+        shares: what each counts, 1 in all.
+        held: put the mean on the sphere of that variance; only where every tensor has a sphere.
+
+    Returns:
+        A new tensor in float64.
+    """
+    mean = torch.zeros_like(tensors[0], dtype=torch.float64)
+    for tensor, share in zip(tensors, shares, strict=True):
+        mean.add_(tensor.double(), alpha=share)
+    if held and all(has_sphere(tensor) for tensor in tensors):
+        return project(mean, sum(s * variance(t.double()) for t, s in zip(tensors, shares, strict=True)))
+    return mean
+
+
+@torch.no_grad()
 def project_(tensors: Sequence[Tensor], targets: Iterable[float]) -> Sequence[Tensor]:
     """`project` in place and without a graph, over a list of tensors; nothing is read back from the device.
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from llpf_plugin import preflight
@@ -12,7 +11,7 @@ from llpf_plugin.alignment.groups import Symmetry
 from llpf_plugin.alignment.matching import Matching, match
 from llpf_plugin.evaluation.outputs import difference_of_outputs
 from llpf_plugin.evaluation.running import statistics_of
-from llpf_plugin.geometry.sphere import project, spheres
+from llpf_plugin.geometry.sphere import is_magnitude, mean_on_sphere
 from llpf_plugin.geometry.weights import Weights, coordinates, lend, tied, ties
 from llpf_plugin.merging.pair import Source
 
@@ -53,7 +52,6 @@ def align_to(a: Source, b: Source, model: nn.Module, example_inputs: Any, known:
     return Aligned(b, replace(found, weights=weights), gap)
 
 
-@torch.no_grad()
 def mean_on_spheres(models: Sequence[Mapping[str, Tensor]], shares: Sequence[float], model: nn.Module) -> Weights:
     """The weighted mean of models, every matrix projected on the sphere between theirs.
 
@@ -71,12 +69,8 @@ def mean_on_spheres(models: Sequence[Mapping[str, Tensor]], shares: Sequence[flo
     """
     first, own = models[0], coordinates(model)
     averaged = [name for name in (*own, *statistics_of(model)) if name in first]
-    held = [spheres({k: weights[k] for k in own}) for weights in models]
+    matrices = {name for name in own if own[name].dim() >= 2 and not is_magnitude(name, own)}
     found = dict(first)
     for name in averaged:
-        mean = torch.stack([share * w[name].cpu().double() for share, w in zip(shares, models, strict=True)]).sum(0)
-        if all(name in variances for variances in held):
-            target = sum(share * variances[name] for share, variances in zip(shares, held, strict=True))
-            mean = project(mean, target)
-        found[name] = mean
+        found[name] = mean_on_sphere([weights[name].cpu() for weights in models], shares, name in matrices)
     return tied(found, ties(model))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor, nn
 
@@ -109,6 +109,10 @@ class Request:
     align: Align = "auto"
     named: Mapping[str, Any] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.align not in get_args(Align):
+            raise LLPFError(f"align = {self.align!r}: it must be one of {', '.join(get_args(Align))}")
 
     def asked(self, a: Source, b: Source | None, **more: Any) -> Asked:
         """What a run of this pair, or of A towards the origin, depends on."""

@@ -14,7 +14,7 @@ from llpf_plugin.documents import visible
 from llpf_plugin.errors import LLPFError, SpecificationError, TaskError
 
 _INSTALLED = tuple(sysconfig.get_path(k) for k in ("stdlib", "platstdlib", "purelib", "platlib"))
-_OURS = str(Path(__file__).parents[1])
+_OURS = (str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "adapters"))
 _END = object()
 
 REMEDIES = {
@@ -82,5 +82,5 @@ def _remedy(error: BaseException) -> str:
 def _where(error: BaseException) -> str:
     """The last line that an error came through outside of Python's own and installed packages, if there is one."""
     lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    own = [(file, line) for file, line in lines if not file.startswith(("<", _OURS, *_INSTALLED))]
+    own = [(file, line) for file, line in lines if not file.startswith(("<", *_OURS, *_INSTALLED))]
     return f" ({own[-1][0]}, line {own[-1][1]})" if own else ""

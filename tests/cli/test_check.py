@@ -31,8 +31,15 @@ def test_align_says_how_far_it_brings_them(convs: list[Path], words: tuple[str, 
     result = checked(*convs, *words, "--align", "--json")
     found = json.loads(result.out)
     assert found["kinship"] == "trained apart" and found["likeness_aligned"] > found["likeness"]
-    assert found["advice"] in ("align", "walk") and set(found["seconds"]) == {"check", "align"}
+    assert found["advice"] in ("align", "walk") and {"check", "align"} <= set(found["seconds"])
+    assert ("gradient step" in found["seconds"]) == (words[0] == "--task")
     assert f"aligned {found['likeness_aligned']:.2f}" in found["sentence"]
+
+
+def test_a_task_tells_what_a_walk_would_cost(convs: list[Path]) -> None:
+    lines = checked(*convs, "--task", CONV).out.splitlines()
+    assert sum("gradient steps and" in line and "would take at most" in line for line in lines) == 2
+    assert any(", gradient step " in line and ", measured point " in line for line in lines)
 
 
 def test_a_model_is_finetuned_from_the_other(convs: list[Path], tmp_path: Path) -> None:

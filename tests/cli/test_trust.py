@@ -169,7 +169,7 @@ def test_what_the_message_says_is_done(asked: list[object]) -> None:
 
 def test_a_method_of_an_installed_package_is_the_users_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
     names = {"llpf": "llpf_plugin.llpf.method:LLPF", "theirs": "marked:Mine"}
-    monkeypatch.setattr("llpf_plugin.methods.known", lambda: names)
+    monkeypatch.setattr("llpf_cli.trust.known_methods", lambda: names)
     refused(merge("a", "b", "--config", config(method="theirs")), "merge", "run.yaml names theirs", code=USAGE)
 
 

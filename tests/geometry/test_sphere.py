@@ -194,3 +194,21 @@ def test_the_magnitude_of_a_weight_normalised_layer_is_a_scale(magnitude: str, d
     assert list(sphere.spheres(weights, "all")) == [f"fc.{direction}"]
     assert list(sphere.spheres({f"fc.{magnitude}": torch.tensor([[1.0], [3.0]])})) == [f"fc.{magnitude}"]
     assert not sphere.is_magnitude(f"fc.{direction}", weights)
+
+
+def test_a_mean_has_the_mean_of_the_variances_by_hand() -> None:
+    a, b = torch.tensor([[1.0, -1.0], [1.0, -1.0]]), torch.tensor([[3.0, 3.0], [-3.0, -3.0]])
+    found = sphere.mean_on_sphere([a, b], [0.75, 0.25], held=True)
+    mean = 0.75 * a.double() + 0.25 * b.double()
+    assert sphere.variance(found) == pytest.approx(0.75 * 1 + 0.25 * 9)
+    assert torch.allclose(found / found.std(), mean / mean.std()) and found.dtype == torch.float64
+    assert torch.equal(sphere.mean_on_sphere([a, b], [0.75, 0.25], held=False), mean)
+    constant = torch.ones(2, 2)
+    assert torch.equal(sphere.mean_on_sphere([a, constant], [0.5, 0.5], held=True), (a + constant).double() / 2)
+
+
+@given(tensors())
+def test_the_mean_of_a_tensor_with_itself_is_that_tensor(tensor: Tensor) -> None:
+    found = sphere.mean_on_sphere([tensor, tensor], [0.5, 0.5], held=True)
+    assert torch.equal(found.to(tensor.dtype), tensor) or tensor.dtype == torch.float64
+    assert torch.allclose(found, tensor.double(), rtol=1e-12, atol=0)

@@ -389,6 +389,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_read() -> None:
     missing = ["nowhere.pt", "nothing.pt"]
     wrong: dict[str, dict[str, Any]] = {
         "pick 'worst'": {"pick": "worst"}, "budget = 0": {"budget": 0}, "no method 'magic'": {"method": "magic"},
+        "align = 'perhaps'": {"align": "perhaps"},
     }  # fmt: skip
     for message, options in wrong.items():
         with pytest.raises(LLPFError, match=message):

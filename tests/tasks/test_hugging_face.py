@@ -1,6 +1,7 @@
 """Tasks for folders of transformers: their loss is that of transformers, and bad input is one sentence."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,42 @@ def test_images_go_through_the_processor_of_the_folder(place: Path) -> None:
     inputs, labels = next(task.train.batches(30))
     assert inputs.shape[1:] == (3, 8, 8) and set(labels.tolist()) == {0, 1}
     assert (inputs[labels == 0].mean() < 0) and (inputs[labels == 1].mean() > 0), "standardised; cats are dark"
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_activations_that_are_computed_again_give_the_same_gradient(place: Path, name: str) -> None:
+    plain, again = (Workspace(load_task(name, arguments(place, name, checkpointing=on))) for on in (False, True))
+    again.model.load_state_dict(plain.model.state_dict())
+    asked = []
+    for module in again.model.modules():
+        module.register_forward_hook(lambda *_: asked.append(torch.is_grad_enabled()))
+    for workspace in (plain, again):
+        workspace.backward(workspace.loss())
+    for one, other in zip(plain.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad) if one.grad is not None else other.grad is None
+    assert len(asked) > len(list(again.model.modules()))
+
+
+def test_a_folder_of_datasets_is_the_same_data_by_the_names_of_its_labels(place: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="the datasets library is not installed")
+    rows = [json.loads(line) for line in hf.table(tmp_path / "data.jsonl").read_text().splitlines()]
+    names = ["odd", "even"]  # in another order than the network has them
+    kinds = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)})
+    saved = datasets.Dataset.from_list([{**r, "label": names.index(r["label"])} for r in rows], features=kinds)
+    datasets.DatasetDict({"train": saved, "test": saved.select([0])}).save_to_disk(str(tmp_path / "saved"))
+    ours, theirs = (
+        load_task("hf/text-classification", {"model": str(place / "bert"), "data": str(tmp_path / name)})
+        for name in ("data.jsonl", "saved")
+    )
+    for one, other in zip(ours.train.batches(8), theirs.train.batches(8), strict=True):
+        assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
+
+
+def test_a_folder_of_datasets_without_the_library(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "state.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(TaskError, match="to read what datasets has saved, pip install datasets"):
+        load_task("hf/text-classification", {"model": str(place / "bert"), "data": str(tmp_path)})
 
 
 def test_json_lines_are_the_same_data(place: Path) -> None:

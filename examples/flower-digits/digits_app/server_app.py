@@ -12,6 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 from digits_app import dataset
 from digits_app.model import Net, evaluate
 from digits_app.strategy import make_strategy
+from llpf_flower import LLPFStrategy
 
 app = ServerApp()
 
@@ -35,11 +36,17 @@ def show(clients: dict[int, float], server: dict[int, float]) -> None:
 def main(grid: Grid, context: Context) -> None:
     """One run."""
     config = context.run_config
-    name, out = str(config["strategy"]), str(config["out-dir"])
+    name, out, resume = str(config["strategy"]), str(config["out-dir"]), str(config["resume"])
     rounds = 1 if name == "oneshot" else int(config["num-server-rounds"])
     torch.manual_seed(int(config["seed"]))
     strategy = make_strategy(name, out)
-    result = strategy.start(grid, ArrayRecord(Net().state_dict()), rounds, timeout=600, evaluate_fn=evaluate_fn)
+    start = ArrayRecord(Net().state_dict())
+    if resume:
+        if not isinstance(strategy, LLPFStrategy):
+            raise ValueError(f"strategy = {name!r} keeps no checkpoints that resume = {resume!r} could go on from")
+        start = strategy.resume(resume)
+        rounds = max(1, rounds - strategy.first_round)
+    result = strategy.start(grid, start, rounds, timeout=600, evaluate_fn=evaluate_fn)
     accuracy = {k: m["accuracy"] for k, m in result.evaluate_metrics_serverapp.items()}
     clients = {k: m["accuracy"] for k, m in result.evaluate_metrics_clientapp.items()}
     show(clients, accuracy)

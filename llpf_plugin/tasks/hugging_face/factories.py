@@ -13,6 +13,7 @@ from llpf_plugin.tasks.hugging_face import text as texts
 from llpf_plugin.tasks.hugging_face.data import splits
 from llpf_plugin.tasks.hugging_face.folder import Folder
 from llpf_plugin.tasks.task import Defaults, Task
+from llpf_plugin.tasks.vision import flag
 
 ANSWERS = 1 << 24
 """Numbers at most that a network answers in one evaluation batch: every token has one for each word."""
@@ -20,66 +21,76 @@ ANSWERS = 1 << 24
 DEFAULTS = Defaults(batch_size=16, lr=0.02)
 
 
-def causal_lm(model: str | None = None, text: str | None = None, length: int | None = None) -> Task:
+def causal_lm(
+    model: str | None = None, text: str | None = None, length: int | None = None, checkpointing: bool = False
+) -> Task:
     """Predict the next token of a text.
 
     Args:
         model: the folder that network and tokenizer come from; the command line gives that of A.
         text: a file in UTF-8; its first eight tenths are for training, then one for validation, one for the test.
         length: tokens of an example [128, or what the network takes].
+        checkpointing: compute activations again on the way back instead of keeping them, which takes less memory.
 
     Raises:
         TaskError: the folder or the text cannot be used.
     """
     folder = Folder(model, "hf/causal-lm")
-    build = folder.builder("AutoModelForCausalLM")
+    build = folder.builder("AutoModelForCausalLM", flag(checkpointing))
     tokens = texts.blocks(folder, text, texts.length(folder, length))
     return _task(folder, build, tokens, tokens, ("input_ids",), tokens.shape[1] * folder.config.vocab_size)
 
 
-def masked_lm(model: str | None = None, text: str | None = None, length: int | None = None) -> Task:
+def masked_lm(
+    model: str | None = None, text: str | None = None, length: int | None = None, checkpointing: bool = False
+) -> Task:
     """Find masked tokens of a text again; arguments as of `causal_lm`."""
     folder = Folder(model, "hf/masked-lm")
-    build = folder.builder("AutoModelForMaskedLM")
+    build = folder.builder("AutoModelForMaskedLM", flag(checkpointing))
     inputs, labels = texts.masked(folder, texts.blocks(folder, text, texts.length(folder, length)))
     return _task(folder, build, inputs, labels, ("input_ids",), inputs.shape[1] * folder.config.vocab_size)
 
 
 def text_classification(
     model: str | None = None, data: str | None = None, column: str = "text", label: str = "label",
-    length: int | None = None,
+    length: int | None = None, checkpointing: bool = False,
 ) -> Task:  # fmt: skip
     """Tell the class of a text.
 
     Args:
         model: the folder that network and tokenizer come from; the command line gives that of A.
-        data: a ``.csv`` file with a head line, or ``.jsonl``; a tenth each is held out for validation and test.
+        data: a ``.csv`` file with a head line, ``.jsonl``, or a folder that the `datasets` library saved; a tenth each
+            is held out for validation and test.
         column: of the texts.
         label: of the labels, which are named as in ``config.json``, or numbers.
         length: tokens at most [128, or what the network takes].
+        checkpointing: as of `causal_lm`.
 
     Raises:
         TaskError: the folder or the data cannot be used.
     """
     folder = Folder(model, "hf/text-classification")
-    build = folder.builder("AutoModelForSequenceClassification")
+    build = folder.builder("AutoModelForSequenceClassification", flag(checkpointing))
     size = texts.length(folder, length)
     inputs, targets, kinds = texts.labelled(folder, data, column, label, size)
     return _task(folder, build, inputs, targets, kinds, inputs.shape[-1] * folder.config.hidden_size)
 
 
-def image_classification(model: str | None = None, images: str | None = None) -> Task:
+def image_classification(
+    model: str | None = None, images: str | None = None, checkpointing: bool = False
+) -> Task:  # fmt: skip
     """Tell the class of an image.
 
     Args:
         model: the folder that network and image processor come from; the command line gives that of A.
         images: a folder with one folder of images for each class; a tenth each is held out for validation and test.
+        checkpointing: as of `causal_lm`.
 
     Raises:
         TaskError: the folder or the images cannot be used.
     """
     folder = Folder(model, "hf/image-classification")
-    build = folder.builder("AutoModelForImageClassification")
+    build = folder.builder("AutoModelForImageClassification", flag(checkpointing))
     inputs, targets = pictures.classified(folder, images)
     return _task(folder, build, inputs, targets, ("pixel_values",), inputs[0].numel())
 

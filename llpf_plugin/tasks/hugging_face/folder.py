@@ -1,6 +1,7 @@
 """What a folder says of its network: configuration, the network itself, tokenizer, image processor, labels."""
 
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,12 @@ class Folder:
         with explained(f"reading {file}", TaskError):
             self.config = self.known.AutoConfig.from_pretrained(str(self.place), **_LOCAL)
 
-    def builder(self, kind: str) -> Callable[[], nn.Module]:
+    def builder(self, kind: str, checkpointing: bool = False) -> Callable[[], nn.Module]:
         """What makes the network with fresh weights, in float32.
 
         Args:
             kind: the class of transformers that knows the network's head, such as ``AutoModelForCausalLM``.
+            checkpointing: whether it computes activations again on the way back instead of keeping them.
 
         Raises:
             TaskError: there is no such network of this model type.
@@ -75,6 +77,9 @@ class Folder:
         def build() -> nn.Module:
             with explained(f"building the network of {self.place}", TaskError):
                 network: nn.Module = auto.from_config(self.config).float()
+                if checkpointing:
+                    with warnings.catch_warnings(action="ignore"):  # version 5 renames it, and has both names
+                        network.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
             return network
 
         return build

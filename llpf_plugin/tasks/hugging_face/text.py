@@ -1,17 +1,14 @@
 """Text as examples: blocks of tokens, masked tokens, and sentences with their labels."""
 
-import csv
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from llpf_plugin.documents import parse_json
 from llpf_plugin.errors import TaskError
 from llpf_plugin.tasks.foreign import explained
 from llpf_plugin.tasks.hugging_face.folder import Folder
+from llpf_plugin.tasks.hugging_face.table import file_of, read, rows_of
 from llpf_plugin.tasks.sampling import generator
 
 BLOCK = 128
@@ -42,8 +39,8 @@ def blocks(folder: Folder, text: str | None, size: int) -> Tensor:
     Raises:
         TaskError: there is no such file, it is no text, or it is too short for ten blocks.
     """
-    place = _file(text, "text", folder)
-    words = _read(place)
+    place = file_of(text, "text", folder)
+    words = read(place)
     with explained(f"taking {place} apart with the tokenizer of {folder.place}", TaskError):
         tokens = folder.tokenizer()(words, add_special_tokens=False, verbose=False)["input_ids"]
     if len(tokens) < 10 * size:
@@ -85,7 +82,7 @@ def labelled(
 
     Args:
         folder: whose tokenizer and labels.
-        data: a ``.csv`` file with a head line, or ``.jsonl``.
+        data: a ``.csv`` file with a head line, ``.jsonl``, or a folder that the `datasets` library saved.
         column: of the texts.
         label: of the labels: names as in ``config.json``, or numbers.
         size: tokens at most; longer texts are cut.
@@ -96,8 +93,7 @@ def labelled(
     Raises:
         TaskError: there is no such file or column, or the head does not have a label.
     """
-    place = _file(data, "data", folder)
-    rows = _rows(place)
+    place, rows = rows_of(folder, data, label)
     for name in (column, label):
         if rows and name not in rows[0]:
             raise TaskError(f"{place} has no column {name!r}; it has {', '.join(map(repr, rows[0]))}")
@@ -121,30 +117,3 @@ def _check_vocabulary(folder: Folder, tokens: Tensor) -> None:
             f"{folder.place}: the tokenizer gives token {int(tokens.max())}, but the embedding has "
             f"{folder.config.vocab_size} rows: they do not belong together"
         )
-
-
-def _file(name: str | None, key: str, folder: Folder) -> Path:
-    if name is None:
-        raise TaskError(f"{folder.task} needs data: give -t {key}=FILE")
-    if not Path(str(name)).is_file():
-        raise TaskError(f"{key} = {name}: there is no such file")
-    return Path(str(name))
-
-
-def _read(place: Path) -> str:
-    try:
-        return place.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TaskError(f"{place} is not a text in UTF-8: {error}") from error
-
-
-def _rows(place: Path) -> list[dict[str, Any]]:
-    """The examples of a table."""
-    text = _read(place)
-    if place.suffix != ".jsonl":
-        return list(csv.DictReader(text.splitlines(keepends=True)))
-    lines = enumerate(text.splitlines(), start=1)
-    rows = [parse_json(line.encode(), TaskError, f"line {i} of {place}") for i, line in lines if line.strip()]
-    if not all(isinstance(row, dict) for row in rows):
-        raise TaskError(f"{place} is not a file of one JSON object a line")
-    return rows
