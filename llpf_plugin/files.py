@@ -244,7 +244,7 @@ def _os_code(error: BaseException | None) -> int | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:
             return error.errno
-        if told := re.search(r"\(os error (\d+)\)", str(error)):
-            return int(told[1])
+        if told := re.search(r"\(os error (\d+)\)|\bOs \{ code: (\d+)", str(error)):
+            return int(told[1] or told[2])
         error = error.__cause__ or error.__context__
     return None

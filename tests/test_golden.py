@@ -66,7 +66,7 @@ RUNS: dict[str, tuple[tuple[str, str], Method, dict[str, Any]]] = {
     "found rate": (RESNET, LLPF(), {"lr": None, "budget": 200}),
 }  # fmt: skip
 
-CHAOTIC = ("auto, hands over", "phases, swept", "across, from below", "found rate")
+CHAOTIC = ("auto, hands over", "phases", "phases, swept", "across, from below", "found rate")
 
 
 def search(name: str) -> LossPath:

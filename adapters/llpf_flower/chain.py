@@ -1,13 +1,16 @@
 """The place of a mod in the chain: next to the client's own function, whatever order the app names its mods in."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FunctionType
 
 from flwr.app import ArrayRecord, Context, Message, RecordDict
-from flwr.clientapp.typing import ClientAppCallable, Mod
+from flwr.clientapp.typing import ClientAppCallable
 
 from llpf_plugin.errors import LLPFError
+
+Mod = Callable[[Message, Context, ClientAppCallable], Message]
+"""What Flower calls around a client's function; 1.29 has no public name for it."""
 
 
 def innermost(call_next: ClientAppCallable, mod: Mod) -> ClientAppCallable:

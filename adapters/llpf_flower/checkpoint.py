@@ -6,6 +6,7 @@ that a checkpoint has the same size in every round.
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from logging import WARNING
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from llpf_flower import journal
-from llpf_flower.history import Row
+from llpf_flower.history import Row, checked
 from llpf_flower.journal import Journal
+from llpf_plugin.documents import check_regular, parse_json, shortened, validated
 from llpf_plugin.errors import CheckpointError
 from llpf_plugin.files import atomic_write
 
@@ -54,25 +56,48 @@ def load(place: str | Path) -> dict[str, Any]:
         CheckpointError: the file is missing, damaged, or something else.
     """
     try:
+        check_regular(Path(place), CheckpointError)
         with safe_open(place, "pt") as file:
-            values = json.loads((file.metadata() or {})[KEY])
+            text = (file.metadata() or {})[KEY]
+            stored = validated(_Stored, parse_json(text.encode(), CheckpointError, f"the head of {place}"))
             models = {
                 part: {name: file.get_tensor(f"{part}{SEPARATOR}{name}") for name in names}
-                for part, names in values.pop("names").items()
+                for part, names in stored.names.items()
             }
-    except (OSError, SafetensorError) as error:
+        rows = checked([*_earlier(stored.earlier, Path(place)), *stored.rows])
+    except OSError as error:
         raise CheckpointError(f"{place} cannot be read: {error}") from error
-    except (KeyError, ValueError) as error:
+    except SafetensorError as error:
+        raise CheckpointError(f"{place} cannot be read, or lacks what it names: {shortened(str(error))}") from error
+    except (KeyError, TypeError) as error:
+        told = "" if isinstance(error, KeyError) else f" ({error})"
         raise CheckpointError(
-            f"{place} is not a checkpoint of a strategy: name a file of its checkpoint folder"
+            f"{place} is not a checkpoint of a strategy{told}: name a file of its checkpoint folder"
         ) from error
-    return {**values, "models": models, "rows": _earlier(values, Path(place)) + values["rows"]}
+    return {"round": stored.round, "models": models, "rows": rows}
 
 
-def _earlier(values: dict[str, Any], place: Path) -> list[Row]:
-    """The rows of the rounds before; a checkpoint of version 0.1 holds them itself."""
-    told = values.pop("earlier", {"count": 0, "crc": 0})
-    rows = journal.read(place.parent / journal.NAME, **told)
+@dataclass(frozen=True)
+class _Earlier:
+    """Which lines of the journal belong to a checkpoint."""
+
+    count: int = 0
+    crc: int = 0
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The document in the head of a checkpoint; one of version 0.1 holds all rows itself."""
+
+    round: int
+    rows: list[dict[str, Any]]
+    names: dict[str, list[str]]
+    earlier: _Earlier = _Earlier()
+
+
+def _earlier(told: _Earlier, place: Path) -> list[Row]:
+    """The rows of the rounds before."""
+    rows = journal.read(place.parent / journal.NAME, told.count, told.crc)
     if rows is None:
         log(WARNING, "The rows before that of %s are lost: %s is gone or another run's", place.name, journal.NAME)
     return rows or []

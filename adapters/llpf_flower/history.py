@@ -1,9 +1,11 @@
 """What happened in each round: a table for the eye, a picture, JSON for everything else."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llpf_plugin.documents import validated, visible
 from llpf_plugin.errors import LLPFError, RunError
 from llpf_plugin.files import atomic_write
 
@@ -24,6 +26,30 @@ MODELS = ("consensus", "variance kept", "barrier")
 
 HIDDEN = ("left_out", "variance", "clients", "first losses")
 """Entries of a row that the table does not show as they are."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What a row that was read must have, and what its entries may be."""
+
+    round: int
+    left_out: dict[int, str]
+    clients: int
+    entries: dict[str, bool | int | float | str | dict[str, float | str | None] | None]
+
+
+def checked(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Copies of rows as they were read from a file, with the numbers of nodes as numbers again.
+
+    Raises:
+        TypeError: they are no rows.
+    """
+    found = []
+    for row in rows:
+        entries = {name: value for name, value in row.items() if name != "left_out"}
+        known = validated(_Row, {"clients": 0, **row, "entries": entries})
+        found.append({**row, "round": known.round, "left_out": known.left_out})
+    return found
 
 
 def numbers(metrics: Mapping[str, Any], prefix: str = "") -> Row:
@@ -57,7 +83,7 @@ def table(rows: Sequence[Row]) -> str:
     """A Markdown table, one line a round; columns that no round has are left out."""
     names = list(dict.fromkeys(k for row in rows for k in row if k not in HIDDEN))
     head = ["clients", *names]
-    lines = [head, ["---:"] * len(head)]
+    lines = [[visible(name) for name in head], ["---:"] * len(head)]
     for row in rows:
         out = len(row.get("left_out", {}))
         clients = f"{row.get('clients', 0)}" + (f" (−{out})" if out else "")
@@ -68,7 +94,7 @@ def table(rows: Sequence[Row]) -> str:
 def _show(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else visible(str(value))
 
 
 def draw(rows: Sequence[Row], place: str | Path) -> Path:
@@ -115,8 +141,8 @@ def picture(rows: Sequence[Row]) -> Any:
 def _lines(axes: Any, rows: Sequence[Row], names: Sequence[str]) -> None:
     """A line for each number, by round."""
     for name in names:
-        points = [(row["round"], row[name]) for row in rows if row.get(name) is not None]
-        axes.plot(*zip(*points, strict=True), label=name, marker=".", lw=1.2)
+        points = [(row["round"], row[name]) for row in rows if isinstance(row.get(name), int | float)]
+        axes.plot(*zip(*points, strict=True), label=visible(name), marker=".", lw=1.2)
     axes.set_xlabel("round")
     if names:
         axes.legend(fontsize=7)
@@ -124,7 +150,7 @@ def _lines(axes: Any, rows: Sequence[Row], names: Sequence[str]) -> None:
 
 def _bars(axes: Any, rows: Sequence[Row], names: Sequence[str]) -> None:
     """A bar for each number of the only round."""
-    bars = axes.barh(names, [rows[0][name] for name in names])
+    bars = axes.barh([visible(name) for name in names], [rows[0][name] for name in names])
     axes.bar_label(bars, fmt="%.4g", padding=3)
     axes.invert_yaxis()
     axes.margins(x=0.15)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llpf_flower.history import Row
-from llpf_plugin.errors import RunError
+from llpf_plugin.documents import parse_json, read_content
+from llpf_plugin.errors import CheckpointError, RunError
 from llpf_plugin.files import write_bytes
 
 NAME = "rows.jsonl"
@@ -68,8 +69,11 @@ def read(file: Path, count: int, crc: int) -> list[Row] | None:
         file: that a `Journal` wrote.
         count: of rows.
         crc: CRC-32 of their lines.
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds something else.
     """
-    lines = file.read_bytes().splitlines(keepends=True)[:count] if file.is_file() else []
+    lines = read_content(file, CheckpointError).splitlines(keepends=True)[:count] if file.is_file() else []
     if len(lines) < count or zlib.crc32(b"".join(lines)) != crc:
         return None
-    return [json.loads(line) for line in lines]
+    return [parse_json(line, CheckpointError, f"a line of {file}") for line in lines]

@@ -9,13 +9,18 @@ from typing import Any
 from flwr.app import Array, ArrayRecord, MetricRecord
 from flwr.common.logger import log
 from flwr.serverapp.strategy import Result
+from torch import Tensor
 
 from llpf_flower import checkpoint, history
 from llpf_flower.arrays import same, shapes, to_arrays, to_weights
 from llpf_flower.folders import prepare
 from llpf_flower.journal import NAME, Journal
 from llpf_flower.momentum import Momentum
+from llpf_plugin.documents import quoted
 from llpf_plugin.errors import LLPFError, MismatchError
+
+MOST_ROUNDS = 2**31
+"""Rounds of a run that Flower can count."""
 
 
 def _compare(loaded: ArrayRecord, given: ArrayRecord) -> None:
@@ -28,6 +33,16 @@ def _compare(loaded: ArrayRecord, given: ArrayRecord) -> None:
         )
     if not same(loaded, given):
         log(WARNING, "The run continues from a state, but not with its model: start with what resume() returned")
+
+
+def _check_models(number: int, models: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Refuse a state of an impossible round, or with a velocity of another model."""
+    if not 0 <= number < MOST_ROUNDS:
+        raise MismatchError(f"this is not the state of a strategy: no run comes to round {quoted(number)}")
+    model = {**models.get("unsent", {}), **models.get("arrays", {})}
+    for name, step in models.get("velocity", {}).items():
+        if name not in model or step.shape != model[name].shape or not step.is_floating_point():
+            raise MismatchError(f"the velocity in this state is not that of its model: {quoted(name)} differs")
 
 
 class Memory:
@@ -178,13 +193,13 @@ class Memory:
             MismatchError: the state is not a strategy's.
         """
         try:
-            rows = [{**row, "left_out": {int(k): v for k, v in row["left_out"].items()}} for row in state["rows"]]
-            self.first_round, self.rows, self.resumed = int(state["round"]), deepcopy(rows), True
-            models = state["models"]
+            rows, number, models = history.checked(state["rows"]), int(state["round"]), state["models"]
         except (KeyError, TypeError) as error:
             raise MismatchError(
                 f"this is not the state of a strategy: {error!r}; give what state_dict() returned"
             ) from error
+        _check_models(number, models)
+        self.first_round, self.rows, self.resumed = number, deepcopy(rows), True
         self.arrays = to_arrays(models["arrays"]) if "arrays" in models else None
         self.known = dict(to_arrays({**models.get("arrays", {}), **models.get("unsent", {})}))
         self.momentum.velocity = models.get("velocity")

@@ -15,6 +15,8 @@ from llpf_flower.local import Merged, Pace, merge_into_local
 from llpf_flower.replies import RECORD
 from llpf_flower.serving import AVERAGE, BETTER, MODE, SERVING, as_good
 from llpf_flower.state import LIMIT, Own, Store, client_id
+from llpf_plugin.documents import validated
+from llpf_plugin.errors import CheckpointError
 from llpf_plugin.geometry import Correct
 from llpf_plugin.tasks import Task
 from llpf_plugin.workspace import Compute
@@ -109,7 +111,7 @@ class LLPFMergeMod:
         steps = config.get("llpf-steps", self.steps)
         return merge_into_local(
             own.weights, to_weights(arrays), self.task(context), steps=None if steps is None else int(steps),  # type: ignore[arg-type]
-            pace=Pace(**own.notes.get("pace", {})), tolerance=self.tolerance, correct=self.correct,
+            pace=_pace(own.notes), tolerance=self.tolerance, correct=self.correct,
             seed=self.seed + _seed(context), compute=self.compute, **options,
         )  # fmt: skip
 
@@ -119,6 +121,18 @@ class LLPFMergeMod:
         if own is None or as_good(to_weights(arrays), own.weights, self.task(context), self.tolerance, self.compute):
             return None
         return own
+
+
+def _pace(notes: Mapping[str, Any]) -> Pace:
+    """What the client carries from the round before.
+
+    Raises:
+        CheckpointError: its file was edited.
+    """
+    try:
+        return validated(Pace, notes.get("pace", {}))
+    except TypeError as error:
+        raise CheckpointError(f"the client's own model comes with odd notes ({error}): remove its file") from error
 
 
 def llpf_merge_mod(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from llpf_flower.arrays import sound, to_arrays, to_weights, view
 from llpf_flower.folders import prepare
+from llpf_plugin.documents import check_regular, parse_json, validated
 from llpf_plugin.errors import CheckpointError, MismatchError, RunError
 from llpf_plugin.files import atomic_write
 from llpf_plugin.geometry import Weights
@@ -43,6 +44,17 @@ class Own:
 def client_id(context: Context) -> str:
     """What the client calls itself: its ``partition-id``, or its node id where it was given none."""
     return str(context.node_config.get("partition-id", context.node_id))
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What a client's file says of its model: the run, node and round that wrote it, and the nodes that did before."""
+
+    run: int
+    node: int
+    notes: dict[str, Any]
+    round: int | None = None
+    former: list[int] = field(default_factory=list)
 
 
 class Store:
@@ -149,11 +161,13 @@ class Store:
     def _open(self, header: bool) -> tuple[dict[str, Any], Weights]:
         """What the file says of its model, and the model itself unless only the header is asked for."""
         try:
+            check_regular(self.file, CheckpointError)
             with safe_open(self.file, "pt") as file:
-                values = json.loads((file.metadata() or {})[OWN])
+                text = (file.metadata() or {})[OWN]
+                values = validated(_Stored, parse_json(text.encode(), CheckpointError, "its head"))
                 weights = {} if header else {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - no mapping
-                return {"round": None, "former": [], **values}, weights
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+                return asdict(values), weights
+        except (OSError, SafetensorError, KeyError, TypeError, CheckpointError) as error:
             raise CheckpointError(
                 f"{self.file} is not a client's model or is damaged ({error}): remove it, or name another state-dir"
             ) from error

@@ -15,10 +15,13 @@ WEIGHTS = frozenset(
 )
 """Suffixes of files that hold weights or the state of a training."""
 
+CARD, CARD_HEAD = "README.md", "---\ntags:\n- merge\n- llpf\n---\n"
+"""The model card that a merge writes into its folder, and how it begins."""
+
 _LARGEST = 100_000_000  # bytes of a file that is copied along
 _ADAPTER = "adapter_config.json"
 _USUAL = "model.safetensors"
-_TRAINING = ("trainer_state.json", "README.md")
+_TRAINING = ("trainer_state.json", CARD)
 
 
 def weight_files(folder: Path) -> Path:
@@ -51,6 +54,14 @@ def companions(folder: Path) -> tuple[Path, ...]:
     files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
     own = [f for f in files if f.suffix not in WEIGHTS and not f.name.endswith(INDICES) and f.name not in _TRAINING]
     return tuple(file for file in own if file.stat().st_size <= _LARGEST)
+
+
+def is_card(file: Path) -> bool:
+    """Whether a file is the card of a merge, and none that somebody wrote."""
+    if file.name != CARD or file.is_symlink() or not file.is_file():
+        return False
+    with file.open("rb") as content:
+        return content.read(len(CARD_HEAD)) == CARD_HEAD.encode()
 
 
 def _first(folder: Path, patterns: Iterable[str]) -> list[Path]:

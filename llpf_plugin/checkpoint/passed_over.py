@@ -24,7 +24,10 @@ MAPPINGS = 16
 _DEPTH = 8
 _SYSTEM = {"os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "runpy", "pty", "ctypes", "importlib", "code"}
 _RUN = {"eval", "exec", "compile", "open", "__import__", "input", "breakpoint"}
-_UNFILLED = re.compile(r"Can only (SETITEM|append).*? but got <class '([^']+)'>")
+_UNFILLED = re.compile(
+    r"Can only (SETITEM|append|extend).*? but got <class '([^']+)'>|^'(.+)' object does not support item"
+)
+"""What torch says of an object that is given items; older ones let Python say it, see `_stand_in`."""
 
 
 class PassedOver:
@@ -60,7 +63,9 @@ class StandIns:
             unknown: the names in it that are not allowed.
         """
         names = [name for name in unknown if name not in self._kinds]
-        if len(names) + len(self._kinds) > MOST or any(map(runs_code, names)):
+        if len(names) + len(self._kinds) > MOST or not all(
+            name.isprintable() and not runs_code(name) for name in names
+        ):
             return False
         self._kinds |= {name: _stand_in(name, PassedOver, None) for name in names}
         return bool(names) or self._holds_items(str(error))
@@ -69,20 +74,24 @@ class StandIns:
         """Whether the error says that a class is one of mappings or of lists, which was not known before."""
         found = _UNFILLED.search(message)
         known = sum(not issubclass(kind, PassedOver) for kind in self._kinds.values())
-        if found is None or known >= MAPPINGS or not issubclass(self._kinds.get(found[2], int), PassedOver):
+        name = (found[2] or found[3]) if found else ""
+        if found is None or known >= MAPPINGS or not issubclass(self._kinds.get(name, int), PassedOver):
             return False
-        made = OrderedDict if found[1] == "SETITEM" else list
-        self._kinds[found[2]] = _stand_in(found[2], object, made)
+        made = list if found[1] in ("append", "extend") else OrderedDict
+        self._kinds[name] = _stand_in(name, object, made)
         return True
 
 
 def _stand_in(name: str, base: type, made: Callable[[], Any] | None) -> type:
-    """A class of its own for each name, since torch goes by the class; ``made`` is what its objects are instead."""
+    """A class of its own for each name, since torch goes by the class; ``made`` is what its objects are instead.
+
+    Its short name is the full one, for that is what Python's own messages tell of it.
+    """
     module, _, last = name.rpartition(".")
     body: dict[str, Any] = {"__module__": module, "__qualname__": last, "stands_for": name}
     if made is not None:
         body["__new__"] = lambda _cls, *_arguments: made()
-    return type(last, (base,), body)
+    return type(name, (base,), body)
 
 
 def runs_code(name: str) -> bool:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from llpf_plugin.checkpoint import state_dict_in
-from llpf_plugin.checkpoint.folders import INDICES
+from llpf_plugin.checkpoint.folders import INDICES, is_card
 from llpf_plugin.checkpoint.record import Checkpoint, view_key
 from llpf_plugin.errors import CheckpointError, MismatchError
 from llpf_plugin.files import atomic_folder, atomic_write
@@ -81,7 +81,7 @@ def _write_shards(folder: Path, tensors: Weights, like: Checkpoint) -> Path:
 
     def replaceable(entry: Path) -> bool:
         copied = entry.name in companions and not entry.samefile(companions[entry.name])
-        return copied or entry.name.endswith((kind, f"{kind}.index.json"))
+        return copied or is_card(entry) or entry.name.endswith((kind, f"{kind}.index.json"))
 
     return atomic_folder(folder, save, replaceable)
 

@@ -33,13 +33,27 @@ def read_content(place: Path, refused: type[LLPFError], called: str = "") -> byt
     """The bytes of a regular file of at most `LARGEST`; arguments and errors as of `read_json`."""
     called = called or str(place)
     try:
-        if place.exists() and not place.is_file():
-            raise refused(f"{called} cannot be read: it is no regular file")
+        check_regular(place, refused, called)
         if place.stat().st_size > LARGEST:
             raise refused(f"{called} is larger than {LARGEST >> 20} MB: no such file is")
         return place.read_bytes()
     except OSError as error:
         raise refused(f"{called} cannot be read: {error.strerror}") from error
+
+
+def check_regular(place: Path, refused: type[LLPFError], called: str = "") -> None:
+    """Refuse what is there but no regular file: opening a pipe or a device may never end.
+
+    Args:
+        place: the file; one that is missing is left to whoever opens it.
+        refused: the error that is raised.
+        called: how errors call it [its path].
+
+    Raises:
+        LLPFError: of the type ``refused``.
+    """
+    if place.exists() and not place.is_file():
+        raise refused(f"{called or place} cannot be read: it is no regular file")
 
 
 def parse_json(content: bytes, refused: type[LLPFError], called: str) -> Any:

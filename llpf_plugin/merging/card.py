@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from llpf_plugin.checkpoint.folders import CARD, CARD_HEAD
 from llpf_plugin.documents import visible
 from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.files import write_text
@@ -52,11 +53,11 @@ def write_tree_card(folder: Path, names: Sequence[str], joins: Sequence[Join]) -
 
 
 def _head(names: Sequence[str]) -> list[str]:
-    return ["---", "tags:", "- merge", "- llpf", "---", "", f"# Merge of {' and '.join(names)}", ""]
+    return [*CARD_HEAD.splitlines(), "", f"# Merge of {' and '.join(names)}", ""]
 
 
 def _write(folder: Path, lines: Sequence[str]) -> None:
-    write_text(folder / "README.md", "\n".join(visible(line) for line in lines).rstrip() + "\n")
+    write_text(folder / CARD, "\n".join(visible(line) for line in lines).rstrip() + "\n")
 
 
 def _cells(score: Score) -> str:

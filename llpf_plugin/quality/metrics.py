@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from llpf_plugin.geometry.path import Path
 
@@ -80,7 +81,7 @@ def loss_metrics(t: np.ndarray, loss: np.ndarray, accuracy: np.ndarray, missing:
         "tolerance": lambda: highest(loss) - max(loss[0], loss[-1]),
         "barrier_midpoint": lambda: highest(loss) - 0.5 * (loss[0] + loss[-1]),
         "barrier_chord": lambda: highest(loss - ((1 - t) * loss[0] + t * loss[-1])),
-        "integral": lambda: float(np.trapezoid(loss, t)),
+        "integral": lambda: trapezoid(loss, t),
     }
     found = {name: _metric(functions[name], missing) for name in LOSSES}
     found["error_barrier"] = error_barrier(accuracy, missing or "the objective counts no correct answers")
@@ -93,6 +94,11 @@ def error_barrier(accuracy: np.ndarray, missing: str) -> Metric:
         return Metric(None, missing)
     error = 1 - accuracy
     return Metric(float(error.max() - 0.5 * (error[0] + error[-1])))
+
+
+def trapezoid(values: np.ndarray, t: np.ndarray) -> float:
+    """The integral of ``values`` over ``t``, both ``[points]``; NumPy has it under this name from version 2 on."""
+    return float(torch.trapezoid(torch.as_tensor(values), torch.as_tensor(t)))
 
 
 def highest(loss: np.ndarray) -> float:

@@ -19,7 +19,7 @@ from llpf_plugin.evaluation.survey import choose_by_validation
 from llpf_plugin.geometry.path import Path
 from llpf_plugin.geometry.weights import NEAR, Weights, relative_distance, select
 from llpf_plugin.quality.legs import leg_summaries
-from llpf_plugin.quality.metrics import Metric, highest, loss_metrics, path_metrics
+from llpf_plugin.quality.metrics import Metric, highest, loss_metrics, path_metrics, trapezoid
 from llpf_plugin.records import Outcome, Row
 from llpf_plugin.workspace import Workspace
 
@@ -97,7 +97,7 @@ class Quality:
     def mean(self) -> float:
         """The mean training loss over the path, by arc length."""
         t, loss = self.column("t"), self.column("train")
-        return float(np.trapezoid(loss, t))
+        return trapezoid(loss, t)
 
     @property
     def _end_losses(self) -> tuple[float, float]:

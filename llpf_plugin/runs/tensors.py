@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from llpf_plugin.checkpoint.record import digest_weights
+from llpf_plugin.documents import check_regular
 from llpf_plugin.errors import RunError
 from llpf_plugin.files import atomic_write, write_json
 from llpf_plugin.geometry.weights import Weights
@@ -54,6 +55,7 @@ def read_tensors(place: Path, strict: bool = False, check: bool = True) -> Weigh
         RunError: it is missing, damaged, or not what was written.
     """
     try:
+        check_regular(place, RunError)
         with safe_open(place, framework="pt", device="cpu") as file:
             stored = (file.metadata() or {}).get(_DIGEST)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
@@ -88,9 +90,14 @@ def checked_state(place: Path, document: Mapping[str, Any], strict: bool = False
 
 
 def file_digest(place: Path) -> str:
-    """Of the bytes of a file, or of the names and bytes of the files of a folder."""
+    """Of the bytes of a file, or of the names and bytes of the files of a folder.
+
+    Raises:
+        RunError: one of them is no regular file.
+    """
     found = hashlib.blake2b(digest_size=16)
     for file in sorted(place.iterdir()) if place.is_dir() else [place]:
+        check_regular(file, RunError)
         found.update(f"{file.name}: {file.stat().st_size}\n".encode())
         with file.open("rb") as content:
             while block := content.read(1 << 20):

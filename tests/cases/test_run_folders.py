@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 from helpers import tiny
-from helpers.commands import Result, merge, report
+from helpers.checkpoint_samples import sharded
+from helpers.commands import Result, merge, method, report
 from safetensors.torch import load_file, save_file
 
 from llpf_plugin import Task
@@ -137,3 +139,26 @@ def test_files_that_no_run_wrote_are_not_overwritten_by_a_merge_of_two(asked: li
     (tmp_path / "mine" / "merged.pt").write_text("mine")
     result = merge(*asked, "-o", tmp_path / "mine", "--resume")
     assert result.code == 1 and contents(tmp_path / "mine") == {"merged.pt": b"mine"}, result.text
+
+
+def test_a_run_whose_merged_model_is_a_folder_with_a_card_is_resumed(tmp_path: Path) -> None:
+    """Killed after the card was written; one that somebody wrote there is never replaced."""
+    ends = [sharded(tmp_path / name, weights) for name, weights in zip("ab", tiny.pair("mlp"), strict=True)]
+    words = [*ends, "--task", f"{tiny.__file__}:mlp", "--max-loss", 3, "--points", 1, "--no-report", *method("linear")]
+    assert merge(*words, "-o", tmp_path / "run").code == 0
+    card = tmp_path / "run" / "merged" / "README.md"
+    (tmp_path / "run" / "quality.json").unlink()
+    result = merge(*words, "-o", tmp_path / "run", "--resume")
+    assert result.code == 0 and card.read_text().startswith("---\ntags:\n- merge\n"), result.text
+    card.write_text("# Mine\n")
+    (tmp_path / "run" / "quality.json").unlink()
+    result = merge(*words, "-o", tmp_path / "run", "--resume")
+    assert result.code == 1 and "README.md" in result.err and card.read_text() == "# Mine\n", result.text
+
+
+def test_a_pipe_in_the_place_of_a_knot_is_refused(finished_run: Path, asked: list[object]) -> None:
+    knot = finished_run / "knots" / "000000.safetensors"
+    knot.unlink()
+    os.mkfifo(knot)
+    result = report(finished_run, "--task", asked[3])
+    assert result.code == 1 and f"{knot} cannot be read: it is no regular file" in result.err, result.text

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.checkpoint_samples import WEIGHTS, ZIP, network, same, torch_bytes
-from helpers.forged import text, torch_file
+from helpers.forged import called, text, torch_file
 from torch import nn
 
 from llpf_plugin.checkpoint import read, write
@@ -153,6 +153,14 @@ def test_what_is_passed_over_is_neither_imported_nor_called(tmp_path: Path, monk
     (tmp_path / "a.ckpt").write_bytes(content)
     assert same(read(tmp_path / "a.ckpt").weights, network().state_dict())
     assert "booby" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["mine Set\0tings", "mine\x1b[31m Settings"])
+def test_a_class_whose_name_no_class_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    place = torch_file(tmp_path / "a.pt", WEIGHTS, called(name))
+    with pytest.raises(CheckpointError, match=r"not known to be safe") as refused:
+        read(place)
+    assert str(refused.value).isprintable()
 
 
 def test_so_many_classes_are_refused(tmp_path: Path) -> None:

@@ -114,6 +114,13 @@ def test_the_walk_and_the_report_and_every_other_command_take_folders(root: Path
     assert result.code == 0 and weights("gpt2", tmp_path / "aligned"), result.text
 
 
+def test_heads_are_aligned_without_a_task_too(root: Path, tmp_path: Path) -> None:
+    a, b = root / "gpt2-a", root / "gpt2-b"
+    result = llpf("align", a, b, "--model", f"hf:{a}", "-o", tmp_path / "aligned")
+    assert result.code == 0 and weights("gpt2", tmp_path / "aligned"), result.text
+    assert "the network's outputs" not in result.out, "keys and values are no outputs"
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_half_and_bin_stays_bin(root: Path, dtype: torch.dtype, tmp_path: Path) -> None:
     for seed, name in enumerate("ab"):

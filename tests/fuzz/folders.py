@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from fuzz import mutate
@@ -99,5 +100,5 @@ def change(seed: int, folder: Path) -> None:
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         try:
             random.choice(KINDS)(random, folder)
-        except (OSError, ValueError, LookupError):  # what an earlier change left cannot be changed so
+        except (OSError, ValueError, LookupError, SafetensorError):  # what an earlier change left cannot be changed so
             continue

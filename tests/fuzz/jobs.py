@@ -59,13 +59,23 @@ class Jobs:
         env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "300", "PYTHONPATH": os.pathsep.join(sys.path)}
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
-    def do(self, cwd: Path, *words: object, read: Path | None = None, **more: Any) -> Found:
-        """Run ``llpf`` with these words, or read a checkpoint; further keys are those of a job (see the server)."""
-        job: dict[str, Any] = {"cwd": str(cwd), "patience": PATIENCE, **more}
-        job |= {"read": str(read)} if read is not None else {"words": [str(word) for word in words]}
+    def do(self, cwd: Path, *words: object, **more: Any) -> Found:
+        """Run ``llpf`` with these words; further keys are those of a job (see the server)."""
+        return Found(**self._ask({"cwd": str(cwd), "words": [str(word) for word in words], **more}))
+
+    def call(self, function: str, place: Path, **more: Any) -> Found:
+        """Call a function, as ``module:function``, with a path; what it raises for the user is exit 1."""
+        return Found(**self._ask({"cwd": str(place.parent), "call": function, "place": str(place), **more}))
+
+    def load(self, *modules: str) -> None:
+        """Import modules before the jobs that come, which then do not take their memory."""
+        self._ask({"modules": modules})
+
+    def _ask(self, job: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None and self.process.stdout is not None
-        print(json.dumps(job), file=self.process.stdin, flush=True)
-        return Found(**json.loads(self.process.stdout.readline()))
+        print(json.dumps({"patience": PATIENCE, **job}), file=self.process.stdin, flush=True)
+        answered: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answered
 
 
 @contextmanager

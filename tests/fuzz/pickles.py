@@ -20,6 +20,7 @@ FUNCTIONS = (
     "pathlib PosixPath", "pathlib WindowsPath", "argparse Namespace", "types SimpleNamespace",
     "numpy.core.multiarray _reconstruct", "numpy.core.multiarray scalar", "numpy ndarray", "numpy dtype",
     "os system", "builtins eval", "builtins getattr", "torch.nn.modules.linear Linear", "torch float32", "torch int64",
+    "mine Settings", "mine.inner Set\x00tings", "mi'ne \x1b[31m", "mine object", "é ü", "mine __class__",
 )  # fmt: skip
 """What a pickle may ask for, with and without a right to it."""
 

@@ -1,9 +1,10 @@
-"""Runs ``llpf`` and reads checkpoints in forks of this process, which has everything imported already.
+"""Runs ``llpf`` and reads files of others in forks of this process, which has everything imported already.
 
-One job a line, as JSON: ``words`` of a command, or a checkpoint to ``read``; ``cwd``; the ``patience``. A job with a
-``folder`` is killed before its operation number ``die_at`` on the files there, if there are as many; with ``die_after``
-it is killed after so many seconds. One answer a line: ``code``, ``text``, ``seconds``, the number of ``operations``,
-``busy``, seconds of processor time, and ``grown``, the bytes that it took beside what this process has.
+One job a line, as JSON: ``words`` of a command, or a function (``module:function``) to ``call`` with a ``place``;
+``cwd``; the ``patience``. A job with ``modules`` imports them for all that come. A job with a ``folder`` is killed
+before its operation number ``die_at`` on the files there, if there are as many; with ``die_after`` it is killed after
+so many seconds. One answer a line: ``code``, ``text``, ``seconds``, the number of ``operations``, ``busy``, seconds of
+processor time, and ``grown``, the bytes that it took beside what this process has.
 """
 
 import json
@@ -29,13 +30,13 @@ def _peak() -> int:
 
 def _do(job: dict[str, Any]) -> int:
     """The job, in this process; its exit code."""
-    if "read" in job:
-        from llpf_plugin.checkpoint import read
-        from llpf_plugin.errors import CheckpointError
+    if "call" in job:
+        from llpf_plugin.errors import LLPFError
 
+        module, _, function = job["call"].partition(":")
         try:
-            read(Path(job["read"]))
-        except CheckpointError as error:
+            getattr(import_module(module), function)(Path(job["place"]))
+        except LLPFError as error:
             print(f"llpf: {error}", file=sys.stderr)
             return 1
         return 0
@@ -61,7 +62,10 @@ class Operations:
         writing = event == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
         if not (writing or event in self.EVENTS):
             return
-        if not any(self.folder in os.fsdecode(a) for a in arguments[:2] if isinstance(a, str | bytes | os.PathLike)):
+        places = [os.fsdecode(a) for a in arguments[:2] if isinstance(a, str | bytes | os.PathLike)]
+        if event in ("os.remove", "os.rmdir") and arguments[-1] >= 0:  # of `rmtree`, which goes by open folders
+            places = [str(Path(f"/proc/self/fd/{arguments[-1]}").readlink())]
+        if not any(self.folder in place for place in places):
             return
         self.count += 1
         if self.count == self.die_at:
@@ -134,7 +138,10 @@ def main() -> None:
     torch.set_num_threads(1)
     tiny.pair("mlp")
     for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line))), flush=True)
+        job = json.loads(line)
+        for name in job.get("modules", ()):
+            import_module(name)
+        print(json.dumps({} if "modules" in job else answer(job)), flush=True)
 
 
 if __name__ == "__main__":

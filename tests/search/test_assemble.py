@@ -55,7 +55,7 @@ def test_what_blocks_have_left_is_looked_at_again(tmp_path: FilePath, monkeypatc
 def test_looking_again_keeps_the_loss(name: str, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llpf_plugin.search.assemble.BLOCK", 4)
     path = found(name, LLPF(schedule=schedule(tmp_path, 80, steps=1), thin=0.01))
-    assert 7 < len(path.knots) < 80 and path.last_settled == len(path.knots) - 3
+    assert 5 < len(path.knots) < 80 and path.last_settled == len(path.knots) - 3
     keeps_loss(path, 0.01)
 
 

@@ -94,10 +94,7 @@ class Recorder(TorchDispatchMode):
         if func is torch.ops.higher_order.cond:
             with self:  # the branch that is taken is recorded like any other code
                 return args[1 if args[0] else 2](*args[3])
-        if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
-            self.guessed, result = True, torch.ones((), dtype=args[0].dtype).item()
-        else:
-            result = func(*args, **kwargs)
+        result = self._run(func, args, kwargs)
         node = self.graph.create_node("call_function", func, node_args, node_kwargs)
         node.meta["calls"] = self._calls
         node.meta["seen"] = pytree.tree_map_only(Tensor, lambda tensor: torch.Size(tensor.shape), args)
@@ -109,6 +106,16 @@ class Recorder(TorchDispatchMode):
         for number, tensor in enumerate(flat(result)):
             self._define(tensor, node, number)
         return result
+
+    def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """The result of an operation; of what has no value, every one is taken as 1."""
+        aten = torch.ops.aten
+        if func in (aten._local_scalar_dense.default, aten.nonzero.default) and args[0].is_meta:
+            self.guessed, tensor = True, args[0]
+            if func is aten.nonzero.default:
+                return tensor.new_empty((tensor.numel(), tensor.dim()), dtype=torch.int64)
+            return torch.ones((), dtype=tensor.dtype).item()
+        return func(*args, **kwargs)
 
     def finish(self, result: Any) -> None:
         """Close the graph with the tensors of the model's result, whatever container holds them."""
@@ -201,6 +208,12 @@ class Recorder(TorchDispatchMode):
         node = self.graph.create_node("get_attr", target, name=target.replace(".", "_"))
         node.meta["shapes"] = [tuple(tensor.shape)]
         return node
+
+
+@torch.ops.higher_order.cond.py_impl(Recorder)
+def _cond(recorder: Recorder, *args: Any) -> Any:
+    """Before 2.7, torch asks for this where a mode meets a condition."""
+    return recorder.__torch_dispatch__(torch.ops.higher_order.cond, (), args)
 
 
 class _Exits(TorchFunctionMode):
