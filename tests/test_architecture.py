@@ -189,7 +189,10 @@ def test_importing_the_whole_library_brings_in_no_toolkit() -> None:
     assert wanted and done.stdout.strip() == "[]"
 
 
-TORCH_FREE = ("llpf_plugin", "llpf_plugin.methods", "llpf_plugin.methods.registry", "llpf_plugin.llpf.method")
+TORCH_FREE = (
+    "llpf_plugin", "llpf_plugin.methods", "llpf_plugin.methods.registry", "llpf_plugin.llpf.method",
+    "llpf_plugin.ranks",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [*TORCH_FREE, "llpf_plugin.tasks", "llpf_plugin.records", "llpf_plugin.errors"])
