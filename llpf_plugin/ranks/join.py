@@ -37,7 +37,7 @@ class joined:  # noqa: N801 - a context manager
         silent: this rank has ended with an error that another one says.
 
     Raises:
-        RankError: another rank is missing, or was lost; or the block ends with an error that another rank has met.
+        RankError: torch is too old, another rank is missing, or was lost; or the block ends with an error that another rank has met.
 
     Example:
         >>> with joined():
@@ -133,6 +133,8 @@ def _came_together(rank: int, size: int) -> Lifeline:
     import torch
     import torch.distributed as dist
 
+    if torch.torch_version.TorchVersion(torch.__version__) < OLDEST:
+        raise RankError(f"several ranks need torch {OLDEST} or later, and this is {torch.__version__}")
     began, patience = time.monotonic(), timedelta(seconds=JOIN)
     where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
     try:

@@ -15,6 +15,7 @@ from llpf_plugin.ranks import (
     from_first,
     gathered,
     is_first,
+    joined,
     on_first,
     shared,
     together,
@@ -77,3 +78,11 @@ def test_batches_and_models_that_ranks_cannot_share() -> None:
         with pytest.raises(TaskError, match="SyncBatchNorm"):
             check_shared(model, "a task")
         assert share_of((torch.zeros(5, 3), torch.zeros(5)))[1] == 3 / 5
+
+
+def test_an_older_torch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch, "__version__", "2.6.0+cpu")
+    with pytest.raises(RankError, match=r"several ranks need torch 2\.13 or later, and this is 2\.6\.0"), joined():
+        raise AssertionError("nothing is begun")
