@@ -16,6 +16,9 @@ from llpf_plugin.errors import InterruptedRun, RankError
 from llpf_plugin.ranks.group import Group, current, set_current, wait_for_all
 from llpf_plugin.ranks.lifeline import DONE, Lifeline
 
+OLDEST = "2.13"
+"""Of torch; with 2.6 some ranks were lost when they parted."""
+
 JOIN = 45.0
 """Seconds within which all ranks must come."""
 
@@ -37,7 +40,8 @@ class joined:  # noqa: N801 - a context manager
         silent: this rank has ended with an error that another one says.
 
     Raises:
-        RankError: torch is too old, another rank is missing, or was lost; or the block ends with an error that another rank has met.
+        RankError: torch is too old, or another rank is missing, or was lost; or the block ends with an error that
+            another rank has met.
 
     Example:
         >>> with joined():

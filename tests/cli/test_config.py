@@ -92,7 +92,8 @@ def values(command: str) -> dict[str, Any]:
         "out": "o", "resume": True, "report": False,
         "tensorboard": True, "dry_run": True, "device": "cpu", "precision": "bfloat16", "compile": True,
         "channels_last": True, "to": 0.5, "ticks": 4, "compare": True, "metrics": "all", "figures": "png", "json": True,
-        "input": "1x3", "dtype": "int64", "inputs": "file", "no_inputs": True, "unused": True, "groups": True, "order": "levels", "phases": "2",
+        "input": "1x3", "dtype": "int64", "inputs": "file", "no_inputs": True, "unused": True,
+        "groups": True, "order": "levels", "phases": "2",
         "format": "json", "level": "layer", "depth": 2, "output": "o.json",
         "state": "ema", "strip": "net.", "shard_size": "2GB", "at": 0.3, **own,
     }  # fmt: skip
