@@ -112,7 +112,13 @@ def test_every_script_exists() -> None:
     import tomllib
 
     project = tomllib.loads((Path(scripts.__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
-    assert set(project["project"]["scripts"]) == {"llpf", "llpf-merge", "llpf-order", "llpf-report"}
+    assert set(project["project"]["scripts"]) == {
+        "llpf",
+        "llpf-merge",
+        "llpf-order",
+        "llpf-report",
+        "llpf-mergekit-yaml",
+    }
 
 
 def test_help_needs_neither_torch_nor_numpy_nor_scipy() -> None:
