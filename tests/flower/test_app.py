@@ -20,7 +20,7 @@ from llpf_flower import LLPFStrategy
 
 CONFIG = {
     "strategy": "fedavg", "num-server-rounds": 3, "local-epochs": 1, "lr": 0.05, "alpha": 0.0, "seed": 0,
-    "independent-starts": True, "start-epochs": 3, "out-dir": "", "resume": "",
+    "independent-starts": True, "start-epochs": 3, "out-dir": "", "resume": "", "round-timeout": 600,
 }  # fmt: skip
 ROUNDS = {"oneshot": 1}
 

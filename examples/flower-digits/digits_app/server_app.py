@@ -46,7 +46,8 @@ def main(grid: Grid, context: Context) -> None:
             raise ValueError(f"strategy = {name!r} keeps no checkpoints that resume = {resume!r} could go on from")
         start = strategy.resume(resume)
         rounds = max(1, rounds - strategy.first_round)
-    result = strategy.start(grid, start, rounds, timeout=600, evaluate_fn=evaluate_fn)
+    patience = float(config["round-timeout"])
+    result = strategy.start(grid, start, rounds, timeout=patience, evaluate_fn=evaluate_fn)
     accuracy = {k: m["accuracy"] for k, m in result.evaluate_metrics_serverapp.items()}
     clients = {k: m["accuracy"] for k, m in result.evaluate_metrics_clientapp.items()}
     show(clients, accuracy)
