@@ -99,12 +99,17 @@ def pair(build: Callable[[], Any], words: Any, text: Path, place: Path, epochs: 
     return folders
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Train, merge, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """The options of `corpus` and `pair`."""
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench" / "hugging-face")
     parser.add_argument("--size", type=int, default=200_000, help="characters of the corpus")
     parser.add_argument("--epochs", type=float, default=RECIPE.epochs)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Train, merge, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add_training(parser)
     parser.add_argument("--budget", type=int, default=1000, help="gradient steps of a search")
     add_table(parser)
     given = parser.parse_args(words)

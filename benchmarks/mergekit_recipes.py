@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
-from hugging_face import LENGTH, RECIPE, corpus, networks, pair, tokenizer
+from hugging_face import LENGTH, add_training, corpus, networks, pair, tokenizer
 from provenance import add_table, publish, stamp
 from shared import table
 
@@ -57,9 +57,7 @@ def merged(method: str, folders: Sequence[Path], place: Path) -> Path:
 def main(words: Sequence[str] | None = None) -> int:
     """Train, merge, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "llpf-bench" / "hugging-face")
-    parser.add_argument("--size", type=int, default=200_000, help="characters of the corpus")
-    parser.add_argument("--epochs", type=float, default=RECIPE.epochs)
+    add_training(parser)
     add_table(parser)
     given = parser.parse_args(words)
     text = corpus(given.cache / "corpus.txt", given.size)

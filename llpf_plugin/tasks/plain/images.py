@@ -15,6 +15,7 @@ from llpf_plugin.documents import listed, quoted
 from llpf_plugin.errors import TaskError
 from llpf_plugin.tasks.data import crop_and_flip
 from llpf_plugin.tasks.foreign import explained
+from llpf_plugin.tasks.imagenet10 import MEAN, STD
 from llpf_plugin.tasks.optional import torchvision
 from llpf_plugin.tasks.plain.pictures import Pictures
 from llpf_plugin.tasks.sampling import generator
@@ -22,7 +23,6 @@ from llpf_plugin.tasks.specification import nearest
 from llpf_plugin.tasks.task import Defaults, Task
 from llpf_plugin.tasks.vision import flag
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HELD_OUT = 0.1
 """Share of the images that is held out for validation, and for the test, where no folders for them are named."""
 PARTS = {"train": ("train", "training"), "validation": ("val", "valid", "validation"), "test": ("test",)}
