@@ -1,10 +1,11 @@
-"""The layer order over a zoo of models: coverage, agreement with torch.export, time.
+"""The layer order over a zoo of models: coverage, agreement with torch.export and with torchlens, time.
 
 Every torchvision model of its families, timm architectures of different families, Hugging Face models from small
-configurations, and modules that are hard to trace. Needs `torchvision`, `timm` and `transformers`; what is not
-installed is left out, with a word. Runs on one CPU core; large models stay on `meta`, where they need no memory.
+configurations, and modules that are hard to trace. Needs `torchvision`, `timm`, `transformers` and `torchlens`; what is
+not installed is left out, with a word. Runs on one CPU core; large models stay on `meta`, where they need no memory,
+and every model has a process of its own.
 
-    python benchmarks/order.py                          # all, about half an hour
+    python benchmarks/order.py                          # all, about an hour
     python benchmarks/order.py --only 'timm:.*vit'      # some
     python benchmarks/order.py --resume results.jsonl   # keep each result, resume where it stopped
 """
@@ -12,7 +13,7 @@ installed is left out, with a word. Runs on one CPU core; large models stay on `
 from __future__ import annotations
 
 import argparse
-import gc
+import importlib.util
 import json
 import logging
 import os
@@ -24,6 +25,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +39,14 @@ from llpf_plugin.order.derive import unwrap
 from llpf_plugin.order.trace.tensors import tensors_in
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from forked import forked
 from helpers.order_export import export_graph, violations
+from helpers.order_torchlens import torchlens_graph
 from zoo import Build, zoo
 
 SLOW = 180  # seconds for one step of one model
+
+MEMORY = 4 << 30  # bytes for one model
 
 TIMED = ("torchvision:resnet50", "torchvision:vit_b_16", "torchvision:efficientnet_b0", "hf:llama-24-layers")
 """Models whose order is timed beside a forward pass."""
@@ -90,6 +96,7 @@ def examine(build: Build) -> dict[str, Any]:
         "restored": not inner.training and all(same(state[name], after[name]) for name in state),
         "unused_matter": unused_matter(inner, inputs, order),
         "export": export_check(model, inputs, order),
+        "torchlens": torchlens_check(model, inputs, order),
         "seconds": elapsed,
         "warnings": list(order.warnings),
         "meta": next(inner.parameters()).is_meta,
@@ -138,11 +145,41 @@ def export_check(model: nn.Module, inputs: Any, order: LayerOrder) -> str:
         model.config.use_cache = False  # torch.export takes no cache objects among the results
     try:
         with limited(SLOW):
-            graph = export_graph(model, inputs)
+            graph = export_graph(model, on_meta(inputs) if next(model.parameters()).is_meta else inputs)
     except (Exception, TimeoutError) as error:
-        return f"no export ({type(error).__name__})"
+        return f"no export ({reason(error)})"
     wrong = violations(order, graph)
     return f"against: {wrong[:3]}" if wrong else f"agrees, {graph.number_of_edges()} edges"
+
+
+def on_meta(inputs: Any) -> Inputs:
+    """Inputs beside weights that have no values."""
+    return Inputs.of(inputs).map(lambda tensor: tensor.to("meta"))
+
+
+def torchlens_check(model: nn.Module, inputs: Any, order: LayerOrder) -> str:
+    """Compare with a log of torchlens, likewise; what it sees used and we do not, or the other way round, is counted."""
+    if importlib.util.find_spec("torchlens") is None:
+        return "not installed"
+    if next(model.parameters()).is_meta:
+        return "no log (meta)"
+    try:
+        with limited(SLOW):
+            graph, unread = torchlens_graph(model, inputs)
+    except (Exception, TimeoutError) as error:
+        return f"no log ({reason(error)})"
+    if missed := set(order.unused) - unread:
+        return f"against: {sorted(missed)[:3]} are read"
+    if wrong := violations(order, graph):
+        return f"against: {wrong[:3]}"
+    unseen = len(unread - set(order.unused))
+    return f"agrees, {graph.number_of_edges()} edges" + (f" ({unseen} tensors not seen)" if unseen else "")
+
+
+def reason(error: BaseException) -> str:
+    """The name of an error; of one for want of memory, how much there was."""
+    short = isinstance(error, MemoryError) or "allocate memory" in str(error)
+    return f"needs more than {MEMORY >> 30} GiB" if short else type(error).__name__
 
 
 def timing(build: Build, repeats: int = 5) -> tuple[float, float]:
@@ -162,6 +199,15 @@ def timing(build: Build, repeats: int = 5) -> tuple[float, float]:
     return statistics.median(forward), statistics.median(order)
 
 
+def told(build: Build) -> dict[str, Any]:
+    """What `examine` gave, or why it gave nothing."""
+    try:
+        return examine(build)
+    except (Exception, TimeoutError) as error:
+        what = reason(error)
+        return {"error": f"{what}: {' '.join(str(error).split())[:200]}" if what == type(error).__name__ else what}
+
+
 def results_of(models: Mapping[str, Build], resume: Path | None) -> dict[str, dict[str, Any]]:
     """What examining each model gave, those that the file ``resume`` holds not again."""
     results: dict[str, dict[str, Any]] = {}
@@ -170,15 +216,11 @@ def results_of(models: Mapping[str, Build], resume: Path | None) -> dict[str, di
     for name, build in models.items():
         if name in results:
             continue
-        try:
-            results[name] = examine(build)
-        except (Exception, TimeoutError) as error:
-            results[name] = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+        results[name] = forked(partial(told, build), MEMORY)
         print(line(name, results[name]), file=sys.stderr, flush=True)
         if resume:
             with resume.open("a") as file:
                 file.write(json.dumps([name, results[name]]) + "\n")
-        gc.collect()
     return {name: results[name] for name in models}
 
 

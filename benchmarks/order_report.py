@@ -8,13 +8,13 @@ from llpf_plugin.order.render import human
 
 def line(name: str, r: dict[str, Any]) -> str:
     if "error" in r:
-        return f"| {name} | failed: {r['error']} | | | | | | | |"
+        return f"| {name} | failed: {r['error']} | | | | | | | | |"
     phases = "/".join(map(str, r["phases"]))
     placed = f"{r['tensors'] - len(r['unused'])} of {r['tensors']}"
     note = "meta" if r["meta"] else ""
     return (
         f"| {name} | {human(r['parameters'])} | {r['layers']} | {r['regions']} | {phases} | {placed} | {r['tracer']} "
-        f"| {r['export']} | {r['seconds']:.2f} {note} |"
+        f"| {r['export']} | {r['torchlens']} | {r['seconds']:.2f} {note} |"
     )
 
 
@@ -24,11 +24,12 @@ def good(r: dict[str, Any]) -> bool:
 
 
 def report(results: dict[str, dict[str, Any]]) -> str:
-    titles = "model parameters layers regions layer/block/stage tensors_placed tracer torch.export seconds"
+    titles = "model parameters layers regions layer/block/stage tensors_placed tracer torch.export torchlens seconds"
     header = f"| {titles.replace(' ', ' | ').replace('_', ' ')} |"
-    lines = [header, "|---|---|---|---|---|---|---|---|---|", *(line(name, r) for name, r in results.items()), ""]
+    lines = [header, "|---|---|---|---|---|---|---|---|---|---|", *(line(name, r) for name, r in results.items()), ""]
     ordered = {name: r for name, r in results.items() if "error" not in r}
     exported = [r["export"] for r in ordered.values() if not r["export"].startswith("no export")]
+    logged = [r["torchlens"] for r in ordered.values() if not r["torchlens"].startswith(("no log", "not installed"))]
     silent = [name for name, r in ordered.items() if not r["complete"] or r["unused_matter"]]
     lines += [
         f"- {sum(map(good, results.values()))} of {len(results)} models ordered, "
@@ -36,6 +37,8 @@ def report(results: dict[str, dict[str, Any]]) -> str:
         f"- {len(silent)} with silently missing parameters{': ' + ', '.join(silent) if silent else ''}.",
         f"- {sum(text.startswith('agrees') for text in exported)} of {len(exported)} that torch.export accepts: "
         "the order is a topological order of its graph.",
+        f"- {sum(text.startswith('agrees') for text in logged)} of {len(logged)} that torchlens logs: likewise, "
+        "and what it sees read is placed.",
         f"- {sum(r['restored'] for r in ordered.values())} of {len(ordered)} left bit-identical.",
     ]
     lines += [f"- not ordered: {name}: {r['error']}" for name, r in results.items() if "error" in r]

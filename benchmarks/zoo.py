@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from architectures import IMAGES, SEQUENCES, SOUND, TEXT, TIMM
 from torch import nn
 
 from llpf_cli.models import load_model
@@ -22,22 +23,26 @@ from llpf_plugin.tasks.networks.dla import DLA
 
 Build = Callable[[], tuple[nn.Module, Any]]
 LARGE = 150_000_000  # parameters
-TIMM = """
-beit_base_patch16_224 botnet26t_256 caformer_s18 cait_xxs24_224 coat_lite_tiny coatnet_0_rw_224 convformer_s18
-convit_tiny convmixer_768_32 convnext_atto convnextv2_atto crossvit_9_240 cspresnet50 cs3darknet_s darknet53
-davit_tiny deit_tiny_distilled_patch16_224 densenet121 dla34 dpn48b eca_halonext26ts edgenext_xx_small
-efficientformer_l1 efficientformerv2_s0 efficientnet_b0 efficientvit_b0 efficientvit_m0 ese_vovnet19b_dw
-eva02_tiny_patch14_224 fasternet_t0 fastvit_t8 focalnet_tiny_srf gcvit_xxtiny gernet_s ghostnet_050 gmlp_s16_224
-halonet26t hardcorenas_a hgnetv2_b0 hiera_tiny_224 hrnet_w18_small inception_next_atto inception_resnet_v2
-inception_v4 lambda_resnet26t legacy_seresnet18 levit_128s mambaout_femto maxvit_rmlp_pico_rw_256 mixer_s32_224
-mobilenetv3_small_050 mobilenetv4_conv_small mobileone_s0 mvitv2_tiny nasnetalarge nest_tiny nextvit_small nf_resnet26
-pit_ti_224 pnasnet5large poolformer_s12 pvt_v2_b0 rdnet_tiny regnetx_002 repvgg_a0 repvit_m0_9 res2net50_14w_8s
-resmlp_12_224 resnest14d resnet10t resnetv2_18 rexnet_100 samvit_base_patch16 sebotnet33ts_256 selecsls42
-sequencer2d_s shvit_s1 skresnet18 starnet_s1 swiftformer_xs swin_tiny_patch4_window7_224 swinv2_cr_tiny_ns_224
-swinv2_tiny_window8_256 test_vit tf_efficientnetv2_b0 tiny_vit_5m_224 tnt_s_legacy_patch16_224 tresnet_m
-twins_svt_small vgg11_bn visformer_tiny vit_relpos_small_patch16_224 vit_tiny_patch16_224 volo_d1_224 xception41
-xcit_nano_12_p16_224
-""".split()  # noqa: SIM905
+
+SMALL_TEXT = {
+    "vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "intermediate_size": 64, "pad_token_id": 0, "max_position_embeddings": 64,
+}  # fmt: skip
+SMALL_IMAGES = {
+    "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 32,
+    "patch_size": 8,
+}  # fmt: skip
+SMALL_SOUND = {k: v for k, v in SMALL_TEXT.items() if k != "max_position_embeddings"} | {"num_conv_pos_embeddings": 16}
+SMALL_SEQUENCES = {
+    "vocab_size": 99, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4,
+    "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 1,
+    "eos_token_id": 2, "decoder_start_token_id": 1,
+}  # fmt: skip
+KINDS = (
+    (TEXT, SMALL_TEXT), (IMAGES, SMALL_IMAGES), (SOUND, SMALL_SOUND), (SEQUENCES, SMALL_SEQUENCES)
+)  # fmt: skip
+"""Kinds of configurations of transformers, and what makes networks of them small."""
 
 
 def zoo() -> dict[str, Build]:
@@ -57,7 +62,7 @@ def zoo() -> dict[str, Build]:
             if timm.is_model(name):
                 models[f"timm:{name}"] = lambda name=name: load_model(f"timm:{name}", {})
     if importlib.util.find_spec("transformers"):
-        models |= {f"hf:{name}": lambda build=build: build() for name, build in hugging_face().items()}
+        models |= {f"hf:{name}": build for name, build in {**of_kinds(), **hugging_face()}.items()}
     return models | {f"hard:{name}": build for name, build in oddities().items()}
 
 
@@ -70,6 +75,20 @@ def large_on_meta(spec: str) -> tuple[nn.Module, Any]:
     except ValueError:
         pass
     return load_model(spec, {})
+
+
+def of_kinds() -> dict[str, Build]:
+    """Small networks of many kinds, as far as this version of transformers has them; without a head."""
+    import transformers as hf
+
+    def build(kind: str, values: dict[str, Any]) -> tuple[nn.Module, Any]:
+        config = hf.AutoConfig.for_model(kind, **values)
+        config.use_cache = False
+        network = hf.AutoModel.from_config(config)
+        return network, example_inputs(network, config)
+
+    named = [(kind, values) for kinds, values in KINDS for kind in kinds if kind in hf.CONFIG_MAPPING]
+    return {kind: lambda entry=(kind, values): build(*entry) for kind, values in named}
 
 
 def hugging_face() -> dict[str, Build]:
