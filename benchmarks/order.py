@@ -24,7 +24,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,9 @@ from helpers.order_torchlens import torchlens_graph
 from zoo import Build, zoo
 
 SLOW = 180  # seconds for one step of one model
+
+WARM = ("hf:bert", "timm:test_vit", "torchvision:mobilenet_v3_small", "hard:gru")
+"""Models that import what most others do."""
 
 MEMORY = 4 << 30  # bytes for one model
 
@@ -158,7 +161,7 @@ def on_meta(inputs: Any) -> Inputs:
 
 
 def torchlens_check(model: nn.Module, inputs: Any, order: LayerOrder) -> str:
-    """Compare with a log of torchlens, likewise; what it sees used and we do not, or the other way round, is counted."""
+    """Compare with a log of torchlens, likewise; parameters that it alone sees read are told, others counted."""
     if importlib.util.find_spec("torchlens") is None:
         return "not installed"
     if next(model.parameters()).is_meta:
@@ -208,14 +211,28 @@ def told(build: Build) -> dict[str, Any]:
         return {"error": f"{what}: {' '.join(str(error).split())[:200]}" if what == type(error).__name__ else what}
 
 
+def prepare(models: Mapping[str, Build]) -> None:
+    """Import what examining a model imports, once for all processes of models."""
+
+    def imported() -> dict[str, Any]:
+        for build in models.values():
+            told(build)
+        return {"names": [*sys.modules]}
+
+    for name in forked(imported, MEMORY).get("names", ()):
+        if not name.startswith("torchlens"):  # it logs nothing in a fork of the process that imported it
+            with suppress(Exception):
+                importlib.import_module(name)
+
+
 def results_of(models: Mapping[str, Build], resume: Path | None) -> dict[str, dict[str, Any]]:
     """What examining each model gave, those that the file ``resume`` holds not again."""
     results: dict[str, dict[str, Any]] = {}
     if resume and resume.exists():
         results = dict(json.loads(text) for text in resume.read_text().splitlines())
-    for name, build in models.items():
-        if name in results:
-            continue
+    left = {name: build for name, build in models.items() if name not in results}
+    prepare({name: left[name] for name in WARM if name in left})
+    for name, build in left.items():
         results[name] = forked(partial(told, build), MEMORY)
         print(line(name, results[name]), file=sys.stderr, flush=True)
         if resume:
