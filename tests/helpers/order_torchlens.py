@@ -13,7 +13,7 @@ from llpf_plugin.order.trace.flow import flow
 
 
 def torchlens_graph(model: nn.Module, inputs: Any) -> tuple[nx.DiGraph, set[str]]:
-    """Log a forward pass with torchlens, which patches torch's functions, and reduce its operations to layers.
+    """Log a forward pass with torchlens, which patches torch's functions meanwhile, and reduce it to layers.
 
     Returns:
         The graph of layers, and the names of the parameters that no operation read.
@@ -22,7 +22,9 @@ def torchlens_graph(model: nn.Module, inputs: Any) -> tuple[nx.DiGraph, set[str]
     from torchlens.options import CaptureOptions
 
     model, call = unwrap(model).eval(), Inputs.of(inputs)
-    few = CaptureOptions(layers_to_save=None, save_code_context=False, save_raw_input=False, save_raw_output=False)
+    few = CaptureOptions(
+        layers_to_save=None, save_code_context=False, save_raw_input=False, save_raw_output=False, unwrap_when_done=True
+    )
     log = torchlens.trace(model, list(call.args), dict(call.kwargs), capture=few)
     canonical = {id(parameter): name for name, parameter in model.named_parameters()}
     every = {name: canonical[id(p)] for name, p in model.named_parameters(remove_duplicate=False)}
