@@ -49,11 +49,10 @@ def check(
     if align and not named:
         raise UsageError("--align needs the network: give --model or --task")
     from llpf_cli.terminal import terminal
-    from llpf_plugin import load_task
     from llpf_plugin.merging import Source
     from llpf_plugin.preflight import check as look
 
-    own = load_task(*task.named(models[0])) if task.task and not (model or inputs.given) else None
+    own = task.load(models[0]) if task.task and not (model or inputs.given) else None
     network: Any = None
     example: Any = None
     if own is not None:

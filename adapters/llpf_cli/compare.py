@@ -50,7 +50,7 @@ def compare(
     from llpf_cli import results
     from llpf_cli.terminal import terminal
     from llpf_cli.watch import TerminalWatch, write_page
-    from llpf_plugin import load_task, merge
+    from llpf_plugin import merge
     from llpf_plugin.files import plain, write_json
     from llpf_plugin.merging import Source, walks_schedule
     from llpf_plugin.quality import check_pick
@@ -78,7 +78,7 @@ def compare(
                 search["budget"] = max(1, found["llpf"].quality.path.cost.gradient_steps)
             watch = TerminalWatch(console, out, said, output.tensorboard, brief=bool(found))
             merged = merge(
-                sources, load_task(task_name, task_args), one, pick=pick, align=align, out=out / folders[name],
+                sources, task.load(models[0]), one, pick=pick, align=align, out=out / folders[name],
                 resume=output.resume, compute=compute.made(), **search, watch=watch,
                 named={"task": task_name, "task_arguments": task_args, "method": name},
                 info={"command": command_line()},

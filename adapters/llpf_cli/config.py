@@ -140,7 +140,7 @@ def config_text(command: str, **parts: Any) -> str:
 def _changed(options: Any) -> dict[str, Any]:
     default = type(options)()
     found = {f.name: getattr(options, f.name) for f in fields(options)}
-    return {k: v for k, v in found.items() if v != getattr(default, k) and k not in ("resume", "config")}
+    return {k: v for k, v in found.items() if v != getattr(default, k) and k not in ("resume", "config", "trust")}
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from cyclopts import Group, Parameter
 from llpf_cli.options import TaskOptions, option, pairs
 from llpf_plugin.errors import OrderError, UsageError
 from llpf_plugin.tasks import find
+from llpf_plugin.tasks.hugging_face import trusting
 
 INPUTS = Group("Inputs", sort_key=1)
 
@@ -71,19 +72,19 @@ def network_of(task: TaskOptions, model: str | None, inputs: InputOptions, first
         UsageError: neither is named, or both are.
         LLPFError: the module or its inputs cannot be made.
     """
-    from llpf_plugin import load_task
     from llpf_plugin.order import Inputs
 
     if task.task is not None and (model is not None or inputs.given):
         raise UsageError("give --task, or --model with its --input or --inputs, not both")
     if task.task is not None:
-        loaded = load_task(*task.named(first))
+        loaded = task.load(first)
         return loaded.model, loaded.example_inputs()
     if model is None:
         raise UsageError("--task or --model is needed: a checkpoint does not contain the architecture")
     if inputs.given > 1:
         raise UsageError("give one of --input and --inputs")
-    network, example = inputs.load(model, pairs(task.task_args), "cpu")
+    with trusting(task.trust):
+        network, example = inputs.load(model, pairs(task.task_args), "cpu")
     if example is None:
         raise unknown_inputs(model)
     if hasattr(getattr(network, "config", None), "use_cache"):

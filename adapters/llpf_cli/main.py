@@ -83,7 +83,7 @@ def run() -> None:
             if group.rank > 0:
                 be_quiet()
             _check_text(sys.argv[1:])
-            tokens = fetched(rewritten(with_config(tokens, options_of), options_of))
+            tokens = fetched(rewritten(with_config(tokens, options_of), options_of), "--trust" in tokens)
             _check_ranks(group, tokens)
             code = app(tokens, exit_on_error=False, print_error=False)
         if group.rank > 0 and code == NOT_REACHED:

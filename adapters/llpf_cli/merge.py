@@ -72,7 +72,6 @@ def merge(
     from llpf_cli import preview, results
     from llpf_cli.terminal import terminal
     from llpf_cli.watch import TerminalWatch, write_page
-    from llpf_plugin import load_task
     from llpf_plugin import merge as merge_models
     from llpf_plugin.merging import Source
     from llpf_plugin.quality import check_pick
@@ -82,7 +81,7 @@ def merge(
     options = {"align": align, "compute": compute.made(), **search_options(goal, measure)}
     with checked():
         check_pick(pick)
-    loaded = load_task(task_name, task_args)
+    loaded = task.load(models[0])
     sources = [Source.of(name, state=state) for name in models]
     if dry_run:
         preview.dry_run(console, sources, loaded, made, **options)

@@ -4,13 +4,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
 from llpf_plugin.errors import LLPFError, SpecificationError, UsageError
 from llpf_plugin.methods import Method, known, make_method
 from llpf_plugin.tasks import parse_arguments
+from llpf_plugin.tasks.hugging_face import trusting
+
+if TYPE_CHECKING:
+    from llpf_plugin.tasks import Task
 
 GOAL, PATH, OUTPUT, COMPUTE = (
     Group(name, sort_key=place) for place, name in enumerate(("Goal and budget", "Path", "Output", "Compute"), start=1)
@@ -72,6 +76,9 @@ class GoalOptions:
     seed: Annotated[int, option("Seed for batches, augmentation and dropout [0].")] = 0
 
 
+TRUST = "Run code of others, with your rights: of a folder of transformers, or named by a run's folder or --config."
+
+
 @Parameter(name="*", group=PATH)
 @dataclass(frozen=True)
 class TaskOptions:
@@ -84,6 +91,8 @@ class TaskOptions:
         list[str],
         option("key=value for the task; repeat for more.", "-t", "--task-arg", negative="", consume_multiple=False),
     ] = field(default_factory=list)
+
+    trust: Annotated[bool, option(TRUST, negative="")] = False
 
     def named(self, first: str | None = None) -> tuple[str, dict[str, Any]]:
         """The task's name and arguments.
@@ -100,6 +109,18 @@ class TaskOptions:
         if self.task.startswith("hf/") and first is not None:
             arguments.setdefault("model", str(Path(first).resolve()))
         return self.task, arguments
+
+    def load(self, first: str | None = None) -> "Task":
+        """The task; ``first`` as for `named`.
+
+        Raises:
+            UsageError: no task was given.
+            TaskError: it cannot be built.
+        """
+        from llpf_plugin import load_task
+
+        with trusting(self.trust):
+            return load_task(*self.named(first))
 
 
 STATES = "The weights to take from files with several sets: ema, state_dict_ema, … [the model's]."

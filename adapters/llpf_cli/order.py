@@ -9,9 +9,10 @@ from cyclopts import Group, Parameter
 
 from llpf_cli.coupled import show_groups, show_unused
 from llpf_cli.inputs import INPUTS, SPECIFICATIONS, InputOptions, unknown_inputs
-from llpf_cli.options import option, pairs
+from llpf_cli.options import TRUST, option, pairs
 from llpf_plugin.documents import visible
 from llpf_plugin.errors import OrderError, UsageError
+from llpf_plugin.tasks.hugging_face import trusting
 
 SHOWN = Group("Output", sort_key=2)
 
@@ -35,6 +36,7 @@ def order(
     /,
     *arguments: Annotated[str, ARGUMENTS],
     task_args: Annotated[list[str], TASK_ARGS] = [],  # noqa: B006 - read only
+    trust: Annotated[bool, option(TRUST, group=INPUTS, negative="")] = False,
     inputs: InputOptions = InputOptions(),
     no_inputs: Annotated[
         bool, option("Read the code without running it (not verified).", group=INPUTS, negative="")
@@ -81,7 +83,8 @@ def order(
     if model.endswith(".json"):
         found = LayerOrder.from_json(_read(Path(model)))
     else:
-        network, example = inputs.load(model, given, device)
+        with trusting(trust):
+            network, example = inputs.load(model, given, device)
         if example is None and not no_inputs:
             raise unknown_inputs(model, ", or read the code without running it with --no-inputs")
         with warnings.catch_warnings():

@@ -54,7 +54,6 @@ def origin(
     from llpf_cli.progress_bar import LiveView, StopOnCtrlC
     from llpf_cli.terminal import terminal
     from llpf_cli.watch import KeepConfig, picture_of, write_page
-    from llpf_plugin import load_task
     from llpf_plugin.llpf import LLPF, Descent
     from llpf_plugin.merging import Finished, Source, open_descent
     from llpf_plugin.quality import check_pick
@@ -78,7 +77,7 @@ def origin(
     )  # fmt: skip
     watching = [view, stopper, KeepConfig(out / "config.yaml", said)]
     watching += [TensorBoard(out / "tensorboard")] if output.tensorboard and is_first() else []
-    loaded, folder = load_task(task_name, task_args), None if dry_run else out
+    loaded, folder = task.load(model), None if dry_run else out
     source = Source.of(model, network=loaded.model, state=state)
     with resumable(out), held(folder):
         descent = open_descent(

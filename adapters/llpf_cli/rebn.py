@@ -29,14 +29,13 @@ def rebn(
     compute: ComputeOptions = ComputeOptions(),
 ) -> int:
     """Estimate the running statistics of BatchNorm again, on the training data of a task."""
-    named = task.named(model)
+    task.named(model)
     if out is None:
         raise UsageError("-o is needed: the file or the folder that the model is written to")
     if sample is not None and sample < 1:
         raise UsageError(f"--sample {sample}: it must be at least 1")
     from llpf_cli.results import show_notes, show_place
     from llpf_cli.terminal import terminal
-    from llpf_plugin import load_task
     from llpf_plugin.checkpoint import target, write
     from llpf_plugin.evaluation import reestimated
     from llpf_plugin.merging import Source
@@ -44,7 +43,7 @@ def rebn(
     from llpf_plugin.runs import held_file
     from llpf_plugin.workspace import Workspace
 
-    loaded, console = load_task(*named), terminal()
+    loaded, console = task.load(model), terminal()
     source = Source.of(model, state=state).fitted(loaded.model)
     assert source.like is not None
     place = target(out, source.like)

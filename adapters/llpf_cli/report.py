@@ -9,6 +9,7 @@ from cyclopts import Group, Parameter
 
 from llpf_cli.options import ComputeOptions, TaskOptions, option
 from llpf_plugin.errors import RunError, UsageError
+from llpf_plugin.tasks.hugging_face import trusting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 MEASURE, OUTPUT = Group("Measuring", sort_key=1), Group("Output", sort_key=3)
 RUNS = Parameter(name="RUN …", help="Folders of finished runs of one task; a folder of runs stands for them all.")
-TRUST = option("Build the task that a folder names though it is not built in: this runs its code.", negative="")
 EXTRAS = ("plane", "saddle", "calibration", "layers", "diversity", "sharpness", "flatness")
 FORMATS = ("png", "svg", "pdf")
 
@@ -29,7 +29,6 @@ def report(
     points: Annotated[int | None, option("Points evaluated per segment [the runs' own].", group=MEASURE)] = None,
     sample: Annotated[int | None, option("Training examples to measure on [the runs' own].", group=MEASURE)] = None,
     task: TaskOptions = TaskOptions(),
-    trust: Annotated[bool, TRUST] = False,
     out: Annotated[
         Path | None, option("Folder to write to [the run's; llpf-report for several].", "-o", "--out", group=OUTPUT)
     ] = None,
@@ -62,7 +61,7 @@ def report(
     with held(target):
         for folder in (target, target / "figures"):
             remove_leftovers(folder)
-        measured = _measure(opened, task, trust, extras, points, sample, compute.made(), console)
+        measured = _measure(opened, task, extras, points, sample, compute.made(), console)
         numbers = document(measured)
         write_json(target / "report.json", numbers)
         tree = open_tree(runs[0]) if len(runs) == 1 else None
@@ -95,7 +94,7 @@ def _expand(folder: Path) -> list[Path]:
 
 
 def _measure(
-    runs: "Sequence[StoredRun]", task: TaskOptions, trust: bool, extras: Sequence[str], points: int | None,
+    runs: "Sequence[StoredRun]", task: TaskOptions, extras: Sequence[str], points: int | None,
     sample: int | None, compute: Any, console: "Console",
 ) -> "list[Measured]":  # fmt: skip
     from rich.progress import Progress
@@ -114,7 +113,8 @@ def _measure(
         lines: dict[object, Sequence[float]] = {}
         for run in runs:
             # A fresh task for every run, since its model is a workspace.
-            made = run.build_task(named, arguments, trust)
+            with trusting(task.trust):
+                made = run.build_task(named, arguments, task.trust)
             quality = measure_run(run, made, segment_points, examples, compute, tell)
             ends = (*run.pair, run.asked.align, run.settings.get("seed"))
             found.append(measure_stored(run, quality, extras, tell, lines.get(ends, ())))

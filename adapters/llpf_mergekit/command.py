@@ -19,6 +19,7 @@ from llpf_plugin.errors import LLPFError, RunError
 from llpf_plugin.files import atomic_folder, is_empty
 from llpf_plugin.runs import held_file
 from llpf_plugin.tasks import explained
+from llpf_plugin.tasks.hugging_face import trusting
 
 NAME = "llpf-mergekit-yaml"
 CARDS = ("README.md", "mergekit_config.yml")
@@ -104,9 +105,10 @@ def _aligned(recipe: Recipe, options: Mapping[str, Any], into: Path) -> dict[Any
     others = recipe.others()
     base, *places = (_folder(recipe, one, options["transformers_cache"]) for one in (recipe.config.base_model, *others))
     names = [recipe.name(one) for one in others]
-    written, told = write_aligned(
-        (recipe.name(recipe.config.base_model), base), list(zip(names, places, strict=True)), into
-    )
+    with trusting(options["trust_remote_code"]):
+        written, told = write_aligned(
+            (recipe.name(recipe.config.base_model), base), list(zip(names, places, strict=True)), into
+        )
     for sentence in told:
         print(visible(sentence))
     return dict(zip(others, written, strict=True))

@@ -12,7 +12,7 @@ pytest.importorskip("mergekit", reason="the adapter needs mergekit: pip install 
 import torch
 import transformers
 import yaml
-from helpers import hugging_face
+from helpers import hugging_face, remote_code
 from helpers.commands import Result
 from helpers.run_folders import contents
 from mergekit.merge_methods import merge_state_dicts
@@ -118,6 +118,22 @@ def test_the_mean_on_the_spheres_is_ours(kind: str, command: Command) -> None:
     name = next(k for k, t in a.state_dict().items() if t.dim() == 2 and float(t.std()) > 0)
     between = 0.25 * variance(a.state_dict()[name]) + 0.75 * variance(b.state_dict()[name])
     assert variance(merged.state_dict()[name]) == pytest.approx(between, rel=1e-5)
+
+
+def test_code_of_a_folder_is_run_only_where_mergekit_is_told_so(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(remote_code.MARK, str(tmp_path / "ran"))
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for seed, name in enumerate("ab"):
+        remote_code.folder(tmp_path / name, seed)
+    made = {"merge_method": "llpf_aligned", "base_model": "a", "models": [{"model": "a"}, {"model": "b"}]}
+    result = command(made)
+    assert result.code == 1 and len(result.err.splitlines()) == 1 and "--trust-remote-code" in result.err, result.text
+    assert not remote_code.ran() and not Path("out").exists()
+    result = command(made, "--trust-remote-code")
+    assert result.code == 0 and remote_code.ran() and "b aligned to a: 16 units in 2 groups" in result.out, result.text
 
 
 @pytest.mark.parametrize("kind", KINDS)

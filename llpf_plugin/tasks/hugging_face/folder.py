@@ -11,13 +11,11 @@ from torch import nn
 from llpf_plugin.documents import quoted, read_json
 from llpf_plugin.errors import TaskError
 from llpf_plugin.tasks.foreign import explained
+from llpf_plugin.tasks.hugging_face.remote import foreign, trusted
 from llpf_plugin.tasks.optional import transformers
 
 _TOKENIZERS = {"tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt"}
 """Without one of them, transformers makes an empty tokenizer and says nothing."""
-
-_LOCAL = {"local_files_only": True, "trust_remote_code": False}
-"""Otherwise transformers asks on the terminal whether it may run a folder's code."""
 
 _UNNAMED = re.compile(r"LABEL_\d+")
 
@@ -30,13 +28,16 @@ class Folder:
         task: how the task is called in errors.
 
     Raises:
-        TaskError: it is not there, has no ``config.json``, or wants code of its own to be run.
+        TaskError: it is not there, has no ``config.json``, or wants code of its own to be run and is not trusted (see
+            `llpf_plugin.tasks.hugging_face.trusting`).
     """
 
     def __init__(self, place: str | Path | None, task: str) -> None:
         if place is None:
             raise TaskError(f"{task} takes network and tokenizer from a folder: give -t model=FOLDER")
-        self.place, self.task = Path(place), task
+        self.place, self.task, self.trusted = Path(place), task, trusted()
+        # Without a word on trust, transformers asks on the terminal whether it may run a folder's code.
+        self._given = {"local_files_only": True, "trust_remote_code": self.trusted}
         file = self.place / "config.json"
         if not file.is_file():
             raise TaskError(
@@ -44,19 +45,20 @@ class Folder:
                 "save_pretrained wrote, with -t model=FOLDER"
             )
         document = read_json(file, TaskError)
-        if not isinstance(document, dict) or "auto_map" in document:
-            raise TaskError(
-                f"{file} names code of its own (auto_map), which is not run: write a task in Python that builds the "
-                "network, and name it with --task file.py:function"
-            )
+        if not isinstance(document, dict):
+            raise TaskError(f"{file} is not a configuration: it holds a {type(document).__name__}")
+        own = "auto_map" in document
+        if own and not self.trusted:
+            raise foreign(file)
         self.known = transformers()
-        if (kind := document.get("model_type")) is None or str(kind) not in self.known.CONFIG_MAPPING:
+        kind = document.get("model_type")
+        if not own and (kind is None or str(kind) not in self.known.CONFIG_MAPPING):
             raise TaskError(
                 f"{file}: transformers {self.known.__version__} knows no model type {quoted(kind)}: "
                 "install a version that does"
             )
         with explained(f"reading {file}", TaskError):
-            self.config = self.known.AutoConfig.from_pretrained(str(self.place), **_LOCAL)
+            self.config = self.known.AutoConfig.from_pretrained(str(self.place), **self._given)
 
     def builder(self, kind: str, checkpointing: bool = False) -> Callable[[], nn.Module]:
         """What makes the network with fresh weights, in float32.
@@ -69,14 +71,15 @@ class Folder:
             TaskError: there is no such network of this model type.
         """
         auto = getattr(self.known, kind)
-        if type(self.config) not in auto._model_mapping:
+        described = self.trusted and kind in (getattr(self.config, "auto_map", None) or {})
+        if not described and type(self.config) not in auto._model_mapping:
             raise TaskError(f"{self.place}: transformers has no {self.config.model_type} for {self.task}")
         self.config.use_cache = False  # a cache of keys and values is of no use here
         self.config.dtype = "float32"
 
         def build() -> nn.Module:
             with explained(f"building the network of {self.place}", TaskError):
-                network: nn.Module = auto.from_config(self.config).float()
+                network: nn.Module = auto.from_config(self.config, trust_remote_code=self.trusted).float()
                 if checkpointing:
                     with warnings.catch_warnings(action="ignore"):  # version 5 renames it, and has both names
                         network.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
@@ -92,8 +95,7 @@ class Folder:
         """
         if not any(file.name in _TOKENIZERS or file.suffix == ".model" for file in self.place.iterdir()):
             raise TaskError(f"{self.place} has no tokenizer, which {self.task} takes text apart with")
-        with explained(f"reading the tokenizer of {self.place}", TaskError):
-            return self.known.AutoTokenizer.from_pretrained(str(self.place), **_LOCAL)
+        return self._read("the tokenizer", self.known.AutoTokenizer)
 
     def image_processor(self) -> Any:
         """The image processor.
@@ -103,8 +105,17 @@ class Folder:
         """
         if not (self.place / "preprocessor_config.json").is_file():
             raise TaskError(f"{self.place} has no preprocessor_config.json, which {self.task} takes images through")
-        with explained(f"reading the image processor of {self.place}", TaskError):
-            return self.known.AutoImageProcessor.from_pretrained(str(self.place), use_fast=False, **_LOCAL)
+        return self._read("the image processor", self.known.AutoImageProcessor, use_fast=False)
+
+    def _read(self, what: str, kind: Any, **more: Any) -> Any:
+        """What a class of transformers reads from the folder."""
+        with explained(f"reading {what} of {self.place}", TaskError):
+            try:
+                return kind.from_pretrained(str(self.place), **more, **self._given)
+            except ValueError as error:
+                if "trust_remote_code" in str(error) and not self.trusted:
+                    raise foreign(f"{what} of {self.place}") from error
+                raise
 
     def label(self, word: str, at: str) -> int:
         """The number of a label: as the configuration names it, or the number itself.

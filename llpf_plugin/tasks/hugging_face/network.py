@@ -1,22 +1,33 @@
 """The network that a configuration describes, and what it is called with."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from llpf_plugin.documents import read_json
+from llpf_plugin.errors import TaskError
+from llpf_plugin.tasks.hugging_face.remote import foreign, own_class, trusted
 from llpf_plugin.tasks.optional import transformers
 
 
 def configuration(place: str, **arguments: Any) -> Any:
-    """The configuration of a folder; nothing is downloaded, and none of its code is run.
+    """The configuration of a folder; nothing is downloaded, and none of its code is run unless that is trusted.
 
     Args:
         place: the folder.
         **arguments: take the place of what it says.
+
+    Raises:
+        TaskError: it names code of its own, and is not trusted (see `llpf_plugin.tasks.hugging_face.trusting`).
     """
     known = transformers()
-    return known.AutoConfig.from_pretrained(place, local_files_only=True, trust_remote_code=False, **arguments)
+    file, trust = Path(place) / "config.json", trusted()
+    document = read_json(file, TaskError) if file.is_file() else {}
+    if not trust and isinstance(document, dict) and "auto_map" in document:
+        raise foreign(file)
+    return known.AutoConfig.from_pretrained(place, local_files_only=True, trust_remote_code=trust, **arguments)
 
 
 def build_network(config: Any) -> nn.Module:
@@ -26,8 +37,9 @@ def build_network(config: Any) -> nn.Module:
     """
     known = transformers()
     config.use_cache = False
-    kind = getattr(known, (config.architectures or [""])[0], None)
-    network: nn.Module = kind(config) if kind else known.AutoModel.from_config(config)
+    kind, trust = getattr(known, (config.architectures or [""])[0], None), trusted()
+    auto = getattr(known, (trust and own_class(config)) or "AutoModel")
+    network: nn.Module = kind(config) if kind else auto.from_config(config, trust_remote_code=trust)
     return network
 
 
