@@ -18,7 +18,8 @@ def export_graph(model: nn.Module, inputs: Any) -> nx.DiGraph:
     model, call = unwrap(model), Inputs.of(inputs)
     # Torch 2.6 exports what caches its weights in the strict way alone.
     strict = any(isinstance(module, nn.RNNBase) for module in model.modules())
-    program = torch.export.export(model.eval(), call.args, dict(call.kwargs), strict=strict)
+    with torch.no_grad():  # else what the model does without gradients is one operation, whatever weights it reads
+        program = torch.export.export(model.eval(), call.args, dict(call.kwargs), strict=strict)
     canonical = {id(parameter): name for name, parameter in model.named_parameters()}
     every = dict(model.named_parameters(remove_duplicate=False))
     signature = program.graph_signature

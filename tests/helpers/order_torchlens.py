@@ -25,7 +25,7 @@ def torchlens_graph(model: nn.Module, inputs: Any) -> tuple[nx.DiGraph, set[str]
     few = CaptureOptions(
         layers_to_save=None, save_code_context=False, save_raw_input=False, save_raw_output=False, unwrap_when_done=True
     )
-    log = torchlens.trace(model, list(call.args), dict(call.kwargs), capture=few)
+    log = torchlens.trace(model, call.args or None, dict(call.kwargs), capture=few)
     canonical = {id(parameter): name for name, parameter in model.named_parameters()}
     every = {name: canonical[id(p)] for name, p in model.named_parameters(remove_duplicate=False)}
     found = flow(_graph(log, every), owners(model))
@@ -49,6 +49,7 @@ def _graph(log: Any, names: dict[str, str]) -> fx.Graph:
                     weights[name].meta["parameter"] = name
                 parents.append(weights[name])
             node = graph.call_function(_operation, tuple(parents))
+            node.meta["operation"] = op.func_name
         nodes[op.label] = nodes[op.label.removesuffix(":1")] = node
     return graph
 

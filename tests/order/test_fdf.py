@@ -1,6 +1,7 @@
 """The layer graph and its orders: chains, parallel regions, generations."""
 
 import networkx as nx
+import pytest
 import torch
 from helpers.orders import cct, dla, names, resnet18
 from torch import Tensor, nn
@@ -59,3 +60,25 @@ def test_levels_put_what_no_data_feed_first() -> None:
 
     assert names(layer_order(Side(), torch.zeros(4))) == ["a", "b", "side"]
     assert names(layer_order(Side(), torch.zeros(4), order="levels")) == ["a", "side", "b"]
+
+
+class Resized(nn.Module):
+    """Positions that are resized to the input, as vision transformers do it, and a class token."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.mode, self.positions = mode, nn.Parameter(torch.zeros(1, 3, 4, 4))
+        self.patches, self.token = nn.Conv2d(1, 3, 2, 2), nn.Parameter(torch.zeros(1, 3, 8, 1))
+        self.head = nn.Linear(9, 2)
+
+    def forward(self, image: Tensor) -> Tensor:
+        positions = nn.functional.interpolate(self.positions, size=(8, 9), mode=self.mode)
+        tokens = torch.cat([self.token.expand(len(image), -1, -1, -1), self.patches(image)], 3)
+        joined: Tensor = self.head(tokens + positions)
+        return joined
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_resizing_a_weight_does_not_compute_with_it(mode: str) -> None:
+    model, image = Resized(mode), torch.zeros(1, 1, 16, 16)
+    assert names(layer_order(model, image)) == ["patches", "token", "positions", "head"]

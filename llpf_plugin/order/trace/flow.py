@@ -13,8 +13,9 @@ from llpf_plugin.order.layers import Owner
 # Operations that turn weights into activations even where no data reaches them: an embedding of constant positions,
 # a small network on constant coordinates. Every other operation on weights alone only prepares a weight.
 _COMPUTES = re.compile(
-    r"(embedding|linear|addmm|^mm|bmm|matmul|conv|layer_norm|group_norm|batch_norm|instance_norm|rms_norm"
-    r"|scaled_dot_product|rnn|lstm|gru|call_module)"
+    r"^(?!_?upsample)"  # bilinear resizing is none
+    r"(mm|\w*(embedding|linear|addmm|bmm|matmul|conv(?!ert)|layer_norm|group_norm|batch_norm|instance_norm|rms_norm"
+    r"|scaled_dot_product|rnn|lstm|gru|call_module))"
 )
 
 _RECURRENT = re.compile(r"rnn|lstm|gru")
