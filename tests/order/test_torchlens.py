@@ -1,4 +1,4 @@
-"""The order is a topological order of the graph that torchlens logs, and every parameter that it sees read is placed."""
+"""The order is a topological order of the graph that torchlens logs; every parameter that it sees read is placed."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ IMAGE = torch.zeros(1, 3, 32, 32)
 CASES = {
     "cct": lambda: (CCT(dim=16), IMAGE),
     "dla": lambda: (DLA(width=4), IMAGE),
-    "tied": lambda: (Tied(), {"ids": torch.zeros(2, 3, dtype=torch.long)}),
+    "tied": lambda: (Tied(), torch.zeros(2, 3, dtype=torch.long)),
     "lstm": lambda: (nn.LSTM(3, 4, num_layers=3), torch.zeros(2, 1, 3)),
     "repeated": lambda: (Repeated(), torch.zeros(1, 4)),
 }
