@@ -76,7 +76,9 @@ class TerminalWatch(Watch):
         elif pair.run is None or not pair.run.exists:
             for finding in pair.search.findings:
                 preview.show_finding(self.console, finding)
-        if pair.run is not None and pair.run.exists and not pair.request.task.train.repeatable:
+        train = pair.request.task.train
+        again = train.repeatable or getattr(train, "position", None) is not None
+        if pair.run is not None and pair.run.exists and not again:
             self.console.print(f"[yellow]{NOT_REPEATABLE}[/]")
 
     def callbacks(self, pair: str) -> Sequence[Callback]:

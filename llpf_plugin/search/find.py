@@ -31,6 +31,7 @@ from llpf_plugin.search.moved_end import move_end
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.progress import Callback, Cut, Fresh, Progress
 from llpf_plugin.search.rate import find_rate, on_spheres, slower
+from llpf_plugin.tasks import position
 from llpf_plugin.tasks.load import load_task
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute, Workspace
@@ -72,6 +73,7 @@ class Search:
         self.knots: Knots = MemoryKnots() if knots is None else knots
         self.progress = Progress() if resume is None else Progress.from_json(resume[0])
         self.workspace.steps = self.progress.steps
+        position.begin(self.workspace.task.train, self.progress.loader)
         self._resumed = None if resume is None else resume[1]
         self.solver: Solver | None = None
         self._kept = {} if resume is None or self.progress.cut is None else dict(resume[1])
@@ -90,6 +92,7 @@ class Search:
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """All that a resumed search needs: JSON values, and the tensors of the solver."""
         self.progress.spent, self.progress.steps = self.workspace.clock.spent(), self.workspace.steps
+        self.progress.loader = position.now(self.workspace.task.train)
         tensors: Mapping[str, Tensor] = self._kept
         if self.progress.state is not None:  # of a search that is resumed, and has not come to its solver yet
             tensors = self.solver.save() if self.solver is not None else self._resumed or {}

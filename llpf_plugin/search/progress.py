@@ -98,6 +98,7 @@ class Progress:
         rate: the learning rate, None for a method that needs none.
         moved: what the path ends at in place of B, None while it ends at B.
         cut: where the budget ended the first stretch that it ended, None while it has not.
+        loader: where the training batches stand, of a loader that keeps that (see `llpf_plugin.tasks.position`).
     """
 
     chain: list[int] = field(default_factory=lambda: [0, 1])
@@ -124,6 +125,7 @@ class Progress:
     rate: Rate | None = None
     moved: EquivalentEnd | None = None
     cut: Cut | None = None
+    loader: Any = None
 
     def to_json(self) -> dict[str, Any]:
         """The progress as a mapping of JSON values."""
@@ -136,7 +138,7 @@ class Progress:
         Raises:
             TypeError: the values are not a search's progress.
         """
-        needed = [one.name for one in fields(cls) if one.name not in ("moved", "cut")]  # which are new
+        needed = [one.name for one in fields(cls) if one.name not in ("moved", "cut", "loader")]  # new ones
         if missing := [name for name in needed if isinstance(values, Mapping) and name not in values]:
             raise TypeError(f"Progress: {missing[0]} is missing")
         return validated(cls, values)

@@ -1,7 +1,11 @@
-"""Data from a ``DataLoader``: batches come in its own order, so runs on it resume without the promise of equal bits."""
+"""Data from a ``DataLoader``: batches come in its own order.
+
+Runs on it resume with the same bits where the loader keeps its position, as torchdata's ``StatefulDataLoader`` does.
+"""
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain, islice
 from typing import Any
@@ -13,7 +17,8 @@ from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 from llpf_plugin.errors import TaskError
 from llpf_plugin.order.trace.inputs import Inputs
 from llpf_plugin.tasks.batches import Batch, Examples, Held, batch_size, divisible, move_batch, take
-from llpf_plugin.tasks.sampling import choose, classes, picked
+from llpf_plugin.tasks.position import position_of
+from llpf_plugin.tasks.sampling import choose, classes, generator, picked
 
 HELD = 2**30
 """Bytes of examples that are kept in memory at most."""
@@ -36,6 +41,13 @@ class LoaderData:
         evaluation: another loader over the same examples, without shuffling or augmentation (default: ``loader``).
         device: where batches are moved.
 
+    Where the loader has ``state_dict()`` and ``load_state_dict()``, as torchdata's ``StatefulDataLoader``, its position
+    is saved with a run, so that a resumed one gets the batches that it would have got. What a data set draws with
+    torch's generator in this process is then a function of seed and step; worker processes have their own.
+
+    Attributes:
+        position: where the loader stands, None for one that does not keep that.
+
     Samples are read by index where the loader has a data set with one, and are kept in memory, as all examples are
     where they fit into `HELD` bytes: what is measured at many points is decoded once.
     """
@@ -46,7 +58,7 @@ class LoaderData:
         self, loader: Iterable[Batch], evaluation: Iterable[Batch] | None = None, device: torch.device | str = "cpu"
     ):
         self.loader, self.evaluation = loader, loader if evaluation is None else evaluation
-        self.device = torch.device(device)
+        self.device, self.position = torch.device(device), position_of(loader)
         self._stream: Iterator[Batch] | None = None
 
     def __len__(self) -> int:
@@ -79,22 +91,44 @@ class LoaderData:
                 "give it __len__(), or LoaderData another loader to score on, evaluation=…"
             )
         count, most = 0, ENDLESS if said is None else MANY * max(said, 1)
-        for batch in self.evaluation:
-            yield batch
-            count += batch_size(batch)
-            if count > most:
-                length = "no length" if said is None else f"a length of {said:,}"
-                raise TaskError(
-                    f"the loader gave more than {most:,} examples and says {length}: if it has no end, give another "
-                    "one to score on, LoaderData(loader, evaluation=…), else the right length"
-                )
+        with self._aside():
+            for batch in self.evaluation:
+                yield batch
+                count += batch_size(batch)
+                if count > most:
+                    length = "no length" if said is None else f"a length of {said:,}"
+                    raise TaskError(
+                        f"the loader gave more than {most:,} examples and says {length}: if it has no end, give "
+                        "another one to score on, LoaderData(loader, evaluation=…), else the right length"
+                    )
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Afterwards training goes on as if the evaluation loader, where it is the same one, had not been read."""
+        if self.position is None or self.evaluation is not self.loader:
+            yield
+            return
+        try:
+            with self.position.kept():
+                yield
+        finally:
+            self.rewind()
+
+    def rewind(self) -> None:
+        """Begin a new iteration with the next training batch: the loader was put somewhere else."""
+        self._stream = None
 
     def to(self, device: torch.device) -> "LoaderData":
         """The same loader with its batches moved to ``device``."""
-        return LoaderData(self.loader, self.evaluation, device)
+        moved = LoaderData(self.loader, self.evaluation, device)
+        moved.position = self.position
+        return moved
 
     def batch(self, size: int, seed: int, step: int) -> Batch:
-        """The loader's next batch; ``size`` is the loader's own, seed and step are ignored."""
+        """The loader's next batch; ``size`` is the loader's own, seed and step count for a `position` alone."""
+        if self.position is not None:
+            self.position.mark()
+            torch.default_generator.manual_seed(generator("cpu", seed, step, "loader").initial_seed())
         for _ in range(2):
             self._stream = iter(self.loader) if self._stream is None else self._stream
             for batch in self._stream:
@@ -116,7 +150,8 @@ class LoaderData:
 
     def draw(self, n: int | None, seed: int) -> Examples:
         """``n`` examples of the evaluation loader (see `llpf_plugin.tasks.sampling.draw`)."""
-        rows = _rows(self.evaluation)
+        with self._aside():
+            rows = _rows(self.evaluation)
         if rows is None:
             return self if n is None else Held(picked(self._once(), n, seed), self.device)
         labels = _labels(self.evaluation.dataset, rows)  # type: ignore[attr-defined]
