@@ -134,12 +134,13 @@ def _aligned(
     """All models, complete, in the order of the first; and what there is to say of that."""
     from llpf_cli.preview import show_matching
     from llpf_plugin.merging import align_to
-    from llpf_plugin.preflight import check_pair
+    from llpf_plugin.preflight import check_beside, check_pair
     from llpf_plugin.runs import computes_the_same
 
     first, *others = sources
     found, notes = list[Any](), list[str]()
     for other in others:
+        check_beside(first.like, other.like, (first.name, other.name))
         start, weights = check_pair(first.weights, other.weights, network, (first.name, other.name))
         found = found or [start]
         if known is not None:

@@ -42,8 +42,9 @@ def align_to(a: Source, b: Source, model: nn.Module, example_inputs: Any, known:
         known: the model's symmetries.
 
     Raises:
-        MismatchError: the two do not fit each other or the model.
+        MismatchError: the two do not fit each other or the model, or their folders mean different things.
     """
+    preflight.check_beside(a.like, b.like, (a.name, b.name))
     start, end = preflight.check_pair(a.weights, b.weights, model, (a.name, b.name))
     lend(model, start)
     found = match(start, end, model, known)

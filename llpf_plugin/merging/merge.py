@@ -199,6 +199,8 @@ def check_models(sources: Sequence[Source], request: Request) -> None:
     if len(sources) < 2:
         raise LLPFError("a merge needs at least two models")
     first, seen = sources[0], dict[str, str]()
+    for source in sources[1:]:
+        preflight.check_beside(first.like, source.like, (first.name, source.name))
     for source in sources if len(sources) > 2 else ():
         if source is not first:
             preflight.check_pair(first.weights, source.weights, request.task.model, (first.name, source.name))

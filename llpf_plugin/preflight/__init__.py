@@ -7,6 +7,7 @@ level, so that a caller can show all of it at once.
 from llpf_plugin.preflight.advice import CLOSE, PairCheck, check
 from llpf_plugin.preflight.checks import Finding, raise_errors
 from llpf_plugin.preflight.fitted import fitted
+from llpf_plugin.preflight.folders import check_beside
 from llpf_plugin.preflight.independence import centred_cosine, independent, trained
 from llpf_plugin.preflight.kinship import ONE_ORIGIN, Compared, compared, kinship, likeness
 from llpf_plugin.preflight.pair import NEARLY_SAME, check_pair, compare, complete, fits, look
@@ -26,6 +27,7 @@ __all__ = [
     "apart",
     "centred_cosine",
     "check",
+    "check_beside",
     "check_pair",
     "compare",
     "compared",

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llpf_plugin.checkpoint import Checkpoint
 from llpf_plugin.documents import read_json
 from llpf_plugin.errors import CheckpointError
-from llpf_plugin.preflight.checks import Finding, finding
+from llpf_plugin.preflight.checks import Finding, finding, raise_errors
 
 _HARMLESS = re.compile(
     r"^_|version|dtype|dropout|pdrop|drop_path|droppath|initializer|use_cache|output_|return_dict|checkpoint|"
@@ -32,6 +33,21 @@ def compare_folders(a: Path, b: Path, names: tuple[str, str] = ("A", "B")) -> li
     if not (a.is_dir() and b.is_dir()):
         return []
     return [*_configurations(a, b, names), *_tokenizers(a, b), *_preprocessors(a, b, names)]
+
+
+def check_beside(a: Checkpoint | None, b: Checkpoint | None, names: tuple[str, str]) -> None:
+    """Refuse two checkpoints whose folders say that their weights mean different things.
+
+    Args:
+        a: as it was read, None for what comes from no file.
+        b: the second one.
+        names: what to call the two.
+
+    Raises:
+        MismatchError: configurations, labels, tokenizers or image processors differ; names what does.
+    """
+    if a is not None and b is not None:
+        raise_errors(compare_folders(a.path.parent, b.path.parent, names))
 
 
 def _configurations(a: Path, b: Path, names: tuple[str, str]) -> list[Finding]:

@@ -144,3 +144,33 @@ def test_a_model_that_is_no_folder_is_refused(root: Path, tmp_path: Path) -> Non
     words = ("--task", "hf/causal-lm", "-t", f"text={root / 'text.txt'}", "-o", tmp_path / "run")
     refused(llpf("merge", tmp_path / "a.pt", root / "gpt2-b", *words), "merge", "has no config.json", "-t model=FOLDER")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("config.json", ("the configurations differ: ", "n_head (", " 2, ", " 4)", "layer_norm_epsilon (", " 0.5)")),
+        ("tokenizer.json", ("the tokenizers differ: 'w3'",)),
+    ],
+)
+def test_folders_that_mean_different_things_are_refused(
+    root: Path, file: str, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    a, b = root / "gpt2-a", hf.folder(tmp_path / "b", "gpt2", 1)
+    document = json.loads((b / file).read_text())
+    if file == "config.json":
+        document |= {"n_head": 4, "layer_norm_epsilon": 0.5, "resid_pdrop": 0.7}
+    else:
+        names = document["model"]["vocab"]
+        names["w3"], names["w4"] = names["w4"], names["w3"]
+    (b / file).write_text(json.dumps(document))
+    task = ("--task", "hf/causal-lm", "-t", f"text={root / 'text.txt'}")
+    model, out = ("--model", f"hf:{a}"), ("-o", tmp_path / "run")
+    for command, *more in (
+        ("merge", *task), ("compare", *task, "--methods", "linear"), ("align", *model), ("align", *task),
+        ("merge", *model, "--method", "linear"), ("merge", *model, "--method", "linear", "--align", "never"),
+    ):  # fmt: skip
+        refused(llpf(command, a, b, *more, *out), command, *words)
+        assert not (tmp_path / "run").exists()
+    looked = llpf("check", a, b)
+    assert looked.code == 3 and "these cannot be merged" in looked.out
