@@ -6,8 +6,8 @@ of nothing else: a method sees a model with float32 parameters, a loss, and grad
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,14 @@ from torch.func import functional_call
 from llpf_plugin.clock import Clock
 from llpf_plugin.documents import quoted
 from llpf_plugin.errors import TaskError
+from llpf_plugin.geometry.weights import assign, clone, coordinates, select
 from llpf_plugin.ranks.devices import check_device
 from llpf_plugin.ranks.gradients import mean_loss, sum_gradients
 from llpf_plugin.ranks.group import current
 from llpf_plugin.tasks.batches import Batch, Data, Examples, Explained, batch_size
 from llpf_plugin.tasks.foreign import explained
 from llpf_plugin.tasks.sampling import EVAL_BATCH, draw, generator
+from llpf_plugin.tasks.sharded import sharded, traceable
 from llpf_plugin.tasks.shares import check_shared, same_batch, share_of
 from llpf_plugin.tasks.task import Task
 
@@ -45,12 +47,18 @@ class Compute:
         precision: the dtype of activations (autocast); parameters stay float32 masters.
         compile: run the model through ``torch.compile``.
         channels_last: lay images and convolutions out channels last.
+        shard: spread weights, gradients and what a walk keeps of them over all ranks (FSDP2).
     """
 
     device: str = "auto"
     precision: Precision = "float32"
     compile: bool = False
     channels_last: bool = False
+    shard: bool = False
+
+    def asked(self) -> dict[str, Any]:
+        """What a run depends on: ranks and shards may be others when it is resumed."""
+        return {name: value for name, value in asdict(self).items() if name != "shard"}
 
     def resolve(self) -> torch.device:
         """The device that ``device`` means on this machine.
@@ -86,6 +94,23 @@ class _Objective(nn.Module):
         return self.task.score(batch)
 
 
+class _Lent:
+    """Weights with a graph that a sharded model has in place of its own, which cannot be called with others."""
+
+    def __init__(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        self.model, self.weights = model, weights
+        self.own = clone(select(coordinates(model), weights))
+        assign(model, weights)
+
+    def give_back(self) -> None:
+        """After a backward pass: take the gradients on into the weights' graph, and put the model's own back."""
+        parameters = dict(self.model.named_parameters())
+        pairs = [(w, g) for k, w in self.weights.items() if (g := parameters[k].grad) is not None and w.requires_grad]
+        torch.autograd.backward([w for w, _ in pairs], [g for _, g in pairs])
+        self.model.zero_grad(set_to_none=True)
+        assign(self.model, self.own)
+
+
 class Workspace:
     """A task's model on its device, its stream of training batches, and a counter of gradient steps.
 
@@ -99,6 +124,7 @@ class Workspace:
         steps: gradient steps so far: mini-batches that went forward, whether or not the step was kept.
         budget: no step is started beyond this many, None for no limit.
         clock: seconds and forward passes so far, by what they were spent on.
+        traceable: the task with a model that can be traced: its own, or one on ``meta`` where that is sharded.
     """
 
     def __init__(
@@ -106,7 +132,9 @@ class Workspace:
     ) -> None:
         self.compute = compute or Compute()
         self.device = self.compute.resolve()
-        self.task = task.to(self.device)
+        self.traceable = traceable(task) if self.compute.shard else task
+        self.task = (sharded(task, self.device) if self.compute.shard else task).to(self.device)
+        self._lent: _Lent | None = None
         self.seed, self.batch_size = seed, batch_size or task.defaults.batch_size
         self.steps = 0
         self.budget: int | None = None
@@ -155,7 +183,9 @@ class Workspace:
         self.steps += 1
         self.model.train()
         with self.autocast():
-            if weights is None:
+            if weights is not None and self.compute.shard:
+                self._lent = _Lent(self.model, weights)
+            if weights is None or self._lent is not None:
                 loss, _ = self.task.score(batch)
             else:
                 loss, _ = functional_call(self._objective, {f"model.{k}": w for k, w in weights.items()}, (batch,))
@@ -180,6 +210,9 @@ class Workspace:
             leaf.grad = None
         with explained(f"the gradient of the loss of {name}", TaskError):
             loss.backward()
+            if self._lent is not None:
+                self._lent.give_back()
+                self._lent = None
         sum_gradients(leaves or self.model.parameters())
 
     def examples(self, data: Data, n: int | None = None) -> Examples:
@@ -193,9 +226,27 @@ class Workspace:
 
     def score(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Loss and correct answers (see `Task.score`) of the model as it stands, without gradient bookkeeping."""
+        if current().solo:
+            self.check_whole("what one rank does by itself")
         self.clock.passed(batch_size(batch))
         with self.autocast():
             return self.task.score(batch)
+
+    def check_whole(self, what: str) -> None:
+        """Refuse what a model in shards cannot do.
+
+        Raises:
+            TaskError: says so.
+        """
+        if self.compute.shard:
+            raise TaskError(
+                f"{what} needs whole weights, and --shard spreads them over ranks: leave one of the two out"
+            )
+
+    def accompany(self, batch: Batch) -> None:
+        """Run the model while others score a batch, for a sharded one runs on all ranks at once."""
+        with self.autocast():
+            self.task.score(batch)
 
     def autocast(self) -> torch.autocast:
         """The context that the model runs in."""

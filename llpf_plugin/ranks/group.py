@@ -35,11 +35,13 @@ class Group:
         rank: the number of this process, from 0.
         size: how many there are; 1 where this process works alone.
         lifeline: knows which of them have ended.
+        solo: the others do not do what this one does now.
     """
 
     rank: int = 0
     size: int = 1
     lifeline: Watched | None = field(default=None, repr=False, compare=False)
+    solo: bool = False
 
     @property
     def own(self) -> tuple[int, ...]:
@@ -107,7 +109,7 @@ def on_first(function: Callable[..., T], *arguments: Any, **named: Any) -> T | N
     """What rank 0 does by itself, such as to show or to write something; None on the others, which do not wait."""
     if not is_first():
         return None
-    with alone():
+    with set_current(replace(current(), size=1, solo=current().size > 1)):
         return function(*arguments, **named)
 
 

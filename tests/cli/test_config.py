@@ -91,7 +91,7 @@ def values(command: str) -> dict[str, Any]:
         "align": "always", "pick": "mid", "points": 2, "sample": 5, "measure": "exact",
         "out": "o", "resume": True, "report": False,
         "tensorboard": True, "dry_run": True, "device": "cpu", "precision": "bfloat16", "compile": True,
-        "channels_last": True, "to": 0.5, "ticks": 4, "compare": True, "metrics": "all", "figures": "png", "json": True,
+        "channels_last": True, "shard": True, "to": 0.5, "ticks": 4, "compare": True, "metrics": "all", "figures": "png", "json": True,
         "input": "1x3", "dtype": "int64", "inputs": "file", "no_inputs": True, "unused": True,
         "groups": True, "order": "levels", "phases": "2",
         "format": "json", "level": "layer", "depth": 2, "output": "o.json",
