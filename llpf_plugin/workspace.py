@@ -6,7 +6,7 @@ of nothing else: a method sees a model with float32 parameters, a loss, and grad
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -20,10 +20,10 @@ from llpf_plugin.geometry.weights import assign, clone, coordinates, select
 from llpf_plugin.ranks.devices import check_device
 from llpf_plugin.ranks.gradients import mean_loss, sum_gradients
 from llpf_plugin.ranks.group import current
+from llpf_plugin.ranks.sharding import sharded, traceable
 from llpf_plugin.tasks.batches import Batch, Data, Examples, Explained, batch_size
 from llpf_plugin.tasks.foreign import explained
 from llpf_plugin.tasks.sampling import EVAL_BATCH, draw, generator
-from llpf_plugin.tasks.sharded import sharded, traceable
 from llpf_plugin.tasks.shares import check_shared, same_batch, share_of
 from llpf_plugin.tasks.task import Task
 
@@ -46,19 +46,26 @@ class Compute:
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``auto`` (the first accelerator there is).
         precision: the dtype of activations (autocast); parameters stay float32 masters.
         compile: run the model through ``torch.compile``.
-        channels_last: lay images and convolutions out channels last.
+        channels_last: lay images and convolutions out channels last; None for whether the device is CUDA.
         shard: spread weights, gradients and what a walk keeps of them over all ranks (FSDP2).
     """
 
     device: str = "auto"
     precision: Precision = "float32"
     compile: bool = False
-    channels_last: bool = False
+    channels_last: bool | None = None
     shard: bool = False
 
     def asked(self) -> dict[str, Any]:
         """What a run depends on: ranks and shards may be others when it is resumed."""
-        return {name: value for name, value in asdict(self).items() if name != "shard"}
+        return {
+            "device": self.device, "precision": self.precision, "compile": self.compile,
+            "channels_last": self.lays_out(self._resolved()),
+        }  # fmt: skip
+
+    def lays_out(self, device: torch.device) -> bool:
+        """Whether images are laid out channels last on a device."""
+        return device.type == "cuda" if self.channels_last is None else self.channels_last
 
     def resolve(self) -> torch.device:
         """The device that ``device`` means on this machine.
@@ -132,8 +139,11 @@ class Workspace:
     ) -> None:
         self.compute = compute or Compute()
         self.device = self.compute.resolve()
-        self.traceable = traceable(task) if self.compute.shard else task
-        self.task = (sharded(task, self.device) if self.compute.shard else task).to(self.device)
+        self.traceable = task
+        if self.compute.shard:
+            self.traceable = replace(task, model=traceable(task.model))
+            task = replace(task, model=sharded(task.model, self.device))
+        self.task = task.to(self.device)
         self._lent: _Lent | None = None
         self.seed, self.batch_size = seed, batch_size or task.defaults.batch_size
         self.steps = 0
@@ -142,7 +152,7 @@ class Workspace:
         self._drawn: dict[tuple[int, int | None], tuple[Data, Examples]] = {}
         if self.compute.precision == "tf32":
             torch.set_float32_matmul_precision("high")
-        if self.compute.channels_last:
+        if self.compute.lays_out(self.device):
             self.model.to(memory_format=torch.channels_last)
         self._objective = _Objective(self.task)
         check_shared(self.model, task.name)
@@ -227,21 +237,19 @@ class Workspace:
     def score(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Loss and correct answers (see `Task.score`) of the model as it stands, without gradient bookkeeping."""
         if current().solo:
-            self.check_whole("what one rank does by itself")
+            self.check_whole("what one rank does by itself", "llpf report does it afterwards")
         self.clock.passed(batch_size(batch))
         with self.autocast():
             return self.task.score(batch)
 
-    def check_whole(self, what: str) -> None:
+    def check_whole(self, what: str, remedy: str = "leave one of the two out") -> None:
         """Refuse what a model in shards cannot do.
 
         Raises:
             TaskError: says so.
         """
         if self.compute.shard:
-            raise TaskError(
-                f"{what} needs whole weights, and --shard spreads them over ranks: leave one of the two out"
-            )
+            raise TaskError(f"{what} needs whole weights, and --shard spreads them over ranks: {remedy}")
 
     def accompany(self, batch: Batch) -> None:
         """Run the model while others score a batch, for a sharded one runs on all ranks at once."""

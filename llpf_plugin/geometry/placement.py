@@ -10,8 +10,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from llpf_plugin.ranks.group import speaking
-
 
 def is_sharded(tensor: Tensor) -> bool:
     """Whether every rank has a part of it; asked without importing what makes such tensors."""
@@ -35,8 +33,7 @@ def whole(tensor: Tensor) -> Tensor:
     own: Any = tensor
     if not is_sharded(tensor):
         return tensor
-    with speaking():
-        gathered: Tensor = own.full_tensor()
+    gathered: Tensor = own.full_tensor()
     return gathered
 
 
@@ -75,8 +72,9 @@ def mean_of(tensor: Any) -> Tensor:
         return found
     from torch.distributed.tensor import Replicate
 
-    with speaking():
-        return (tensor.sum() / tensor.numel()).redistribute(placements=[Replicate()])
+    total: Any = tensor.sum() / tensor.numel()
+    mean: Tensor = total.redistribute(placements=[Replicate()])
+    return mean
 
 
 def begins(tensor: Any) -> bool:
@@ -88,8 +86,7 @@ def totals(values: Tensor, tensors: Sequence[Any]) -> Tensor:
     """Sums over all ranks of what each has found of its parts of some tensors, in place; as they are of whole ones."""
     sharded = next((t for t in tensors if is_sharded(t)), None)
     if sharded is not None:
-        with speaking():
-            dist.all_reduce(values, group=sharded.device_mesh.get_group())
+        dist.all_reduce(values, group=sharded.device_mesh.get_group())
     return values
 
 

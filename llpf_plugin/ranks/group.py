@@ -105,6 +105,32 @@ def speaking() -> Iterator[None]:
         raise lifeline.explained(error) from error
 
 
+SIGNS = ("gloo", "nccl", "connection")
+"""Words of errors by which torch's engines say that ranks cannot speak to each other."""
+
+
+@contextmanager
+def in_touch() -> Iterator[None]:
+    """Around work in which torch's engines speak to other ranks: what fails there is explained as in `speaking`.
+
+    Raises:
+        RankError: another rank has ended, or cannot be reached.
+    """
+    try:
+        yield
+    except Exception as error:
+        lifeline, cause = current().lifeline, _first_cause(error)
+        if lifeline is None or isinstance(error, RankError) or not any(sign in str(cause).lower() for sign in SIGNS):
+            raise
+        raise lifeline.explained(cause) from error
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def on_first(function: Callable[..., T], *arguments: Any, **named: Any) -> T | None:
     """What rank 0 does by itself, such as to show or to write something; None on the others, which do not wait."""
     if not is_first():
