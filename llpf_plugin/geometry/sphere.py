@@ -131,7 +131,8 @@ def mean_on_sphere(tensors: Sequence[Tensor], shares: Sequence[float], held: boo
 def project_(tensors: Sequence[Tensor], targets: Iterable[float]) -> Sequence[Tensor]:
     """`project` in place and without a graph, over a list of tensors; nothing is read back from the device.
 
-    On a CPU it is exact: a tensor that is on its sphere stays bit by bit where it is. Integer and one-element tensors are left alone.
+    On a CPU it is exact: a tensor that is on its sphere stays bit by bit where it is. Integer and one-element tensors
+    are left alone.
     """
     held = [(t, v) for t, v in zip(tensors, targets, strict=True) if t.is_floating_point() and t.numel() > 1]
     if held and all(t.is_cuda and t.dtype == torch.float32 and not is_sharded(t) for t, _ in held):
