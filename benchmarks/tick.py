@@ -215,7 +215,9 @@ def memory_row(case: Case, measured: tuple[int, int, int]) -> tuple[str, ...]:
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch-size", type=int, default=4, help="of ResNet18 and DenseNet121 (a CPU needs 10 s for a step of 256)")
+    parser.add_argument(
+        "--batch-size", type=int, default=4, help="of ResNet18 and DenseNet121 (a CPU needs 10 s for a step of 256)"
+    )
     parser.add_argument("--width", type=int, default=64, help="of ResNet18's first stage")
     parser.add_argument("--turns", type=int, default=5)
     add_table(parser)
