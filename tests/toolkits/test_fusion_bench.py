@@ -19,8 +19,9 @@ from helpers import hugging_face, tiny
 from omegaconf import OmegaConf
 from torch import nn
 
+import llpf_fusion_bench
 from llpf_fusion_bench import LLPFAlgorithm, network
-from llpf_plugin import Compute, merge
+from llpf_plugin import Compute, merge, version
 from llpf_plugin.errors import LLPFError, MismatchError, SpecificationError, TaskError
 
 TASK = {name: f"{tiny.__file__}:{name}" for name in ("mlp", "conv")}
@@ -157,3 +158,9 @@ def test_its_own_command_runs_the_yaml(tmp_path: Path) -> None:
     assert tiny.same(
         dict(merged.state_dict()), dict(network(TASK["mlp"], str(tmp_path / "run/merged.safetensors")).state_dict())
     )
+
+
+def test_an_earlier_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(version.metadata, "version", lambda name: "0.2.32")
+    with pytest.raises(SpecificationError, match=r"fusion-bench 0\.2\.32 is not one of the versions >=0\.2\.33,<0\.3"):
+        getattr(llpf_fusion_bench, "LLPFAlgorithm")  # noqa: B009 - the name is looked up, not used
