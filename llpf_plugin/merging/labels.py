@@ -1,0 +1,118 @@
+"""Which class each output of a classifier stands for: from its configuration, or from the user."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from llpf_plugin.checkpoint import Checkpoint
+from llpf_plugin.documents import listed, quoted, read_json
+from llpf_plugin.errors import CheckpointError, MismatchError, TaskError
+from llpf_plugin.merging.pair import Source
+from llpf_plugin.tasks.task import Task
+
+CONFIG = "config.json"
+
+
+def labels_of(source: Source, given: Sequence[str] = ()) -> tuple[str, ...]:
+    """The labels of a model's outputs, in their order.
+
+    Args:
+        source: a model; that of a folder has them in its ``config.json``.
+        given: what the user says of it, empty where nothing is said.
+
+    Raises:
+        MismatchError: nobody knows them, or one stands twice.
+    """
+    labels = tuple(given or _configured(source))
+    if not labels:
+        raise MismatchError(
+            f"no labels are known for {source.name}: give them with --labels, once for each model, in the order of its "
+            "outputs"
+        )
+    if twice := [label for i, label in enumerate(labels) if label in labels[:i]]:
+        raise MismatchError(
+            f"the labels of {source.name} name {quoted(twice[0])} twice: every output is a class of its own"
+        )
+    return labels
+
+
+def union_of(one: Sequence[str], other: Sequence[str]) -> tuple[str, ...]:
+    """The labels of two models: those of the first, then what the second has beside them."""
+    return tuple(dict.fromkeys((*one, *other)))
+
+
+def places_of(labels: Sequence[str], rows: int, task: Task, name: str) -> list[int]:
+    """The class of the task that each output of a model stands for.
+
+    Args:
+        labels: of the model's outputs.
+        rows: of the model's head.
+        task: whose data are to be told apart.
+        name: of the model.
+
+    Raises:
+        MismatchError: these are not as many labels as rows, or the data have no such class.
+    """
+    if len(labels) != rows:
+        raise MismatchError(f"{name} has {rows} outputs, and {len(labels)} labels are given for it")
+    if foreign := [label for label in labels if label not in task.classes]:
+        raise MismatchError(
+            f"the data of {quoted(task.name)} have no class {listed(foreign)}, which {name} knows; they have "
+            f"{listed(task.classes, 8)}"
+        )
+    return [list(task.classes).index(label) for label in labels]
+
+
+def check_classes(task: Task, *known: Sequence[str]) -> None:
+    """Refuse a task whose classes nobody names, or some of which no model knows.
+
+    Raises:
+        TaskError: the task names none.
+        MismatchError: no model knows some of them.
+    """
+    if not task.classes:
+        raise TaskError(
+            f"{quoted(task.name)} names no classes, so that heads cannot be joined: only a classifier has them; in a "
+            "task of your own, give Task(…, classes=[…]) in the order of the targets"
+        )
+    if unknown := [label for label in task.classes if not any(label in labels for labels in known)]:
+        raise MismatchError(
+            f"the data of {quoted(task.name)} have classes that no model knows: {listed(unknown)}; leave their "
+            "examples out"
+        )
+
+
+@contextmanager
+def with_labels(like: Checkpoint, labels: Sequence[str]) -> Iterator[Checkpoint]:
+    """The form of a checkpoint; a configuration that is written along with it names these classes."""
+    configs = [file for file in like.companions if file.name == CONFIG]
+    if not configs:
+        yield like
+        return
+    document = _read(configs[0])
+    document.pop("num_labels", None)
+    document["id2label"] = {str(i): label for i, label in enumerate(labels)}
+    document["label2id"] = {label: i for i, label in enumerate(labels)}
+    with TemporaryDirectory() as folder:
+        config = Path(folder, CONFIG)
+        config.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        others = [file for file in like.companions if file.name != CONFIG]
+        yield replace(like, companions=(*others, config))
+
+
+def _configured(source: Source) -> Sequence[str]:
+    """The labels of a configuration; none where it names no class."""
+    for file in source.like.companions if source.like else ():
+        if file.name == CONFIG and isinstance(names := _read(file).get("id2label"), dict):
+            if all(str(name) == f"LABEL_{number}" for number, name in names.items()):
+                return ()
+            return [str(names[number]) for number in sorted(names, key=lambda n: int(n) if str(n).isdigit() else -1)]
+    return ()
+
+
+def _read(file: Path) -> dict[str, object]:
+    found = read_json(file, CheckpointError)
+    return found if isinstance(found, dict) else {}
