@@ -9,12 +9,13 @@ from llpf_plugin.errors import LLPFError
 from llpf_plugin.evaluation.goal import Goal
 from llpf_plugin.geometry.weights import Weights, assign, lerp
 from llpf_plugin.merging.head import Head
-from llpf_plugin.merging.pair import Request
-from llpf_plugin.methods.base import Problem
+from llpf_plugin.methods.base import Method, Problem
 from llpf_plugin.methods.baselines import Finetune
 from llpf_plugin.records import Outcome
-from llpf_plugin.search.find import find_path
-from llpf_plugin.workspace import Workspace
+from llpf_plugin.search.find import Search
+from llpf_plugin.search.options import SearchOptions
+from llpf_plugin.tasks.task import Task
+from llpf_plugin.workspace import Compute, Workspace
 
 SETTLE, WALK = 0.2, 0.4
 """Shares of the steps that finetune each end of a path, and that the search may take; the rest finetunes its point."""
@@ -32,20 +33,24 @@ class Ends:
         b: B, likewise, its units in A's order where they were aligned.
         head: of the common form.
         places: the classes that A knows, and those that B knows.
-        request: task, method, options, compute and pick; ``request.options.budget`` is what each way may take.
+        task: with a row of the head for every class.
+        method: by which a path is searched.
+        options: of searches, and of finetuning as far as it has them.
+        steps: gradient steps of every way.
+        pick: the point of the path.
+        compute: device and precision.
     """
 
     a: Weights
     b: Weights
     head: Head
     places: tuple[Sequence[int], Sequence[int]]
-    request: Request
-
-    @property
-    def steps(self) -> int:
-        """Gradient steps of every way."""
-        assert self.request.options.budget is not None
-        return self.request.options.budget
+    task: Task
+    method: Method
+    options: SearchOptions
+    steps: int
+    pick: str | float
+    compute: Compute
 
     def filled(self) -> tuple[Weights, Weights]:
         """Both ends, with the other's rows of the head for the classes that they do not know."""
@@ -57,7 +62,7 @@ class Ends:
         Raises:
             OrderError: the model cannot be traced.
         """
-        return replace(self, b=align(self.a, self.b, self.request.task.to("cpu")).weights)
+        return replace(self, b=align(self.a, self.b, self.task.to("cpu")).weights)
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Found:
     t: float | None = None
 
 
-def finetuned(request: Request, start: Weights, steps: int) -> Weights:
+def finetuned(ends: Ends, start: Weights, steps: int) -> Weights:
     """A model after some steps of SGD on the task's training data, the learning rate cooled.
 
     Raises:
@@ -83,8 +88,8 @@ def finetuned(request: Request, start: Weights, steps: int) -> Weights:
     """
     if not steps:
         return start
-    options, defaults = request.options, request.task.defaults
-    workspace = Workspace(request.task, request.compute, options.seed, options.batch_size)
+    options, defaults = ends.options, ends.task.defaults
+    workspace = Workspace(ends.task, ends.compute, options.seed, options.batch_size)
     assign(workspace.model, start)
     momentum = defaults.momentum if options.momentum is None else options.momentum
     problem = Problem(workspace, start, start, NO_GOAL, options.lr or defaults.lr, momentum)
@@ -106,27 +111,26 @@ def mean(ends: Ends) -> Found:
 
 def mean_finetuned(ends: Ends) -> Found:
     """The mean, finetuned."""
-    return Found(finetuned(ends.request, mean(ends).weights, ends.steps), ends.steps)
+    return Found(finetuned(ends, mean(ends).weights, ends.steps), ends.steps)
 
 
 def path_point_finetuned(ends: Ends) -> Found:
     """The best point of a path between the ends, all of them finetuned for a part of the steps."""
-    request, settle = ends.request, int(SETTLE * ends.steps)
-    a, b = (finetuned(request, end, settle) for end in ends.filled())
-    options = replace(request.options, budget=max(1, int(WALK * ends.steps)))
-    path = find_path(a, b, request.task, request.method, compute=request.compute, **options.to_json())
-    picked, spent = path.quality.pick(request.pick), 2 * settle + (path.cost.gradient_steps or 0)
-    return Found(finetuned(request, picked.weights, max(0, ends.steps - spent)), max(spent, ends.steps), picked.t)
+    settle, walk = int(SETTLE * ends.steps), max(1, int(WALK * ends.steps))
+    a, b = (finetuned(ends, end, settle) for end in ends.filled())
+    quality = Search(a, b, ends.task, ends.method, replace(ends.options, budget=walk), ends.compute).run()
+    picked, spent = quality.pick(ends.pick), 2 * settle + (quality.path.cost.gradient_steps or 0)
+    return Found(finetuned(ends, picked.weights, max(0, ends.steps - spent)), max(spent, ends.steps), picked.t)
 
 
 def a_finetuned(ends: Ends) -> Found:
     """A alone, finetuned."""
-    return Found(finetuned(ends.request, ends.a, ends.steps), ends.steps)
+    return Found(finetuned(ends, ends.a, ends.steps), ends.steps)
 
 
 def b_finetuned(ends: Ends) -> Found:
     """B alone, finetuned."""
-    return Found(finetuned(ends.request, ends.b, ends.steps), ends.steps)
+    return Found(finetuned(ends, ends.b, ends.steps), ends.steps)
 
 
 WAYS: Mapping[str, Callable[[Ends], Found]] = {

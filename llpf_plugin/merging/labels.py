@@ -10,32 +10,29 @@ from tempfile import TemporaryDirectory
 from llpf_plugin.checkpoint import Checkpoint
 from llpf_plugin.documents import listed, quoted, read_json
 from llpf_plugin.errors import CheckpointError, MismatchError, TaskError
-from llpf_plugin.merging.pair import Source
 from llpf_plugin.tasks.task import Task
 
 CONFIG = "config.json"
 
 
-def labels_of(source: Source, given: Sequence[str] = ()) -> tuple[str, ...]:
+def labels_of(name: str, like: Checkpoint | None, given: Sequence[str] = ()) -> tuple[str, ...]:
     """The labels of a model's outputs, in their order.
 
     Args:
-        source: a model; that of a folder has them in its ``config.json``.
+        name: of the model.
+        like: its checkpoint; that of a folder has labels in its ``config.json``.
         given: what the user says of it, empty where nothing is said.
 
     Raises:
         MismatchError: nobody knows them, or one stands twice.
     """
-    labels = tuple(given or _configured(source))
+    labels = tuple(given or _configured(like))
     if not labels:
         raise MismatchError(
-            f"no labels are known for {source.name}: give them with --labels, once for each model, in the order of its "
-            "outputs"
+            f"no labels are known for {name}: give them with --labels, once for each model, in the order of its outputs"
         )
     if twice := [label for i, label in enumerate(labels) if label in labels[:i]]:
-        raise MismatchError(
-            f"the labels of {source.name} name {quoted(twice[0])} twice: every output is a class of its own"
-        )
+        raise MismatchError(f"the labels of {name} name {quoted(twice[0])} twice: every output is a class of its own")
     return labels
 
 
@@ -103,9 +100,9 @@ def with_labels(like: Checkpoint, labels: Sequence[str]) -> Iterator[Checkpoint]
         yield replace(like, companions=(*others, config))
 
 
-def _configured(source: Source) -> Sequence[str]:
+def _configured(like: Checkpoint | None) -> Sequence[str]:
     """The labels of a configuration; none where it names no class."""
-    for file in source.like.companions if source.like else ():
+    for file in like.companions if like else ():
         if file.name == CONFIG and isinstance(names := _read(file).get("id2label"), dict):
             if all(str(name) == f"LABEL_{number}" for number, name in names.items()):
                 return ()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llpf_plugin import checkpoint, preflight
+from llpf_plugin.checkpoint import Checkpoint
 from llpf_plugin.errors import LLPFError, MismatchError, OrderError, TaskError
 from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.evaluation.by_class import scores_by_class
@@ -113,31 +114,34 @@ def unite(
         LLPFError: of any kind: labels, heads and data do not meet, the models do not fit, or the folder is in use.
     """
     check_pick(pick)
-    options, told = SearchOptions(**search), told or (lambda candidate: None)
-    options = replace(options, budget=options.budget or STEPS)
-    request = Request(load_task(task), make_method(method), options, compute or Compute(), pick, align, {}, info or {})
+    request = Request(
+        load_task(task), make_method(method), SearchOptions(**search), compute or Compute(), pick, align, {}, info or {}
+    )  # fmt: skip
+    told = told or (lambda candidate: None)
     sources = [Source.of(model, number) for number, model in enumerate(models, start=1)]
     with held(out):
         if out is not None:
             RunFolder(out).check_free()
             RunFolder(out).clear()
-        ends = _ends(sources, labels, request)
+        ends, like = _ends(sources, labels, request)
         judge = _Judge(ends)
         parents = [judge.parent(side) for side in "AB"]
         for parent in parents:
             told(parent)
-        ends, notes = _aligned(ends)
+        ends, notes = _aligned(ends, resolved(align, request.method))
         united = United({}, request.task.classes, parents, [], "", notes)
         for candidate, weights in judge.tried(ends):
             told(candidate)
             united = _better(united, candidate, weights)
         if not united.chosen:
             raise LLPFError(f"every way failed; the first: {united.candidates[0].failed}")
-        return united if out is None else _written(united, out, sources, request)
+        return united if out is None else _written(united, out, [source.name for source in sources], like, request)
 
 
-def _ends(sources: Sequence[Source], labels: Sequence[Sequence[str]], request: Request) -> Ends:
-    """Both models in the form of the task's network, checked.
+def _ends(
+    sources: Sequence[Source], labels: Sequence[Sequence[str]], request: Request
+) -> tuple[Ends, Checkpoint | None]:
+    """Both models in the form of the task's network, checked; and the form of A's file, if it has one.
 
     Raises:
         LLPFError: labels, heads and data do not meet, or the models do not fit.
@@ -147,23 +151,25 @@ def _ends(sources: Sequence[Source], labels: Sequence[Sequence[str]], request: R
         raise MismatchError(
             f"two models are joined, with labels for each: got {len(sources)}, and {len(labels)} labels"
         )
-    known = [labels_of(source, own) for source, own in zip(sources, labels or [(), ()], strict=True)]
+    known = [labels_of(source.name, source.like, own) for source, own in zip(sources, labels or [(), ()], strict=True)]
     check_classes(task, *known)
     if task.validation is None:
         raise TaskError(f"the task {task.name!r} has no validation data, by which the best network is chosen")
     head = find_head(task.model, task.example_inputs(), len(task.classes))
-    places, extended = [], []
-    for source, own in zip(sources, known, strict=True):
-        fitted = source.fitted(head.narrowed(task.model, len(own)))
-        places.append(places_of(own, rows_of(head, fitted.weights, source.name), task, source.name))
-        extended.append(head.extended(fitted.weights, places[-1]))
+    fitted = [s.fitted(head.narrowed(task.model, len(own))) for s, own in zip(sources, known, strict=True)]
+    places = [
+        places_of(own, rows_of(head, s.weights, s.name), task, s.name) for s, own in zip(fitted, known, strict=True)
+    ]
+    extended = [head.extended(s.weights, own) for s, own in zip(fitted, places, strict=True)]
     a, b = preflight.check_pair(extended[0], extended[1], task.model, (sources[0].name, sources[1].name))
-    return Ends(a, b, head, (places[0], places[1]), request)
+    options, both = request.options, (places[0], places[1])
+    steps = options.budget or STEPS
+    ends = Ends(a, b, head, both, task, request.method, options, steps, request.pick, request.compute)
+    return ends, fitted[0].like
 
 
-def _aligned(ends: Ends) -> tuple[Ends, list[str]]:
+def _aligned(ends: Ends, wish: Align) -> tuple[Ends, list[str]]:
     """B in A's order, unless that is not wanted or nothing can be derived; and a sentence about it."""
-    wish = resolved(ends.request.align, ends.request.method)
     if wish == "never":
         return ends, []
     try:
@@ -178,8 +184,8 @@ class _Judge:
     """Scores networks on the data of a task: over the classes of A, those of B, and all."""
 
     def __init__(self, ends: Ends) -> None:
-        self.ends, request = ends, ends.request
-        self.workspace = Workspace(request.task, request.compute, request.options.seed)
+        self.ends = ends
+        self.workspace = Workspace(ends.task, ends.compute, ends.options.seed)
         a, b = ends.places
         self.groups = {"A": a, "B": b, "all": range(ends.head.classes)}
 
@@ -216,18 +222,21 @@ def _better(united: United, candidate: Candidate, weights: Weights) -> United:
     return replace(united, weights=weights, chosen=candidate.name)
 
 
-def _written(united: United, out: Path, sources: Sequence[Source], request: Request) -> United:
+def _written(
+    united: United, out: Path, names: Sequence[str], like: Checkpoint | None, request: Request
+) -> United:  # fmt: skip
     """Write the network in A's form, what its outputs mean, and what was tried."""
-    like = sources[0].like or checkpoint.plain_form(united.weights)
+    like = like or checkpoint.plain_form(united.weights)
     with with_labels(like, united.classes) as form:
         file = checkpoint.write(out / "merged", united.weights, form)
     united = replace(united, file=file)
     if like.companions:
-        write_union_card(file, [source.name for source in sources], united.chosen, request.task.name, united.classes)
+        write_union_card(file, names, united.chosen, request.task.name, united.classes)
     write_text(out / LABELS, "".join(f"{label}\n" for label in united.classes))
     told = {
-        **request.info, "models": [source.name for source in sources], "task": request.task.name,
-        "method": request.method.name, "search": request.options.to_json(), "classes": united.classes,
+        **request.info, "models": names, "task": request.task.name,
+        "method": request.method.name, "steps": request.options.budget or STEPS,
+        "search": request.options.to_json(), "classes": united.classes,
         "chosen": united.chosen, "parents": united.parents, "candidates": united.candidates, "notes": united.notes,
     }  # fmt: skip
     write_json(out / FILE, plain(told))
