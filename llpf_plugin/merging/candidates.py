@@ -4,6 +4,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+from torch import Tensor, nn
+
 from llpf_plugin.alignment.matching import align
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.evaluation.goal import Goal
@@ -14,11 +17,12 @@ from llpf_plugin.methods.baselines import Finetune
 from llpf_plugin.records import Outcome
 from llpf_plugin.search.find import Search
 from llpf_plugin.search.options import SearchOptions
+from llpf_plugin.tasks.batches import Batch, class_targets
 from llpf_plugin.tasks.task import Task
 from llpf_plugin.workspace import Compute, Workspace
 
-SETTLE, WALK = 0.2, 0.4
-"""Shares of the steps that finetune each end of a path, and that the search may take; the rest finetunes its point."""
+WALK = 0.6
+"""The share of the steps that the search of a path may take; what is left finetunes its point."""
 
 NO_GOAL = Goal(loss=math.inf, ends=0.0, batch=0.0)
 """Of finetuning, which leads to no path."""
@@ -114,12 +118,30 @@ def mean_finetuned(ends: Ends) -> Found:
     return Found(finetuned(ends, mean(ends).weights, ends.steps), ends.steps)
 
 
+def masked_task(ends: Ends) -> Task:
+    """The task with masked losses: an example is told apart only from classes that an end which knows its own knows.
+
+    So each end has the loss on its own examples that it was trained to. Without masks its loss is higher there too,
+    since it answers with classes that it has never seen, and a path is content with what is as low as its ends.
+    """
+    head, sides = ends.head, [ends.head.known(places) for places in ends.places]
+    both = torch.stack([torch.stack([side for side in sides if side[i]]).any(0) for i in range(head.classes)])
+
+    def objective(model: nn.Module, batch: Batch) -> Tensor | tuple[Tensor, Tensor]:
+        targets = class_targets(batch)
+        assert targets is not None  # the ends have been judged on these data
+        with head.masked(model, both[targets.cpu()]):
+            return ends.task.objective(model, batch)
+
+    return replace(ends.task, objective=objective)
+
+
 def path_point_finetuned(ends: Ends) -> Found:
-    """The best point of a path between the ends, all of them finetuned for a part of the steps."""
-    settle, walk = int(SETTLE * ends.steps), max(1, int(WALK * ends.steps))
-    a, b = (finetuned(ends, end, settle) for end in ends.filled())
-    quality = Search(a, b, ends.task, ends.method, replace(ends.options, budget=walk), ends.compute).run()
-    picked, spent = quality.pick(ends.pick), 2 * settle + (quality.path.cost.gradient_steps or 0)
+    """The best point of a path between the ends, searched with masked losses, then finetuned."""
+    a, b = ends.filled()
+    options = replace(ends.options, budget=max(1, int(WALK * ends.steps)))
+    quality = Search(a, b, masked_task(ends), ends.method, options, ends.compute).run()
+    picked, spent = quality.pick(ends.pick), quality.path.cost.gradient_steps or 0
     return Found(finetuned(ends, picked.weights, max(0, ends.steps - spent)), max(spent, ends.steps), picked.t)
 
 

@@ -50,8 +50,7 @@ class Head:
 
     def filled(self, weights: Weights, other: Mapping[str, Tensor], places: Sequence[int]) -> Weights:
         """Weights whose rows of the classes not in ``places`` are those of the other model."""
-        missing = torch.tensor([i for i in range(self.classes) if i not in set(places)], dtype=torch.long)
-        filled = dict(weights)
+        missing, filled = (~self.known(places)).nonzero().flatten(), dict(weights)
         for name in self.parameters:
             rows, index = weights[name], missing.to(weights[name].device)
             filled[name] = rows.index_copy(0, index, other[name].to(rows)[index])
@@ -68,13 +67,23 @@ class Head:
             config.num_labels = classes
         return narrow
 
+    def known(self, places: Sequence[int]) -> Tensor:
+        """Which classes are in ``places``, ``bool [classes]``."""
+        return torch.zeros(self.classes, dtype=torch.bool).index_fill(0, torch.tensor(places, dtype=torch.long), True)
+
     @contextmanager
-    def masked(self, model: nn.Module, places: Sequence[int]) -> Iterator[None]:
-        """Inside, the scores of the classes not in ``places`` are minus infinity, so that they are never answered."""
-        missing = torch.tensor([i for i in range(self.classes) if i not in set(places)], dtype=torch.long)
+    def masked(self, model: nn.Module, allowed: Tensor) -> Iterator[None]:
+        """Inside, the scores of classes that are not allowed are minus infinity, in losses as in answers.
+
+        Args:
+            model: whose head it is.
+            allowed: ``bool [classes]``, or ``[n, classes]`` for a batch of n examples.
+        """
 
         def mask(module: nn.Module, inputs: Any, scores: Tensor) -> Tensor:
-            return scores.index_fill(-1, missing.to(scores.device), -torch.inf)
+            between = [1] * (scores.dim() - 2)  # where a model has scores of every token, before it takes one
+            own = allowed if allowed.dim() == 1 else allowed.view(len(allowed), *between, self.classes)
+            return scores.masked_fill(~own.to(scores.device), -torch.inf)
 
         handle = model.get_submodule(self.layer).register_forward_hook(mask)
         try:

@@ -193,7 +193,7 @@ class _Judge:
         """A or B as it is, running statistics included; what it does not know is not among its answers."""
         own, known = (self.ends.a, self.ends.places[0]) if side == "A" else (self.ends.b, self.ends.places[1])
         assign(self.workspace.model, own)
-        with self.ends.head.masked(self.workspace.model, known):
+        with self.ends.head.masked(self.workspace.model, self.ends.head.known(known)):
             return Candidate(side, scores=self._scores())
 
     def tried(self, ends: Ends) -> Iterator[tuple[Candidate, Weights]]:
