@@ -13,7 +13,6 @@ from torch.func import functional_call
 from llpf_plugin.errors import MismatchError, OrderError
 from llpf_plugin.geometry.weights import Weights, coordinates
 from llpf_plugin.order.derive import layer_order
-from llpf_plugin.order.result import Layer
 from llpf_plugin.order.trace.inputs import Inputs
 from llpf_plugin.order.trace.tensors import tensors_in
 
@@ -104,15 +103,15 @@ def find_head(model: nn.Module, example_inputs: Any, classes: int) -> Head:
         OrderError: there is none, or the model cannot be traced.
     """
     inputs, own = Inputs.of(example_inputs), coordinates(model)
-    layers = layer_order(model, inputs).layers
-    for layer in reversed([layer for layer in layers if _fits(layer, own, classes)]):
-        if _moves_one_score(model, inputs, layer, classes):
-            return Head(layer.name, layer.parameters, classes)
-    last = next((layer for layer in reversed(layers) if layer.calls), None)
-    shapes = "" if last is None else " and ".join(str(list(own[name].shape)) for name in last.parameters if name in own)
+    used = [layer for layer in layer_order(model, inputs).layers if layer.calls]
+    for layer in reversed(used):
+        named = [name for name in layer.parameters if name.rpartition(".")[0] == layer.name]  # without a norm's
+        rows = {name: own[name] for name in named if name in own}
+        if _is_linear(rows, classes) and _moves_one_score(model, inputs, rows, classes):
+            return Head(layer.name, tuple(rows), classes)
+    last = f"; the last layer is {used[-1].name}, a {used[-1].type}" if used else ""
     raise OrderError(
-        f"the head of {type(model).__name__} was not found: no linear layer gives the scores of {classes} classes"
-        + (f"; the last layer is {last.name}, {shapes}" if last else "")
+        f"the head of {type(model).__name__} was not found: no linear layer gives the scores of {classes} classes{last}"
     )
 
 
@@ -128,21 +127,17 @@ def rows_of(head: Head, weights: Mapping[str, Tensor], name: str) -> int:
     return len(weights[head.parameters[0]])
 
 
-def _fits(layer: Layer, own: Mapping[str, Tensor], classes: int) -> bool:
-    """Whether a layer is linear, with one output for each class, and stands alone."""
-    shapes = [own[name].shape for name in layer.parameters if name in own]
-    matrices = [shape for shape in shapes if len(shape) == 2]
-    simple = len(shapes) == len(layer.parameters) <= 2 and not layer.attached and layer.calls > 0
-    return simple and len(matrices) == 1 and all(len(shape) <= 2 and shape[:1] == (classes,) for shape in shapes)
+def _is_linear(rows: Mapping[str, Tensor], classes: int) -> bool:
+    """Whether these are a weight and a bias, or a weight alone, with one row for each class."""
+    dimensions = sorted(tensor.dim() for tensor in rows.values())
+    return dimensions in ([1, 2], [2]) and all(len(tensor) == classes for tensor in rows.values())
 
 
 @torch.no_grad()
-def _moves_one_score(model: nn.Module, inputs: Inputs, layer: Layer, classes: int) -> bool:
+def _moves_one_score(model: nn.Module, inputs: Inputs, own: Weights, classes: int) -> bool:
     """Whether the first row of a layer moves the first of the scores, and all others, if at all, by the same."""
     flags = [(module, module.training) for module in model.modules()]
-    own = coordinates(model, layer.parameters)
-    nudged = {name: rows.index_add(0, rows.new_zeros(1, dtype=torch.long), rows.new_full((1, *rows.shape[1:]), NUDGE))
-              for name, rows in own.items()}  # fmt: skip
+    nudged = {name: torch.cat([rows[:1] + NUDGE, rows[1:]]) for name, rows in own.items()}
     model.eval()
     try:
         before, after = (_scores(model, weights, inputs, classes) for weights in (own, nudged))

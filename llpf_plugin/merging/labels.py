@@ -41,45 +41,51 @@ def union_of(one: Sequence[str], other: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*one, *other)))
 
 
+def check_classes(task: Task, known: Sequence[Sequence[str]], names: Sequence[str]) -> None:
+    """Refuse models that do not know the classes of a task between them.
+
+    Args:
+        task: whose data are to be told apart.
+        known: the labels of each model.
+        names: of the models.
+
+    Raises:
+        TaskError: the task names no classes.
+        MismatchError: a model knows a class that the data do not have, or the data have one that no model knows.
+    """
+    own = quoted(task.name)
+    if not task.classes:
+        raise TaskError(
+            f"{own} names no classes, so that heads cannot be joined: only a classifier has them; in a task of your "
+            "own, give Task(…, classes=[…]) in the order of the targets"
+        )
+    for name, labels in zip(names, known, strict=True):
+        if foreign := [label for label in labels if label not in task.classes]:
+            raise MismatchError(
+                f"the data of {own} have no class {listed(foreign)}, which {name} knows; they have "
+                f"{listed(task.classes, 8)}"
+            )
+    if unknown := [label for label in task.classes if not any(label in labels for labels in known)]:
+        raise MismatchError(
+            f"the data of {own} have classes that no model knows: {listed(unknown)}; leave their examples out"
+        )
+
+
 def places_of(labels: Sequence[str], rows: int, task: Task, name: str) -> list[int]:
     """The class of the task that each output of a model stands for.
 
     Args:
         labels: of the model's outputs.
         rows: of the model's head.
-        task: whose data are to be told apart.
+        task: which has all these classes.
         name: of the model.
 
     Raises:
-        MismatchError: these are not as many labels as rows, or the data have no such class.
+        MismatchError: these are not as many labels as rows.
     """
     if len(labels) != rows:
         raise MismatchError(f"{name} has {rows} outputs, and {len(labels)} labels are given for it")
-    if foreign := [label for label in labels if label not in task.classes]:
-        raise MismatchError(
-            f"the data of {quoted(task.name)} have no class {listed(foreign)}, which {name} knows; they have "
-            f"{listed(task.classes, 8)}"
-        )
     return [list(task.classes).index(label) for label in labels]
-
-
-def check_classes(task: Task, *known: Sequence[str]) -> None:
-    """Refuse a task whose classes nobody names, or some of which no model knows.
-
-    Raises:
-        TaskError: the task names none.
-        MismatchError: no model knows some of them.
-    """
-    if not task.classes:
-        raise TaskError(
-            f"{quoted(task.name)} names no classes, so that heads cannot be joined: only a classifier has them; in a "
-            "task of your own, give Task(…, classes=[…]) in the order of the targets"
-        )
-    if unknown := [label for label in task.classes if not any(label in labels for labels in known)]:
-        raise MismatchError(
-            f"the data of {quoted(task.name)} have classes that no model knows: {listed(unknown)}; leave their "
-            "examples out"
-        )
 
 
 @contextmanager

@@ -133,8 +133,6 @@ def unite(
         for candidate, weights in judge.tried(ends):
             told(candidate)
             united = _better(united, candidate, weights)
-        if not united.chosen:
-            raise LLPFError(f"every way failed; the first: {united.candidates[0].failed}")
         return united if out is None else _written(united, out, [source.name for source in sources], like, request)
 
 
@@ -152,7 +150,7 @@ def _ends(
             f"two models are joined, with labels for each: got {len(sources)}, and {len(labels)} labels"
         )
     known = [labels_of(source.name, source.like, own) for source, own in zip(sources, labels or [(), ()], strict=True)]
-    check_classes(task, *known)
+    check_classes(task, known, [source.name for source in sources])
     if task.validation is None:
         raise TaskError(f"the task {task.name!r} has no validation data, by which the best network is chosen")
     head = find_head(task.model, task.example_inputs(), len(task.classes))
