@@ -102,7 +102,7 @@ def union(
     console, sources = terminal(), [Source.of(model, state=state) for model in models]
     show_notes(console, sources)
     known = [labels_of(one.name, one.like, own) for one, own in zip(sources, given or [(), ()], strict=True)]
-    if name.startswith("hf/"):  # its network comes from a folder, whose head has not all classes
+    if name in ("hf/text-classification", "hf/image-classification"):  # whose network comes from A, with A's classes
         arguments.setdefault("labels", list(union_of(*known)))
     united = unite(
         sources, load_task(name, arguments), made, labels=known, pick=pick, align=align, out=out,
