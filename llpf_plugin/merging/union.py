@@ -94,13 +94,13 @@ def unite(
 ) -> United:  # fmt: skip
     """Make one classifier of two that know different classes.
 
-    Tried are the mean of both bodies, as it is and finetuned; a point of a path between both, all finetuned; and A
+    Tried are the mean of both bodies, as it is and finetuned; the best point of a path between both, finetuned; and A
     alone and B alone, finetuned. Each takes the same gradient steps, ``budget``, and sees the same batches.
 
     Args:
         models: two state dicts, checkpoint files, or sources; their heads may have different numbers of rows.
         task: the network with a row for every class of both, and data of all of these; ``task.classes`` names them.
-        method: by which the path is searched.
+        method: by which the path is searched, with masked losses (`llpf_plugin.merging.candidates.masked_task`).
         labels: of each model's outputs, in their order; those of a folder's ``config.json`` where there are none.
         pick: the point of the path.
         align: ``never`` leaves B's units as they are; ``always`` is an error where the network cannot be traced.
