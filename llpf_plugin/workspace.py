@@ -6,8 +6,8 @@ of nothing else: a method sees a model with float32 parameters, a loss, and grad
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,11 @@ from torch.func import functional_call
 from llpf_plugin.clock import Clock
 from llpf_plugin.documents import quoted
 from llpf_plugin.errors import TaskError
+from llpf_plugin.geometry.weights import assign, clone, coordinates, select
 from llpf_plugin.ranks.devices import check_device
 from llpf_plugin.ranks.gradients import mean_loss, sum_gradients
 from llpf_plugin.ranks.group import current
+from llpf_plugin.ranks.sharding import sharded, traceable
 from llpf_plugin.tasks.batches import Batch, Data, Examples, Explained, batch_size
 from llpf_plugin.tasks.foreign import explained
 from llpf_plugin.tasks.sampling import EVAL_BATCH, draw, generator
@@ -44,13 +46,26 @@ class Compute:
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``auto`` (the first accelerator there is).
         precision: the dtype of activations (autocast); parameters stay float32 masters.
         compile: run the model through ``torch.compile``.
-        channels_last: lay images and convolutions out channels last.
+        channels_last: lay images and convolutions out channels last; None for whether the device is CUDA.
+        shard: spread weights, gradients and what a walk keeps of them over all ranks (FSDP2).
     """
 
     device: str = "auto"
     precision: Precision = "float32"
     compile: bool = False
-    channels_last: bool = False
+    channels_last: bool | None = None
+    shard: bool = False
+
+    def asked(self) -> dict[str, Any]:
+        """What a run depends on: ranks and shards may be others when it is resumed."""
+        return {
+            "device": self.device, "precision": self.precision, "compile": self.compile,
+            "channels_last": self.lays_out(self._resolved()),
+        }  # fmt: skip
+
+    def lays_out(self, device: torch.device) -> bool:
+        """Whether images are laid out channels last on a device."""
+        return device.type == "cuda" if self.channels_last is None else self.channels_last
 
     def resolve(self) -> torch.device:
         """The device that ``device`` means on this machine.
@@ -86,6 +101,23 @@ class _Objective(nn.Module):
         return self.task.score(batch)
 
 
+class _Lent:
+    """Weights with a graph that a sharded model has in place of its own, which cannot be called with others."""
+
+    def __init__(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        self.model, self.weights = model, weights
+        self.own = clone(select(coordinates(model), weights))
+        assign(model, weights)
+
+    def give_back(self) -> None:
+        """After a backward pass: take the gradients on into the weights' graph, and put the model's own back."""
+        parameters = dict(self.model.named_parameters())
+        pairs = [(w, g) for k, w in self.weights.items() if (g := parameters[k].grad) is not None and w.requires_grad]
+        torch.autograd.backward([w for w, _ in pairs], [g for _, g in pairs])
+        self.model.zero_grad(set_to_none=True)
+        assign(self.model, self.own)
+
+
 class Workspace:
     """A task's model on its device, its stream of training batches, and a counter of gradient steps.
 
@@ -99,6 +131,7 @@ class Workspace:
         steps: gradient steps so far: mini-batches that went forward, whether or not the step was kept.
         budget: no step is started beyond this many, None for no limit.
         clock: seconds and forward passes so far, by what they were spent on.
+        traceable: the task with a model that can be traced: its own, or one on ``meta`` where that is sharded.
     """
 
     def __init__(
@@ -106,7 +139,12 @@ class Workspace:
     ) -> None:
         self.compute = compute or Compute()
         self.device = self.compute.resolve()
+        self.traceable = task
+        if self.compute.shard:
+            self.traceable = replace(task, model=traceable(task.model))
+            task = replace(task, model=sharded(task.model, self.device))
         self.task = task.to(self.device)
+        self._lent: _Lent | None = None
         self.seed, self.batch_size = seed, batch_size or task.defaults.batch_size
         self.steps = 0
         self.budget: int | None = None
@@ -114,7 +152,7 @@ class Workspace:
         self._drawn: dict[tuple[int, int | None], tuple[Data, Examples]] = {}
         if self.compute.precision == "tf32":
             torch.set_float32_matmul_precision("high")
-        if self.compute.channels_last:
+        if self.compute.lays_out(self.device):
             self.model.to(memory_format=torch.channels_last)
         self._objective = _Objective(self.task)
         check_shared(self.model, task.name)
@@ -155,7 +193,9 @@ class Workspace:
         self.steps += 1
         self.model.train()
         with self.autocast():
-            if weights is None:
+            if weights is not None and self.compute.shard:
+                self._lent = _Lent(self.model, weights)
+            if weights is None or self._lent is not None:
                 loss, _ = self.task.score(batch)
             else:
                 loss, _ = functional_call(self._objective, {f"model.{k}": w for k, w in weights.items()}, (batch,))
@@ -180,6 +220,9 @@ class Workspace:
             leaf.grad = None
         with explained(f"the gradient of the loss of {name}", TaskError):
             loss.backward()
+            if self._lent is not None:
+                self._lent.give_back()
+                self._lent = None
         sum_gradients(leaves or self.model.parameters())
 
     def examples(self, data: Data, n: int | None = None) -> Examples:
@@ -193,9 +236,25 @@ class Workspace:
 
     def score(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Loss and correct answers (see `Task.score`) of the model as it stands, without gradient bookkeeping."""
+        if current().solo:
+            self.check_whole("what one rank does by itself", "llpf report does it afterwards")
         self.clock.passed(batch_size(batch))
         with self.autocast():
             return self.task.score(batch)
+
+    def check_whole(self, what: str, remedy: str = "leave one of the two out") -> None:
+        """Refuse what a model in shards cannot do.
+
+        Raises:
+            TaskError: says so.
+        """
+        if self.compute.shard:
+            raise TaskError(f"{what} needs whole weights, and --shard spreads them over ranks: {remedy}")
+
+    def accompany(self, batch: Batch) -> None:
+        """Run the model while others score a batch, for a sharded one runs on all ranks at once."""
+        with self.autocast():
+            self.task.score(batch)
 
     def autocast(self) -> torch.autocast:
         """The context that the model runs in."""

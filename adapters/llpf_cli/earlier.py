@@ -21,6 +21,7 @@ GONE = {
     "--ablate": "ablations are a benchmark now: python benchmarks/ablate.py",
     "--no-settle": "ablations are a benchmark now: python benchmarks/ablate.py",
     "--settle": "settling is always on",
+    "--channels-last": "images are laid out so on CUDA; leave it out",
 }
 
 SEARCHES = ("merge", "compare", "origin", "demo")

@@ -198,7 +198,7 @@ class ComputeOptions:
         option("Activation precision: float32, tf32, bfloat16, float16 [float32]."),
     ] = "float32"
     compile: Annotated[bool, option("Run the model through torch.compile.", negative="")] = False
-    channels_last: Annotated[bool, option("Lay images out channels last.", negative="")] = False
+    shard: Annotated[bool, option("Spread the weights over the ranks of torchrun (FSDP2).", negative="")] = False
 
     def made(self) -> Any:
         """The library's value."""

@@ -9,8 +9,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from llpf_plugin.geometry.weights import Weights
-
 Format = Literal["torch", "safetensors", "shards"]
 
 
@@ -38,15 +36,15 @@ class Checkpoint:
 
     path: Path
     format: Format
-    weights: Weights
+    weights: dict[str, Tensor]
     names: dict[str, str]
     nesting: tuple[str, ...] = ()
     extras: Any = None
     left_out: tuple[str, ...] = ()
     metadata: dict[str, str] | None = None
     shards: dict[str, str] = field(default_factory=dict)
-    beside: Weights = field(default_factory=dict)
-    stored: Weights = field(default_factory=dict)
+    beside: dict[str, Tensor] = field(default_factory=dict)
+    stored: dict[str, Tensor] = field(default_factory=dict)
     stored_form: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
     companions: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()

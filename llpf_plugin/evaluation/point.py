@@ -76,9 +76,9 @@ def _passed(
 
     Of several ranks each takes every so-many-th batch; the answers and the statistics are those of all.
     """
-    answers, ranks = dict[int, Answer](), current()
+    answers, ranks, last = dict[int, Answer](), current(), -1
     for i, own in enumerate(examples.batches(batch or workspace.eval_batch)):
-        size = batch_size(own)
+        size, last = batch_size(own), i
         if norms and size == 1:
             continue
         if i % ranks.size != ranks.rank % ranks.size:
@@ -88,6 +88,8 @@ def _passed(
             if isinstance(m, _InstanceNorm):  # to it a momentum of None means 0, not a cumulative average
                 m.momentum = 1 / (len(answers) + 1)
         answers[i] = Answer.of(size, *workspace.score(own))
+    if workspace.compute.shard and 0 <= last % ranks.size < ranks.rank % ranks.size:
+        workspace.accompany(own)
     return pooled(answers, norms)
 
 

@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from llpf_plugin.geometry.placement import local, totals
+
 Moves = Literal["tensors", "layers"]
 """What moves as one vector, by one distance and one step length: every tensor, or all tensors of a layer."""
 
@@ -41,8 +43,9 @@ def gaps(tensors: Sequence[Tensor], destination: Sequence[Tensor]) -> Tensor:
     if not tensors:
         return torch.zeros(0)
     # Sums are pairwise; over millions of elements ``vector_norm`` in float32 loses three digits on a CPU.
-    pairs = zip(tensors, destination, strict=True)
-    return torch.stack([(d - p).to(_wide(p)).square_().sum() for p, d in pairs]).sqrt()
+    pairs = [(local(p), local(d)) for p, d in zip(tensors, destination, strict=True)]
+    squares = torch.stack([(d - p).to(_wide(p)).square_().sum() for p, d in pairs])
+    return totals(squares, tensors).sqrt()
 
 
 def joint(gaps: Tensor, groups: Sequence[str]) -> Tensor:
@@ -63,7 +66,7 @@ def joint(gaps: Tensor, groups: Sequence[str]) -> Tensor:
 def move_(tensors: Sequence[Tensor], destination: Sequence[Tensor], fractions: Tensor) -> None:
     """``p ← p + fraction·(d − p)`` in place, each tensor by its own fraction in [0, 1]; exact at 0 and 1."""
     for p, d, fraction in zip(tensors, destination, fractions.unbind(), strict=True):
-        p.lerp_(d, fraction.to(p.dtype))
+        local(p).lerp_(local(d), fraction.to(p.dtype))
 
 
 def _wide(tensor: Tensor) -> torch.dtype:

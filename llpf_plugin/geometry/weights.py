@@ -9,6 +9,8 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from llpf_plugin.geometry.placement import copy_, is_sharded, local, total, whole
+
 Weights = dict[str, Tensor]
 
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
@@ -50,8 +52,10 @@ def tied(weights: Mapping[str, Tensor], names: Mapping[str, str]) -> Weights:
 
 
 def clone(weights: Mapping[str, Tensor], device: torch.device | str | None = None) -> Weights:
-    """A detached copy of every tensor, on ``device`` or where it is."""
-    return {k: t.detach().to(device=device or t.device, copy=True) for k, t in weights.items()}
+    """A detached copy of every tensor, whole on ``device``, or where and as it is."""
+    if device is None:
+        return {k: t.detach().clone() for k, t in weights.items()}
+    return {k: whole(t.detach()).to(device, copy=not is_sharded(t)) for k, t in weights.items()}
 
 
 def select(weights: Mapping[str, Tensor], names: Iterable[str]) -> Weights:
@@ -61,12 +65,14 @@ def select(weights: Mapping[str, Tensor], names: Iterable[str]) -> Weights:
 
 def norm(weights: Mapping[str, Tensor]) -> float:
     """The Euclidean norm over all tensors."""
-    return float(sum(float(t.double().square().sum()) for t in weights.values()) ** 0.5)
+    squares = sum(float(local(t).double().square().sum()) for t in weights.values())
+    return total(squares, list(weights.values())) ** 0.5
 
 
 def distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     """The Euclidean distance between ``a`` and ``b`` over the names of ``a``."""
-    return sum(_squared(x, y) for k, t in a.items() for x, y in _pieces(t, b[k])) ** 0.5
+    squares = sum(_squared(x, y) for k, t in a.items() for x, y in _pieces(local(t), local(b[k])))
+    return total(squares, list(a.values())) ** 0.5
 
 
 def _squared(x: Tensor, y: Tensor) -> float:
@@ -89,7 +95,8 @@ def relative_distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float
 
 def cosine(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     """The cosine of the angle between ``a`` and ``b``, seen from the origin; 0 if either vanishes."""
-    dot = sum(float((t.double() * b[k].double()).sum()) for k, t in a.items())
+    parts = sum(float((local(t).double() * local(b[k]).double()).sum()) for k, t in a.items())
+    dot = total(parts, list(a.values()))
     scale = norm(a) * norm({k: b[k] for k in a})
     return dot / scale if scale > 0 else 0.0
 
@@ -130,7 +137,7 @@ def assign(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """
     own = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
     for name, tensor in weights.items():
-        own[name].copy_(tensor)
+        copy_(own[name], tensor)
     refresh(model)
 
 

@@ -56,6 +56,9 @@ def route(method: LLPF, problem: Problem) -> Route:
     """The legs from A to B: one, or up to three where the ends lie on different variance spheres.
 
     Without spheres there are no legs between them; a schedule is walked to the letter unless ``across`` is ``always``.
+
+    Raises:
+        TaskError: there are legs, and the model is in shards.
     """
     a, b = problem.start, problem.end
     letter = method.schedule is not None and method.across == "auto"
@@ -69,6 +72,7 @@ def route(method: LLPF, problem: Problem) -> Route:
         ratios = {k: ratio for k, ratio in ratios.items() if apart(ratio, a[k].numel())}
     if max(ratios.values(), default=1.0) <= LEAST:
         return Route()
+    problem.workspace.check_whole("a path across variance spheres (-m across=never is without)")
     targets = {g.matrix: min(here[g.matrix], there[g.matrix]) for g in groups}
     start, end = (
         knot if any(variances[k] > LEAST * v for k, v in targets.items()) else None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from llpf_plugin.geometry import moves, sphere
+from llpf_plugin.geometry import moves, placement, sphere
 from llpf_plugin.geometry.scale_groups import ScaleGroup, variances
 from llpf_plugin.geometry.weights import NEAR, Weights, layers_of, relative_distance, select
 from llpf_plugin.llpf.step_control import StepControl
@@ -36,7 +36,7 @@ class ToModel:
 
     def __init__(self, weights: Weights, end: Weights, correct: sphere.Correct) -> None:
         self.weights, self.spheres, self.wanted = weights, sphere.spheres(weights, correct), dict[str, float]()
-        self.destination = {k: end[k].to(p.device, p.dtype, copy=True) for k, p in weights.items()}
+        self.destination = {k: placement.placed(end[k], p) for k, p in weights.items()}
         sphere.project_([self.destination[k] for k in self.spheres], self.spheres.values())
         self.start_gaps = torch.zeros(0)
 

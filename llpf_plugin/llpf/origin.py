@@ -56,8 +56,10 @@ def route(method: Descent, problem: Problem) -> Route:
     """The one leg, and the spheres where it ends.
 
     Raises:
+        TaskError: the model is in shards.
         LLPFError: nothing can walk, or a layer lies on a smaller sphere than the one it is to walk to.
     """
+    problem.workspace.check_whole("a walk towards the origin")
     start, to = problem.start, method.to
     groups = tuple(scale_groups(problem.workspace.model, start))
     if not groups:

@@ -56,9 +56,9 @@ Slices = Mapping[str, frozenset[str]]
 
 def plan(method: LLPF, problem: Problem) -> Plan:
     """The walk from A to B, by common spheres where that is needed; see `Plan`."""
-    method = _corrected(method, problem.workspace.task)
+    method = _corrected(method, problem.workspace.traceable)
     found = route(method, problem)
-    cut = cut_slices(method, problem.workspace.task)
+    cut = cut_slices(method, problem.workspace.traceable)
     slices = {name: walks for name, own in cut.items() if (walks := own & problem.start.keys())} or cut
     walk_phases(method, problem, slices)  # what makes no sense is refused before anything is written
 
@@ -132,7 +132,7 @@ def walk_phases(method: LLPF, problem: Problem, slices: Slices) -> tuple[Phase, 
     low, high = loose_levels(problem.goal) if method.rounds else (THRESHOLD, REJECT)
     rule = settle_rule(method, problem, THRESHOLD if method.schedule else low)
     if method.schedule is not None:
-        return read_schedule(method.schedule, problem.workspace.task, rule).phases
+        return read_schedule(method.schedule, problem.workspace.traceable, rule).phases
     level = reject_above(method, problem.goal, high)
     control = Backtracking(level, method.share, min(Backtracking.min_share, method.share))
     control = replace(control, max_share=max(method.share, control.max_share))

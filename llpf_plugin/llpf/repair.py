@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from llpf_plugin.geometry import sphere
+from llpf_plugin.geometry.placement import placed
 from llpf_plugin.geometry.weights import Weights, distance, lerp
 from llpf_plugin.methods.base import Problem, Stretch, TrainState
 from llpf_plugin.methods.baselines import SphereCurve
@@ -50,7 +51,8 @@ class Repair(CurveTraining):
         middle, (first, weight, last) = lerp(self.knots[i], self.knots[i + 1], u), self.curve.basis(0.5)
         with torch.no_grad():
             for k, t in self.point.items():
-                t.copy_((middle[k].to(t.device) - first * self.start[k] - last * self.end[k]) / weight)
+                rest = placed(middle[k], t) - first * self.start[k] - last * self.end[k]
+                t.copy_(rest / weight)
         self.places, self.mass = self._distribution(reached)
         return state
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from llpf_plugin.geometry import moves, sphere
+from llpf_plugin.geometry import moves, placement, sphere
 from llpf_plugin.geometry.scale_groups import rescale_
 from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates
 from llpf_plugin.llpf.directions import Direction, Move
@@ -99,7 +99,7 @@ class Walk(OnModel):
     def _tick(self, phase: Phase, move: Move, lr: float, on_the_spot: bool) -> Settled:
         """Move, project, settle, project (paper, Algorithm 1, lines 5 to 8); a move that is not accepted is undone."""
         weights, spheres = self.weights, self.direction.spheres
-        torch._foreach_copy_(list(self.before.values()), list(weights.values()))
+        torch._foreach_copy_(placement.locals_of(self.before), placement.locals_of(weights))
         destination = [self.direction.destination[k] for k in move.names]
         moves.move_([weights[k] for k in move.names], destination, move.fractions)
         sphere.project_([weights[k] for k in spheres], spheres.values())
@@ -112,7 +112,7 @@ class Walk(OnModel):
         if settled.accepted:  # every held tensor, active or not, since settling moves them all
             sphere.project_([weights[k] for k in spheres], spheres.values())
         else:
-            torch._foreach_copy_(list(weights.values()), list(self.before.values()))
+            torch._foreach_copy_(placement.locals_of(weights), placement.locals_of(self.before))
             self.optimizer.state.clear()
         return settled
 

@@ -7,7 +7,7 @@ from typing import Any
 from llpf_plugin.geometry.weights import Weights
 from llpf_plugin.llpf.method import LLPF
 from llpf_plugin.merging.agreement import check_asked
-from llpf_plugin.merging.pair import Pair, Request, Source, knots_of, opened
+from llpf_plugin.merging.pair import Pair, Request, Source, knots_of, opened, saving
 from llpf_plugin.quality.verdict import check_pick
 from llpf_plugin.search.options import SearchOptions
 from llpf_plugin.search.origin import origin_search
@@ -52,6 +52,6 @@ def open_descent(
     done = run is not None and saved is not None and run.finished and not run.goes_on(asked)
     search = origin_search(
         dict(source.weights), task, method, options, to, ticks, compute, knots_of(run, out),
-        (*callbacks, *(() if run is None or done else (run,))), saved,
+        (*callbacks, *saving(run, done)), saved,
     )  # fmt: skip
     return Pair("origin", [source], request, search, asked, run, done=done)

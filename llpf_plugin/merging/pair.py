@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,7 +23,7 @@ from llpf_plugin.ranks.group import from_first, is_first, shared
 from llpf_plugin.records import Outcome
 from llpf_plugin.runs.alignment import KEY, Alignment
 from llpf_plugin.runs.asked import Asked
-from llpf_plugin.runs.folder import RunFolder
+from llpf_plugin.runs.folder import GoesAlong, RunFolder
 from llpf_plugin.runs.guard import check_unfinished
 from llpf_plugin.runs.knots import KnotFolder
 from llpf_plugin.runs.read import read_asked, read_path
@@ -120,7 +120,7 @@ class Request:
         return Asked(
             a=checkpoint.fingerprint(a.weights), b="origin" if b is None else checkpoint.fingerprint(b.weights),
             method_settings=self.method.settings(), search=self.options.to_json(),
-            align=resolved(self.align, self.method), compute=asdict(self.compute), **named, **more,
+            align=resolved(self.align, self.method), compute=self.compute.asked(), **named, **more,
         )  # fmt: skip
 
 
@@ -249,17 +249,25 @@ def open_pair(
     check_asked(asked)
     run, saved = opened(folder, asked, resume, check_folder)
     done = run is not None and saved is not None and run.finished and not run.goes_on(asked)
-    saving = () if run is None or done else (run,)
     begun = run if resume else None
     proposal = from_first(lambda: propose(start, end, request.task, request.method, request.align, begun))
     search = Search(
         start, end, request.task, request.method, request.options, request.compute, knots_of(run, folder),
-        (*callbacks, *saving), saved,
+        (*callbacks, *saving(run, done)), saved,
     )  # fmt: skip
     pair = Pair(name, ends, request, search, asked, run, done=done, again=run is not None and saved is None)
     if proposal is not None:
         pair._align(proposal)
+    if request.compute.shard:
+        pair.line()  # by all ranks
     return pair
+
+
+def saving(run: RunFolder | None, done: bool) -> Sequence[Callback]:
+    """What saves a search that is not done: its folder; on ranks that do not write, what goes along with that."""
+    if not shared(run is not None and not done):
+        return ()
+    return (GoesAlong() if run is None else run,)
 
 
 def opened(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from llpf_plugin.evaluation.along_path import losses_on_line
 from llpf_plugin.evaluation.point import borrowed
+from llpf_plugin.geometry.placement import local, placed, portable, totals
 from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, distance, lerp
 from llpf_plugin.methods.base import Plan, Problem, Step, TrainState
 from llpf_plugin.methods.baselines import AutoNEB
@@ -67,9 +68,7 @@ class Band:
         """Place `FIRST` pivots evenly on the straight line; cycles too short for a step are skipped."""
         assign(self.workspace.model, start)
         own = coordinates(self.workspace.model, start)
-        self.start, self.end = (
-            {k: w[k].to(p.device, p.dtype, copy=True) for k, p in own.items()} for w in (start, end)
-        )
+        self.start, self.end = ({k: placed(w[k], p) for k, p in own.items()} for w in (start, end))
         with borrowed(self.workspace):
             self.losses = tuple(losses_on_line(self.workspace, self.start, self.end, 1, SAMPLE))
         self._place([lerp(self.start, self.end, i / (FIRST + 1)) for i in range(1, FIRST + 1)])
@@ -120,7 +119,8 @@ class Band:
         for i, pivot in enumerate(self.pivots[: len(losses)]):
             tangent = upwind_tangent(chain[i : i + 3], known[i : i + 3])
             gradients = {k: t.grad + self.weight_decay * t.detach() for k, t in pivot.items() if t.grad is not None}
-            along = sum((g * tangent[k]).sum() for k, g in gradients.items())
+            along = sum((local(g) * local(tangent[k])).sum() for k, g in gradients.items())
+            along = totals(torch.as_tensor(along), list(gradients.values()))
             for k, g in gradients.items():
                 pivot[k].grad = g - along * tangent[k]
         self.optimizer.step()
@@ -150,7 +150,7 @@ class Band:
 
     def save(self) -> dict[str, Tensor]:
         """The pivots and the optimizer's momentum."""
-        pivots = {f"pivot.{i}.{k}": t.detach() for i, p in enumerate(self.pivots) for k, t in p.items()}
+        pivots = {f"pivot.{i}.{k}": portable(t.detach()) for i, p in enumerate(self.pivots) for k, t in p.items()}
         return {**pivots, **optimizer_tensors(self.optimizer)}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -158,7 +158,7 @@ class Band:
         count = sum(name.startswith("pivot.") for name in tensors) // len(self.start)
         if any(tensors[f"pivot.{i}.{k}"].shape != t.shape for i in range(count) for k, t in self.start.items()):
             raise ValueError("a pivot has other shapes than the ends")
-        self._place([{k: tensors[f"pivot.{i}.{k}"].to(t.device) for k, t in self.start.items()} for i in range(count)])
+        self._place([{k: placed(tensors[f"pivot.{i}.{k}"], t) for k, t in self.start.items()} for i in range(count)])
         load_optimizer(self.optimizer, tensors)
 
 
@@ -179,7 +179,8 @@ def upwind_tangent(chain: Sequence[Weights], losses: Sequence[float]) -> Weights
 
 def _normalised(vector: Weights) -> Weights:
     """The vector at length 1, over all tensors together; zero stays zero."""
-    length = torch.stack([t.square().sum() for t in vector.values()]).sum().sqrt()
+    squares = torch.stack([local(t).square().sum() for t in vector.values()]).sum()
+    length = totals(squares, list(vector.values())).sqrt()
     return {k: t / length.clamp_min(torch.finfo(t.dtype).tiny) for k, t in vector.items()}
 
 

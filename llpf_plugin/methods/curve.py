@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from llpf_plugin.geometry import sphere
+from llpf_plugin.geometry.placement import copy_, placed, portable
 from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, lerp
 from llpf_plugin.methods.base import Plan, Problem, Step, TrainState
 from llpf_plugin.methods.baselines import Curve
@@ -58,9 +59,7 @@ class CurveTraining:
         """Place the trained point in the middle of the straight line."""
         assign(self.workspace.model, start)
         own = coordinates(self.workspace.model, start)
-        self.start, self.end = (
-            {k: w[k].to(p.device, p.dtype, copy=True) for k, p in own.items()} for w in (start, end)
-        )
+        self.start, self.end = ({k: placed(w[k], p) for k, p in own.items()} for w in (start, end))
         self.point = {k: t.requires_grad_() for k, t in lerp(self.start, self.end, 0.5).items()}
         held = [sphere.spheres(w, self.correct) for w in (self.start, self.end)]
         self.spheres = {k: (v, held[1][k]) for k, v in held[0].items() if k in held[1]}
@@ -111,11 +110,14 @@ class CurveTraining:
 
     def save(self) -> dict[str, Tensor]:
         """The trained point and the optimizer's momentum."""
-        return {**{f"point.{k}": t.detach() for k, t in self.point.items()}, **optimizer_tensors(self.optimizer)}
+        return {
+            **{f"point.{k}": portable(t.detach()) for k, t in self.point.items()},
+            **optimizer_tensors(self.optimizer),
+        }
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Inverse of `save`."""
         for k, t in self.point.items():
-            t.copy_(tensors[f"point.{k}"])
+            copy_(t, tensors[f"point.{k}"])
         load_optimizer(self.optimizer, tensors)

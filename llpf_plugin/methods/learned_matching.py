@@ -36,9 +36,11 @@ def plan(method: LearnedMatching, problem: Problem) -> Plan:
 
     Raises:
         OrderError: the model cannot be traced.
+        TaskError: it is in shards.
         LLPFError: it has no symmetry that is known.
     """
     workspace = problem.workspace
+    workspace.check_whole("learned matching")
     found = symmetry(workspace.model, workspace.task.example_inputs())
     if not found.groups:
         raise LLPFError(

@@ -21,13 +21,15 @@ PIECES = 10
 
 def plan(method: Linear, problem: Problem) -> Plan:
     """One stretch with nothing to search."""
+    if method.repair:
+        problem.workspace.check_whole("REPAIR")
     solver = RepairedSegment if method.repair else Segment
     return Plan(lambda stretch: solver(problem.workspace))
 
 
 def findings(method: Linear, workspace: Workspace) -> Sequence[Finding]:
     """What REPAIR leaves alone, but for the output and what BatchNorm follows; and that it may have nothing to do."""
-    if not method.repair:
+    if not method.repair or workspace.compute.shard:
         return ()
     with probing(workspace):
         layers, left = correctable(workspace, coordinates(workspace.model))

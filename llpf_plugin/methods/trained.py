@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from llpf_plugin.geometry.placement import placed, portable
 from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates
 from llpf_plugin.records import Outcome, Tick
 from llpf_plugin.workspace import Workspace
@@ -49,7 +50,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Every tensor of an optimizer's state, by the parameter's number and the state's name."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     return {
-        f"optimizer.{i}.{key}": value
+        f"optimizer.{i}.{key}": portable(value)
         for i, p in enumerate(parameters)
         for key, value in optimizer.state.get(p, {}).items()
         if isinstance(value, Tensor)
@@ -67,7 +68,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
             p = parameters[int(number)]
             if tensor.dim() and tensor.shape != p.shape:
                 raise ValueError(f"{name} is {tuple(tensor.shape)}, its parameter {tuple(p.shape)}")
-            optimizer.state[p][key] = tensor.to(p.device, copy=True)
+            optimizer.state[p][key] = placed(tensor, p) if tensor.dim() else tensor.to(p.device, copy=True)
 
 
 class OnModel:
@@ -88,7 +89,7 @@ class OnModel:
 
     def save(self) -> dict[str, Tensor]:
         """The coordinates and the optimizer's tensors."""
-        weights = {f"weights.{k}": t for k, t in coordinates(self.workspace.model).items()}
+        weights = {f"weights.{k}": portable(t) for k, t in coordinates(self.workspace.model).items()}
         return {**weights, **optimizer_tensors(self.optimizer)}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:

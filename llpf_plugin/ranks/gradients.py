@@ -49,6 +49,8 @@ def mean_loss(loss: Tensor, weight: float) -> Tensor:
 def sum_gradients(tensors: Iterable[Tensor]) -> None:
     """Put the sum over ranks into every ``grad``; what has none on any rank stays without.
 
+    Sharded tensors are left alone, for their engine has summed their gradients.
+
     Args:
         tensors: the same ones in the same order on every rank.
     """
@@ -56,7 +58,7 @@ def sum_gradients(tensors: Iterable[Tensor]) -> None:
         return
     under_way = []
     with speaking():
-        for bucket in _buckets([t for t in tensors if t.requires_grad]):
+        for bucket in _buckets([t for t in tensors if t.requires_grad and not hasattr(t, "full_tensor")]):
             flat = _flat(bucket)
             under_way.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
         for bucket, flat, work in under_way:

@@ -35,11 +35,13 @@ class Group:
         rank: the number of this process, from 0.
         size: how many there are; 1 where this process works alone.
         lifeline: knows which of them have ended.
+        solo: the others do not do what this one does now.
     """
 
     rank: int = 0
     size: int = 1
     lifeline: Watched | None = field(default=None, repr=False, compare=False)
+    solo: bool = False
 
     @property
     def own(self) -> tuple[int, ...]:
@@ -103,11 +105,37 @@ def speaking() -> Iterator[None]:
         raise lifeline.explained(error) from error
 
 
+SIGNS = ("gloo", "nccl", "connection")
+"""Words of errors by which torch's engines say that ranks cannot speak to each other."""
+
+
+@contextmanager
+def in_touch() -> Iterator[None]:
+    """Around work in which torch's engines speak to other ranks: what fails there is explained as in `speaking`.
+
+    Raises:
+        RankError: another rank has ended, or cannot be reached.
+    """
+    try:
+        yield
+    except Exception as error:
+        lifeline, cause = current().lifeline, _first_cause(error)
+        if lifeline is None or isinstance(error, RankError) or not any(sign in str(cause).lower() for sign in SIGNS):
+            raise
+        raise lifeline.explained(cause) from error
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def on_first(function: Callable[..., T], *arguments: Any, **named: Any) -> T | None:
     """What rank 0 does by itself, such as to show or to write something; None on the others, which do not wait."""
     if not is_first():
         return None
-    with alone():
+    with set_current(replace(current(), size=1, solo=current().size > 1)):
         return function(*arguments, **named)
 
 

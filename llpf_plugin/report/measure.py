@@ -88,7 +88,7 @@ def measure_stored(
 
 def _layers(quality: Quality) -> tuple[Mapping[str, Sequence[str]], list[str]]:
     """Coordinates by layer in the order of the data flow; as the model lists them if that cannot be had."""
-    task, moving = quality.workspace.task, set(quality.path.knots[0])
+    task, moving = quality.workspace.traceable, set(quality.path.knots[0])
     try:
         order = layer_order(task.model, task.example_inputs())
     except (OrderError, TaskError) as error:

@@ -21,6 +21,7 @@ from torch import Tensor
 from llpf_plugin.errors import RunError
 from llpf_plugin.files import is_empty, plain, remove_leftovers, write_json
 from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.ranks.group import shared
 from llpf_plugin.records import Tick
 from llpf_plugin.runs.asked import CHANGEABLE, DIGESTS, FORMAT, VERSION, Asked, differences
 from llpf_plugin.runs.knots import KnotFolder
@@ -220,13 +221,17 @@ class RunFolder(Callback):
 
     def on_tick(self, search: Searching, tick: Tick) -> None:
         """Save every few seconds, and when a stop was asked for."""
-        if search.stop or time.monotonic() >= self._next:
+        if search.stop or self._due():
             self.save(search)
 
     def on_measure(self, search: Searching, done: int, total: int) -> None:
         """Save every few seconds, and at the end."""
-        if search.stop or done == total or time.monotonic() >= self._next:
+        if search.stop or done == total or self._due():
             self.save(search)
+
+    def _due(self) -> bool:
+        """Whether the time has come; other ranks are told, see `GoesAlong`."""
+        return shared(time.monotonic() >= self._next)
 
     def on_end(self, search: Searching) -> None:
         """Write the path's manifest, after which the state is no longer needed."""
@@ -247,3 +252,25 @@ class RunFolder(Callback):
         }
         write_json(self.folder / "path.json", plain(manifest))
         (self.folder / _BEFORE).unlink(missing_ok=True)
+
+
+class GoesAlong(Callback):
+    """On ranks that write nothing: takes part in every save of the first one, for all gather sharded weights."""
+
+    def on_start(self, search: Searching) -> None:
+        """Once the ends are measured."""
+        search.snapshot()
+
+    def on_tick(self, search: Searching, tick: Tick) -> None:
+        """When the first rank's time has come, and when a stop was asked for."""
+        if search.stop or shared(False):
+            search.snapshot()
+
+    def on_measure(self, search: Searching, done: int, total: int) -> None:
+        """Likewise, and at the end."""
+        if search.stop or done == total or shared(False):
+            search.snapshot()
+
+    def on_end(self, search: Searching) -> None:
+        """With the manifest."""
+        search.snapshot()

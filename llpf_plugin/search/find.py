@@ -23,7 +23,7 @@ from llpf_plugin.methods.base import Method, MovesEnd, Plan, Problem, Solver, St
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.measuring import judge
 from llpf_plugin.quality.verdict import Quality
-from llpf_plugin.ranks.group import together
+from llpf_plugin.ranks.group import in_touch, together
 from llpf_plugin.records import Cost, Outcome, Rate, Row, Tick
 from llpf_plugin.search.agreement import check_task, in_step
 from llpf_plugin.search.assemble import PathAssembler
@@ -58,6 +58,7 @@ class Search:
     _ends: Ends
     assembler: PathAssembler
 
+    @in_touch()
     def __init__(
         self, a: Weights, b: Weights, task: Task, method: Method, options: SearchOptions,
         compute: Compute | None = None, knots: Knots | None = None, callbacks: Sequence[Callback] = (),
@@ -82,6 +83,7 @@ class Search:
         self._other = {k: t / 2 if t.is_floating_point() else t for k, t in a.items()} if a is b else self.end
         if together():
             check_task(self.workspace, self.start, self.end, self.unreached)
+            assert self.findings is not None  # found now, by all ranks
 
     def lead_to(self, b: Weights) -> None:
         """Let the path end at ``b``, B re-ordered, before it is run; whether B was trained apart is asked of B."""
@@ -95,6 +97,7 @@ class Search:
             tensors = self.solver.save() if self.solver is not None else self._resumed or {}
         return self.progress.to_json(), dict(tensors)
 
+    @in_touch()
     def run(self) -> Quality:
         """Search, measure, repair, until the path is under the goal, the repairs are used up, or the budget is."""
         self._begin()

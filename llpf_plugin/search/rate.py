@@ -14,6 +14,7 @@ import torch
 from llpf_plugin.evaluation.goal import Goal
 from llpf_plugin.evaluation.point import borrowed
 from llpf_plugin.geometry import sphere
+from llpf_plugin.geometry.placement import local, totals
 from llpf_plugin.geometry.weights import Weights, assign, lerp
 from llpf_plugin.records import Outcome, Rate
 from llpf_plugin.workspace import Workspace
@@ -90,8 +91,9 @@ def _gradient(workspace: Workspace, goal: Goal) -> tuple[float, float]:
     """How high a mini-batch's loss lies, in units of the room, and the squared norm of its gradient."""
     loss = workspace.loss()
     workspace.backward(loss)
-    squares = [p.grad.double().square().sum() for p in workspace.model.parameters() if p.grad is not None]
-    square = float(torch.stack(squares).sum()) if squares else 0.0
+    grads = [p.grad for p in workspace.model.parameters() if p.grad is not None]
+    squares = [local(g).double().square().sum() for g in grads]
+    square = float(totals(torch.stack(squares).sum(), grads)) if squares else 0.0
     return (float(loss.detach()) - goal.batch) / goal.room, square
 
 

@@ -75,6 +75,12 @@ def trail(name: str, ends: Sequence[Weights], schedule: str, steps: int = 10**9,
     return found.weights
 
 
+def farthest(one: list[Weights], other: list[Weights]) -> float:
+    """The largest difference of two trails of the same length."""
+    pairs = [(p[k], q[k]) for p, q in zip(one, other, strict=True) for k in p]
+    return max(float((x - y).abs().max()) for x, y in pairs)
+
+
 def rank() -> tuple[int, int]:
     """Which rank this is, of how many."""
     return current().rank, current().size

@@ -17,7 +17,16 @@ PATIENCE = 100.0
 """Seconds after which ranks count as hanging."""
 
 _fork = multiprocessing.get_context("forkserver")
-_fork.set_forkserver_preload(["torch._dynamo", "llpf_plugin.merging", "llpf_plugin.report", "helpers.tiny"])
+_fork.set_forkserver_preload(
+    [
+        "torch._dynamo",
+        "torch.distributed.fsdp",
+        "torch.distributed.tensor",
+        "llpf_plugin.merging",
+        "llpf_plugin.report",
+        "helpers.tiny",
+    ]
+)
 
 
 def free_port() -> int:

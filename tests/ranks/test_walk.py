@@ -5,15 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import rank_work, ranks, tiny
+from helpers.rank_work import farthest
 from helpers.searches import schedule
 
 from llpf_plugin.geometry.weights import Weights
-
-
-def farthest(one: list[Weights], other: list[Weights]) -> float:
-    """The largest difference of two trails of the same length."""
-    pairs = [(p[k], q[k]) for p, q in zip(one, other, strict=True) for k in p]
-    return max(float((x - y).abs().max()) for x, y in pairs)
 
 
 def trails(name: str, reference: str, place: str, **until: int) -> tuple[list[Weights], list[list[Weights]]]:
