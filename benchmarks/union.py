@@ -40,6 +40,7 @@ class Bench:
         epochs: of the networks' training, None for those of the task's recipe.
         sample: joint examples that the points of a path are measured on, None for all.
         test: test images, None for all.
+        batch_size: examples of a gradient step of every way, None for the task's.
     """
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -47,12 +48,13 @@ class Bench:
     epochs: float | None = None
     sample: int | None = None
     test: int | None = None
+    batch_size: int | None = None
 
 
 BENCHES = {
     "digits/resnet": Bench(),
     "mnist/lenet5": Bench({"subset": 4000}, (100, 400), 10, 1000, 4000),
-    "cifar10/resnet8": Bench({"subset": 5000}, (100, 400), 20, 1000, 2000),
+    "cifar10/resnet8": Bench({"subset": 4000, "width": 8}, (100, 300), 20, 512, 2000, 64),
 }
 
 
@@ -90,7 +92,8 @@ def joined(task: Task, bench: Bench, pair: int, cache: Path, steps: int, lr: flo
     parts = halves(len(task.classes), pair)
     models = [expert(task, bench, places, cache, pair, side) for side, places in enumerate(parts)]
     labels = [[task.classes[i] for i in places] for places in parts]
-    return unite(models, task, labels=labels, compute=COMPUTE, budget=steps, lr=lr, sample=bench.sample)
+    search = {"budget": steps, "lr": lr, "sample": bench.sample, "batch_size": bench.batch_size}
+    return unite(models, task, labels=labels, compute=COMPUTE, **search)
 
 
 def rows(found: Sequence[United]) -> list[list[str]]:

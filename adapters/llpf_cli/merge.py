@@ -63,7 +63,7 @@ def merge(
         raise UsageError("--input and --inputs go with --model; a task has inputs of its own")
     flags = {"--dry-run": dry_run, "--resume": output.resume}
     if heads.joined(model):
-        more = {**flags, "--tensorboard": output.tensorboard}
+        more = {**flags, "--tensorboard": output.tensorboard, "--shard": compute.shard}
         return union(models, state, task, heads, method, align, pick, goal, measure, output, compute, more)
     if model is not None:
         from llpf_cli.average import average

@@ -80,6 +80,7 @@ def test_what_makes_no_sense_is_wrong_usage(asked: list[object], places: list[Pa
         ((*asked, *KNOWN, "--dry-run"), "--dry-run does not go with --heads union"),
         ((*asked, *KNOWN, "--resume"), "--resume does not go with --heads union"),
         ((*asked, *KNOWN, "--tensorboard"), "--tensorboard does not go with --heads union"),
+        ((*asked, *KNOWN, "--shard"), "--shard does not go with --heads union"),
         ((*asked, "--labels", "latin.txt", "--labels", "grey,green"), "--labels latin.txt: it is not a text in UTF-8"),
         ((*places, "--task", TASK, *KNOWN), "--labels says what the heads are that --heads union joins"),
         ((*places, "--model", TASK, "--heads", "union"), "--heads union needs data: give --task in place of --model"),
