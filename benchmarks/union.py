@@ -92,7 +92,7 @@ def joined(task: Task, bench: Bench, pair: int, cache: Path, steps: int, lr: flo
     parts = halves(len(task.classes), pair)
     models = [expert(task, bench, places, cache, pair, side) for side, places in enumerate(parts)]
     labels = [[task.classes[i] for i in places] for places in parts]
-    search = {"budget": steps, "lr": lr, "sample": bench.sample, "batch_size": bench.batch_size}
+    search: dict[str, Any] = {"budget": steps, "lr": lr, "sample": bench.sample, "batch_size": bench.batch_size}
     return unite(models, task, labels=labels, compute=COMPUTE, **search)
 
 

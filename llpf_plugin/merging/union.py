@@ -124,13 +124,13 @@ def unite(
             RunFolder(out).check_free()
             RunFolder(out).clear()
         ends, like = _ends(sources, labels, request)
-        judge = _Judge(ends)
+        aligned, notes = _aligned(ends, resolved(align, request.method))
+        judge = _Judge(ends)  # from here on the model is on its device, and stays there
         parents = [judge.parent(side) for side in "AB"]
         for parent in parents:
             told(parent)
-        ends, notes = _aligned(ends, resolved(align, request.method))
         united = United({}, request.task.classes, parents, [], "", notes)
-        for candidate, weights in judge.tried(ends):
+        for candidate, weights in judge.tried(aligned):
             told(candidate)
             united = _better(united, candidate, weights)
         return united if out is None else _written(united, out, [source.name for source in sources], like, request)
