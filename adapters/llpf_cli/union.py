@@ -158,7 +158,7 @@ def _show(console: "Console", united: "United") -> None:
 
     split = "test" if "test" in united.parents[0].scores else "validation"
     table = Table(box=box.SIMPLE_HEAD, title=f"accuracy on {split} data, by classes", title_justify="left")
-    for i, head in enumerate(("", "steps", *GROUPS.values(), "validation, all")):
+    for i, head in enumerate(("", "steps", *GROUPS.values(), "validation")):
         table.add_column(head, justify="right" if i else "left", no_wrap=True)
     for one in (*united.parents, *united.candidates):
         steps = "" if one in united.parents else str(one.steps)
