@@ -97,13 +97,12 @@ def project(tensor: Tensor, target: float) -> Tensor:
         tensor: floating point, any shape.
         target: the variance ``v`` of the sphere.
     """
-    mean = mean_of(tensor)
-    centred = tensor - mean
+    centred = tensor - mean_of(tensor)
     variance = mean_of(centred.square())
     some = variance > 0
     # Both branches must be finite, or the gradient of the one that is not taken becomes NaN.
     scale = torch.where(some, target / torch.where(some, variance, 1.0), 1.0)
-    return mean + centred * scale.sqrt()
+    return mean_of(tensor) + centred * scale.sqrt()
 
 
 @torch.no_grad()

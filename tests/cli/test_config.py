@@ -58,10 +58,10 @@ def test_a_task_with_arguments_and_flags_are_written_too(mlps: list[Path]) -> No
     Path("mine.py").write_text(
         "from helpers import tiny\n\ndef task(name='x', count=1, on=False):\n    return tiny.mlp()\n"
     )
-    words = ["--task", "mine.py:task", "-t", "name='7'", "-t", "count=2", "-t", "on=true", "--no-report"]
+    words = ["--task", "mine.py:task", "-t", "name='7'", "-t", "count=2", "-t", "on=true", "--tensorboard"]
     assert merge(*mlps[:2], *words, "--max-loss", 0.2, "--device", "cpu", "-o", "run").code == 0
     document = yaml.safe_load(Path("run/config.yaml").read_text())
-    assert document["task_args"] == ["name='7'", "count=2", "on=true"] and document["report"] is False
+    assert document["task_args"] == ["name='7'", "count=2", "on=true"] and document["tensorboard"] is True
     assert "report" not in document and "resume" not in document
     assert merge("--config", "run/config.yaml", "--trust", "-o", "again").code == 0
     arguments = [read(Path(run), "run")["asked"]["task_arguments"] for run in ("run", "again")]
