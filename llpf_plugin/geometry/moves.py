@@ -44,8 +44,18 @@ def gaps(tensors: Sequence[Tensor], destination: Sequence[Tensor]) -> Tensor:
         return torch.zeros(0)
     # Sums are pairwise; over millions of elements ``vector_norm`` in float32 loses three digits on a CPU.
     pairs = [(local(p), local(d)) for p, d in zip(tensors, destination, strict=True)]
-    squares = torch.stack([(d - p).to(_wide(p)).square_().sum() for p, d in pairs])
-    return totals(squares, tensors).sqrt()
+    grouped = all(p.is_cuda and p.dtype == torch.float32 for p, _ in pairs)
+    return totals(_grouped_squares(pairs) if grouped else _squares(pairs), tensors).sqrt()
+
+
+def _squares(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    return torch.stack([(d - p).to(_wide(p)).square_().sum() for p, d in pairs])
+
+
+def _grouped_squares(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Likewise, by a few kernels for all pairs: on a GPU it is their number that takes time."""
+    ps, ds = zip(*pairs, strict=True)
+    return torch.stack(torch._foreach_norm(torch._foreach_sub(ds, ps))).square()
 
 
 def joint(gaps: Tensor, groups: Sequence[str]) -> Tensor:

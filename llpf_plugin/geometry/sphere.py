@@ -131,15 +131,28 @@ def mean_on_sphere(tensors: Sequence[Tensor], shares: Sequence[float], held: boo
 def project_(tensors: Sequence[Tensor], targets: Iterable[float]) -> Sequence[Tensor]:
     """`project` in place and without a graph, over a list of tensors; nothing is read back from the device.
 
-    Exact: a tensor that is on its sphere stays bit by bit where it is. Integer and one-element tensors are left alone.
+    On a CPU it is exact: a tensor that is on its sphere stays bit by bit where it is. Integer and one-element tensors
+    are left alone.
     """
     held = [(t, v) for t, v in zip(tensors, targets, strict=True) if t.is_floating_point() and t.numel() > 1]
+    if held and all(t.is_cuda and t.dtype == torch.float32 and not is_sharded(t) for t, _ in held):
+        _project_grouped_([t for t, _ in held], [v for _, v in held])
+        return tensors
     for (tensor, target), (mean, std) in zip(held, _moments([t for t, _ in held]), strict=True):
         scale = torch.where(std > 0, torch.full_like(std, target**0.5) / std, 1.0)
         # From the mean towards p, exact at both ends, so that nothing cancels on a far smaller sphere.
         part = local(tensor)
         wide = part.to(mean.dtype)
-        torch.lerp(torch.empty_like(wide).fill_(mean), wide, scale, out=wide)
+        torch.lerp(mean, wide, scale, out=wide)
         if wide is not part:
             part.copy_(wide)
     return tensors
+
+
+def _project_grouped_(tensors: Sequence[Tensor], targets: Sequence[float]) -> None:
+    """`project_` by two kernels a tensor and a few for all together: on a GPU it is their number that takes time."""
+    variances, means = zip(*(torch.var_mean(t, correction=0) for t in tensors), strict=True)
+    stds = torch.stack(variances).sqrt()
+    scales = torch.where(stds > 0, stds.new_tensor(targets, dtype=torch.float64).sqrt().to(stds) / stds, 1.0)
+    for tensor, mean, scale in zip(tensors, means, scales.unbind(), strict=True):
+        torch.lerp(mean, tensor, scale, out=tensor)

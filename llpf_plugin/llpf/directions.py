@@ -49,8 +49,8 @@ class ToModel:
         gaps, names = self.gaps(active), [k for k in self.weights if k in active]
         groups = names if control.moves == "tensors" else [k.rpartition(".")[0] for k in names]
         fractions = control.fractions(moves.joint(gaps, groups), moves.joint(self.start_gaps, groups), share)
-        whole, gap = bool((fractions >= 1).all()), float(vector_norm(gaps))
-        return Move(names, fractions, whole, gap, float(vector_norm(self.start_gaps)))
+        gap, start, short = torch.stack([*map(vector_norm, (gaps, self.start_gaps)), (fractions < 1).sum()]).tolist()
+        return Move(names, fractions, short == 0, gap, start)
 
     def moving(self) -> bool:
         """Whether anything is left to be moved, in any phase: settling may always have left the destination again."""

@@ -115,7 +115,8 @@ def settle(
         workspace.backward(loss)
         optimizer.step()
         if len(losses) >= rule.min_steps and _look(workspace, len(losses) - rule.min_steps, limit - len(losses)):
-            first, mean = float(losses[0]), _mean(losses[-rule.rolling :])
+            first = float(losses[0]) if math.isnan(first) else first
+            mean = _mean(losses[-rule.rolling :])
             if not rule.threshold < mean <= max(reject_above, RUNAWAY * first):
                 break
     whole = len(losses) >= rule.min_steps

@@ -112,3 +112,9 @@ def test_the_distance_of_tensors_that_count_as_one_vector() -> None:
     assert joint(torch.tensor([3.0, 4.0, 12.0]), ["a", "b", "a"]).tolist() == pytest.approx([153**0.5, 4, 153**0.5])
     assert joint(torch.tensor([3.0, 4.0]), ["a", "b"]).tolist() == [3, 4]
     assert joint(torch.zeros(0), []).tolist() == []
+
+
+def test_distances_that_a_gpu_takes_in_groups_are_the_same() -> None:
+    rng = torch.Generator().manual_seed(0)
+    pairs = [tuple(torch.randn(shape, generator=rng) for _ in "pd") for shape in ((3, 4), (7,), (50, 70))]
+    torch.testing.assert_close(moves._grouped_squares(pairs), moves._squares(pairs))  # type: ignore[arg-type]

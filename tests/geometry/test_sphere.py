@@ -212,3 +212,21 @@ def test_the_mean_of_a_tensor_with_itself_is_that_tensor(tensor: Tensor) -> None
     found = sphere.mean_on_sphere([tensor, tensor], [0.5, 0.5], held=True)
     assert torch.equal(found.to(tensor.dtype), tensor) or tensor.dtype == torch.float64
     assert torch.allclose(found, tensor.double(), rtol=1e-12, atol=0)
+
+
+def test_what_a_gpu_does_in_groups_is_the_same() -> None:
+    rng = torch.Generator().manual_seed(0)
+    tensors = [torch.randn(shape, generator=rng) for shape in ((3, 4), (8, 2, 3, 3), (50, 70))] + [
+        torch.full((4, 2), 0.3)
+    ]
+    alone, grouped = [t.clone() for t in tensors], [t.clone() for t in tensors]
+    targets = [0.5, 2.0, 1e-4, 0.7]
+    sphere.project_(alone, targets)
+    sphere._project_grouped_(grouped, targets)
+    for one, other in zip(alone, grouped, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+    assert torch.equal(grouped[-1], tensors[-1])
+    on_them = [t.clone() for t in grouped[:-1]]
+    sphere._project_grouped_(on_them, [sphere.variance(t) for t in on_them])
+    for one, other in zip(on_them, grouped, strict=False):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)

@@ -114,6 +114,17 @@ def test_a_tick_says_what_happened() -> None:
     assert step.state.tick == 1 and step.state.closest == pytest.approx(gap, rel=1e-5)
 
 
+@pytest.mark.parametrize("reject_above", [2.0, math.inf])
+def test_a_tick_waits_for_the_device_once_and_for_each_loss_that_it_reads(reject_above: float) -> None:
+    task = tiny.TASKS["mlp"]()
+    control = Scheduled(9, StepRule(step_a=0.1)) if reject_above == math.inf else Backtracking(reject_above)
+    walk, state = walks.to_model("mlp", task, (walks.phase(task, control, SettleRule(9.0, 3, 3)),), "matrices")
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        walk.step(state)
+    names = [event.name for event in profiler.events()]
+    assert names.count("aten::_local_scalar_dense") == 2  # the first loss and the rolling one; one list is read at once
+
+
 def test_the_learning_rate_is_annealed_on_the_last_part_of_the_way() -> None:
     task = tiny.mlp()
     walk, state = walks.to_model("mlp", task, (adaptive(task, anneal_below=0.5, max_share=0.2),))
