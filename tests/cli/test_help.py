@@ -15,7 +15,7 @@ COMMANDS = list(HELP)
 COLUMNS = 100
 LINES = 80
 OPTIONS = {
-    "merge": 31, "compare": 26, "align": 8, "origin": 27, "order": 15, "report": 15, "demo": 10, "methods": 0,
+    "merge": 33, "compare": 26, "align": 8, "origin": 27, "order": 15, "report": 15, "demo": 10, "methods": 0,
     "point": 2, "convert": 3, "rebn": 9, "check": 9,
 }  # fmt: skip
 """The most options that a command may show: what a method or a task can be told is not among them."""
