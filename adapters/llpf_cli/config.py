@@ -95,7 +95,7 @@ def _tokens(file: Path, command: str, key: str, value: Any, options: Options, sa
     if value is None or _is_said(word, options, said):
         return []
     if options.takes_value(word):
-        return [word, str(value)]
+        return [w for one in (value if isinstance(value, list) else [value]) for w in (word, str(one))]
     if not isinstance(value, bool):
         raise UsageError(f"{file}: {key} must be true or false, got {quoted(value)}")
     negative = f"--no-{word[2:]}"

@@ -12,6 +12,7 @@ from llpf_cli.inputs import SPECIFICATIONS, InputOptions
 from llpf_cli.options import (
     OUTPUT,
     PATH,
+    RUN,
     STATE,
     ComputeOptions,
     GoalOptions,
@@ -23,10 +24,8 @@ from llpf_cli.options import (
     option,
     search_options,
 )
+from llpf_cli.union import HeadOptions, union
 from llpf_plugin.errors import UsageError
-
-RUN = Path("run")
-"""The folder of a run that names none."""
 
 MODELS = Parameter(name="A B …", help="Checkpoints: .pt, .safetensors, or folders of shards.")
 ALIGN = option("Permute B's neurons to match A's: auto (if that lowers the line), never, always [auto].", group=PATH)
@@ -46,6 +45,7 @@ def merge(
     method: MethodOptions = MethodOptions(),
     align: Annotated[Align, ALIGN] = "auto",
     pick: Annotated[str, PICK] = "best",
+    heads: HeadOptions = HeadOptions(),
     measure: MeasureOptions = MeasureOptions(),
     output: OutputOptions = OutputOptions(),
     dry_run: Annotated[bool, DRY_RUN] = False,
@@ -61,11 +61,14 @@ def merge(
         raise UsageError("two checkpoints or more are needed: llpf merge A B --task …")
     if model is None and inputs.given:
         raise UsageError("--input and --inputs go with --model; a task has inputs of its own")
+    flags = {"--dry-run": dry_run, "--resume": output.resume}
+    if heads.joined(model):
+        more = {**flags, "--tensorboard": output.tensorboard, "--shard": compute.shard}
+        return union(models, state, task, heads, method, align, pick, goal, measure, output, compute, more)
     if model is not None:
         from llpf_cli.average import average
 
         needless = [goal, measure, compute, replace(output, out=None, report=True)]
-        flags = {"--dry-run": dry_run, "--resume": output.resume}
         return average(models, state, task, model, inputs, method, align, pick, output.out or RUN, needless, flags)
     began = time.monotonic()
     (task_name, task_args), made = task.named(models[0]), method.made()

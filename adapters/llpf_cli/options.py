@@ -53,6 +53,9 @@ def pairs(words: Sequence[str]) -> dict[str, Any]:
         raise UsageError(str(error)) from error
 
 
+RUN = Path("run")
+"""The folder of a run that names none."""
+
 SETTINGS = option(
     "key=value for the method; repeat for more.", "-m", "--method-arg", negative="", consume_multiple=False
 )

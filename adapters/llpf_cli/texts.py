@@ -75,6 +75,7 @@ EXAMPLES = {
 - `llpf merge a.pt b.pt --task digits/resnet --method sphere-curve -m steps=200`
 - `llpf merge a.pt b.pt --task cifar10/resnet18 -m schedule=resnet18-cifar10-fdf`
 - `llpf merge folder-a folder-b --task hf/causal-lm -t text=corpus.txt`
+- `llpf merge a.pt b.pt --task mnist/lenet5 --heads union --labels 0,1,2,3,4 --labels 5,6,7,8,9`
 - `llpf merge a.pt b.pt --model timm:resnet18 --method linear` averages without data.
 """,
     "compare": """

@@ -1,8 +1,7 @@
 """Directions: where a walk goes, which spheres hold on the way, and whether it has arrived.
 
-A direction works on the coordinates that walk, in place. It knows each one's ``destination``, the variance of every
-tensor that is held now (``spheres``), the distances with which a phase began (``start_gaps``), where they differ the
-factors on the learning rate of each coordinate (``rates``), and the groups that may be scaled at no cost (``exact``).
+It knows each coordinate's ``destination``, the variance of every held tensor (``spheres``), the distances at a phase's
+start (``start_gaps``), factors on learning rates (``rates``), and the groups that may be scaled at no cost (``exact``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from torch.linalg import vector_norm
 from llpf_plugin.geometry import moves, placement, sphere
 from llpf_plugin.geometry.scale_groups import ScaleGroup, variances
 from llpf_plugin.geometry.weights import NEAR, Weights, layers_of, relative_distance, select
-from llpf_plugin.llpf.step_control import StepControl
+from llpf_plugin.llpf.step_control import Scheduled, StepControl
 from llpf_plugin.records import Outcome
 
 
@@ -98,7 +97,8 @@ class ToOrigin:
         """The next move of the active groups that have not arrived, none beyond its sphere; sets spheres and rates."""
         now, norms, parts = self._ways()
         chosen = (parts > 0) & torch.tensor([g.matrix in active and share > 0 for g in self.groups])
-        fractions = torch.minimum(control.fractions(norms, None, share).double(), parts).where(chosen, 0.0)
+        begun = self.start_gaps + norms * (1 - parts) if isinstance(control, Scheduled) else None  # distances to 0
+        fractions = torch.minimum(control.fractions(norms, begun, share).double(), parts).where(chosen, 0.0)
         after = now * (1 - fractions) ** 2
         held = (self.targets > 0) & (after <= self.targets * sphere.ON_SPHERE)
         self.spheres = {g.matrix: float(self.targets[i]) for i, g in enumerate(self.groups) if held[i]}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llpf_plugin.checkpoint.folders import CARD, CARD_HEAD
-from llpf_plugin.documents import visible
+from llpf_plugin.documents import listed, visible
 from llpf_plugin.evaluation.answers import Score
 from llpf_plugin.files import write_text
 from llpf_plugin.quality.verdict import Picked, Quality
@@ -49,6 +49,24 @@ def write_tree_card(folder: Path, names: Sequence[str], joins: Sequence[Join]) -
         *_head([Path(name).name or name for name in names]),
         f"Merged pair by pair by {written_by()}, each along a path of low training loss (arXiv 2505.02604).", "",
         "| models | connected | highest training loss | merged | advances |", "|---|---|---:|---:|---|", *rows,
+    ])  # fmt: skip
+
+
+def write_union_card(folder: Path, names: Sequence[str], way: str, task: str, classes: Sequence[str]) -> None:
+    """`write_card` of two classifiers with different classes that became one.
+
+    Args:
+        folder: of the network.
+        names: of the two.
+        way: by which it was made, in words.
+        task: whose validation data chose it.
+        classes: that it knows.
+    """
+    _write(folder, [
+        *_head([Path(name).name or name for name in names]),
+        f"One classifier of {' and '.join(f'`{name}`' for name in names)}, which know different classes, made by "
+        f"{written_by()} on the task `{task}`. Of what was tried, this was the best on validation data: {way}.", "",
+        f"It knows {len(classes)} classes: {listed(classes, 50)}.",
     ])  # fmt: skip
 
 

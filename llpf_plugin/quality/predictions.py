@@ -10,7 +10,7 @@ from torch import Tensor
 from llpf_plugin.errors import MetricError
 from llpf_plugin.evaluation.point import reestimate
 from llpf_plugin.geometry.weights import Weights, assign
-from llpf_plugin.tasks.batches import Data, batch_size
+from llpf_plugin.tasks.batches import Data, class_targets
 from llpf_plugin.workspace import Workspace
 
 
@@ -67,7 +67,6 @@ def class_scores(
 
 def _targets(batch: Any) -> Tensor:
     """The integer targets ``[n]`` of ``(inputs, targets)``."""
-    targets = batch[1] if isinstance(batch, tuple | list) and len(batch) == 2 else None
-    if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.shape != (batch_size(batch),):
+    if (targets := class_targets(batch)) is None:
         raise MetricError("a batch is not (inputs, integer class targets)")
     return targets

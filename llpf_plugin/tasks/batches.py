@@ -91,9 +91,17 @@ def divisible(batch: Batch) -> bool:
     return all(len(tensor) == size for tensor in Inputs((batch,)).tensors() if tensor.dim() > 0)
 
 
-def take(batch: Batch, rows: slice) -> Batch:
+def take(batch: Batch, rows: slice | Tensor) -> Batch:
     """Some examples of a batch that is `divisible`."""
     return Inputs((batch,)).map(lambda tensor: tensor[rows] if tensor.dim() > 0 else tensor).args[0]
+
+
+def class_targets(batch: Batch) -> Tensor | None:
+    """The targets ``[n]`` of ``(inputs, integer targets)``; None where a batch is something else."""
+    targets = batch[1] if isinstance(batch, tuple | list) and len(batch) == 2 else None
+    if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.shape != (batch_size(batch),):
+        return None
+    return targets
 
 
 def join(batches: Sequence[Batch]) -> Batch:

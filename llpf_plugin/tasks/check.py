@@ -21,7 +21,7 @@ def check_task(task: Task) -> None:
 
     Raises:
         TaskError: the model is no module or has parameters without a shape, a split is no `Data`, the objective cannot
-            be called, or a default makes no sense.
+            be called, a default makes no sense, or classes have no names of their own.
     """
     name = quoted(task.name)
     _check_model(task.model, name)
@@ -32,6 +32,9 @@ def check_task(task: Task) -> None:
     if not callable(task.objective):
         raise TaskError(f"the objective of {name} is {_kind(task.objective)}: give a function of model and batch")
     _check_defaults(task.defaults, name)
+    names = list(task.classes)
+    if isinstance(task.classes, str) or not all(isinstance(one, str) for one in names) or len({*names}) < len(names):
+        raise TaskError(f"the classes of {name} are {quoted(task.classes)}: give a list of different names")
 
 
 def _check_model(model: Any, name: str) -> None:

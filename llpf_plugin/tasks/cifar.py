@@ -20,6 +20,17 @@ Subset: TypeAlias = int | None
 Folder: TypeAlias = str | None
 Side: TypeAlias = int | None
 
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASSES_100 = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
+man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
+pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
+tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+""".split()  # noqa: SIM905 - a hundred words
+
 
 class Cifar:
     """One of the two data sets. Its methods make tasks, one for each network, and all take the same arguments.
@@ -32,13 +43,13 @@ class Cifar:
 
     Args:
         name: torchvision's.
-        classes: number of classes.
+        classes: their names, in the order of the targets.
         mean: of each channel of the training images.
         std: likewise.
     """
 
-    def __init__(self, name: str, classes: int, mean: Sequence[float], std: Sequence[float]) -> None:
-        self.name, self.classes, self.mean, self.std = name, classes, mean, std
+    def __init__(self, name: str, classes: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> None:
+        self.name, self.names, self.classes, self.mean, self.std = name, tuple(classes), len(classes), mean, std
 
     def resnet8(self, width: int = 16, subset: Subset = None, augment: bool = False, data: Folder = None) -> Task:
         """A ResNet of three blocks, not one of the paper's; not augmented unless asked."""
@@ -137,8 +148,10 @@ class Cifar:
         augmentation = crop_and_flip(padding) if flag(augment) else None
         parts = splits(self.name, data, subset, self.mean, self.std, augmentation, side)
         name = f"{self.name.lower()}/{network}"
-        return Task(build(), name=name, defaults=defaults, recipe=recipe, build=build, **parts)
+        return Task(
+            build(), name=name, defaults=defaults, recipe=recipe, build=build, classes=self.names, **parts
+        )  # fmt: skip
 
 
-cifar10 = Cifar("CIFAR10", 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
-cifar100 = Cifar("CIFAR100", 100, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+cifar10 = Cifar("CIFAR10", CLASSES, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+cifar100 = Cifar("CIFAR100", CLASSES_100, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))

@@ -16,6 +16,8 @@ from llpf_plugin.tasks.task import Defaults, Task
 TRAIN, VALIDATION = 1197, 300
 """Images of the first two splits; the last 300 are the test split."""
 
+CLASSES = tuple("0123456789")
+
 
 def splits() -> dict[str, Any]:
     """Training (1,197), validation (300) and test (300) images ``[n, 1, 8, 8]``, standardised by the training split."""
@@ -35,7 +37,8 @@ def splits() -> dict[str, Any]:
 
 def _task(name: str, build: Callable[[], nn.Module], lr: float = 0.05, epochs: int = 25) -> Task:
     recipe = Recipe(epochs, lr=2 * lr, weight_decay=5e-4)
-    return Task(build(), name=name, defaults=Defaults(batch_size=64, lr=lr), recipe=recipe, build=build, **splits())
+    defaults = Defaults(batch_size=64, lr=lr)
+    return Task(build(), name=name, defaults=defaults, recipe=recipe, build=build, classes=CLASSES, **splits())
 
 
 def mlp(width: int = 64, depth: int = 4) -> Task:

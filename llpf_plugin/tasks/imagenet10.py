@@ -42,6 +42,7 @@ def resnet18(
     training, validation = rows(len(found["train"]), subset)
     augmentation = crop_and_flip(int(side) // 8) if flag(augment) else None
     parts: dict[str, Any] = {
+        "classes": tuple(found["train"].classes),
         "train": _decoded(found["train"], training.tolist(), augmentation),
         "validation": _decoded(found["train"], validation.tolist()),
         "test": _decoded(found["val"], range(len(found["val"]))),

@@ -30,6 +30,7 @@ def lenet5(width: int = 6, subset: int | None = None, augment: bool | None = Non
     augmented = not subset if augment is None else flag(augment)
     build, recipe = partial(LeNet5, int(width)), replace(LENET5, schedule="one-cycle") if subset else LENET5
     parts = splits("MNIST", data, subset, (MEAN,), (STD,), shake() if augmented else None)
+    parts["classes"] = tuple("0123456789")  # torchvision says "3 - three"
     defaults = Defaults(batch_size=64, lr=0.02)
     return Task(build(), name="mnist/lenet5", defaults=defaults, recipe=recipe, build=build, **parts)
 

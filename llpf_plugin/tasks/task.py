@@ -1,6 +1,6 @@
 """A task: what a checkpoint alone does not say. Model, objective, and training, validation and test data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -66,6 +66,7 @@ class Task:
         build: makes the network again, with fresh initial weights: what `llpf_plugin.training.train` starts from.
             `load_task` fills it in by calling the factory again, data and all.
         inputs: makes of a batch what the model is called with, for tracing; None for what the objective calls it with.
+        classes: the names of a classifier's classes, in the order of its integer targets; empty where there are none.
     """
 
     model: nn.Module
@@ -78,6 +79,7 @@ class Task:
     recipe: Recipe = field(default_factory=Recipe)
     build: Callable[[], nn.Module] | None = None
     inputs: Callable[[Batch], Inputs] | None = None
+    classes: Sequence[str] = ()
 
     def to(self, device: torch.device | str) -> "Task":
         """The same task with model and data on ``device``.

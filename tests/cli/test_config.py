@@ -95,7 +95,7 @@ def values(command: str) -> dict[str, Any]:
         "input": "1x3", "dtype": "int64", "inputs": "file", "no_inputs": True, "unused": True,
         "groups": True, "order": "levels", "phases": "2",
         "format": "json", "level": "layer", "depth": 2, "output": "o.json",
-        "state": "ema", "strip": "net.", "shard_size": "2GB", "at": 0.3, **own,
+        "state": "ema", "heads": "union", "labels": "a,b", "strip": "net.", "shard_size": "2GB", "at": 0.3, **own,
     }  # fmt: skip
 
 

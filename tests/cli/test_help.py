@@ -15,7 +15,7 @@ COMMANDS = list(HELP)
 COLUMNS = 100
 LINES = 80
 OPTIONS = {
-    "merge": 32, "compare": 27, "align": 9, "origin": 28, "order": 15, "report": 15, "demo": 10, "methods": 0,
+    "merge": 34, "compare": 27, "align": 9, "origin": 28, "order": 15, "report": 15, "demo": 10, "methods": 0,
     "point": 2, "convert": 3, "rebn": 10, "check": 10,
 }  # fmt: skip
 """The most options that a command may show: what a method or a task can be told is not among them."""

@@ -1,6 +1,7 @@
 """Folders as ``save_pretrained`` writes them, of tiny networks with what belongs to them, and data for them."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,4 +99,47 @@ def pictures(place: Path, each: int = 15) -> Path:
         (place / name).mkdir(parents=True)
         for i in range(each):
             Image.new("RGB", (10, 10), (grey + i, grey, grey - i)).save(place / name / f"{i}.png")
+    return place
+
+
+def classifier(place: Path, kind: str, labels: Sequence[str], seed: int) -> Path:
+    """A folder of a tiny ``bert`` or ``vit`` that tells these classes apart."""
+    import transformers as t
+
+    torch.manual_seed(seed)
+    names = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+    if kind == "bert":
+        t.BertForSequenceClassification(t.BertConfig(**SIZES, **names)).save_pretrained(place)
+        tokenizer().save_pretrained(place)
+        return place
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = t.ViTConfig(**sizes, image_size=8, patch_size=4, num_channels=3, **names)
+    t.ViTForImageClassification(config).save_pretrained(place)
+    t.ViTImageProcessor(size={"height": 8, "width": 8}).save_pretrained(place)
+    return place
+
+
+def _all(known: Mapping[str, Sequence[str]]) -> list[str]:
+    return list(dict.fromkeys(label for labels in known.values() for label in labels))
+
+
+def sentences(place: Path, known: Mapping[str, Sequence[str]], rows: int = 60) -> Path:
+    """Sentences whose class is that of their first word."""
+    labels, rng = _all(known), torch.Generator().manual_seed(0)
+    lines = []
+    for _ in range(rows):
+        ids = torch.randint(0, len(WORDS), (4,), generator=rng).tolist()
+        lines.append(f"{' '.join(WORDS[i] for i in ids)},{labels[ids[0] % len(labels)]}\n")
+    place.write_text("text,label\n" + "".join(lines))
+    return place
+
+
+def animals(place: Path, known: Mapping[str, Sequence[str]], each: int = 12) -> Path:
+    """A folder of images, a shade of grey for each class."""
+    from PIL import Image
+
+    for number, label in enumerate(_all(known)):
+        (place / label).mkdir(parents=True)
+        for i in range(each):
+            Image.new("RGB", (10, 10), (50 * number + i, 50 * number, 50 * number)).save(place / label / f"{i}.png")
     return place

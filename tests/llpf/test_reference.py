@@ -281,7 +281,6 @@ def test_every_tick_is_that_of_algorithm_2(rule: StepRule, dtype: torch.dtype, e
     towards_the_origin(without_biases(dtype), rule, 5, train, error)
 
 
-@pytest.mark.xfail(strict=True, reason="towards the origin the walk takes step_f of the distance that is left")
 def test_every_tick_is_that_of_algorithm_2_with_a_share_of_the_first_distance() -> None:
     towards_the_origin(without_biases(torch.float64), StepRule(step_f=0.1), 5, False, 1e-6)
 

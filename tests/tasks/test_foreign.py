@@ -99,6 +99,8 @@ PARTS = {
     "an objective that is a number": ({"objective": 3}, "of type int: give a function"),
     "a learning rate of 0": ({"defaults": Defaults(lr=0)}, "lr = 0: it must be a number above 0"),
     "a tolerance that is none": ({"defaults": Defaults(tolerance=float("nan"))}, "tolerance = nan"),
+    "a class that is there twice": ({"classes": ["a", "a"]}, r"the classes of .* are \['a', 'a'\]: give a list of"),
+    "classes in one text": ({"classes": "ab"}, "the classes of .* are 'ab': give a list of different names"),
     "half a batch": ({"defaults": Defaults(batch_size=0.5)}, "batch_size = 0.5"),  # type: ignore[arg-type]
 }
 

@@ -227,3 +227,15 @@ def test_a_tokenizer_of_another_network_is_refused(place: Path, tmp_path: Path) 
     (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 10}))
     words = "the embedding has 10 rows: they do not belong together"
     refused("hf/causal-lm", words, model=str(tmp_path), text=str(place / "text.txt"), length=16)
+
+
+def test_a_head_for_other_classes(place: Path) -> None:
+    """Classes are those of the configuration, unless the task is told which."""
+    arguments = {"model": str(place / "vit"), "images": str(place / "images")}
+    assert load_task("hf/image-classification", arguments).classes == ("cat", "dog")
+    for labels in ("bird,dog,cat", ["bird", "dog", "cat"]):
+        task = load_task("hf/image-classification", {**arguments, "labels": labels})
+        assert task.classes == ("bird", "dog", "cat") and task.model.classifier.out_features == 3
+        assert set(task.train.batch(20, 0, 0)[1].tolist()) == {1, 2}
+    text = {"model": str(place / "gpt2"), "text": str(place / "text.txt"), "length": 16}
+    assert load_task("hf/causal-lm", text).classes == ()

@@ -45,7 +45,7 @@ def arguments(folder: Path, **more: Any) -> dict[str, Any]:
 def test_every_image_is_in_one_split_and_prepared_as_timm_does_it(folder: Path) -> None:
     task = load_task("images/test_resnet", arguments(folder))
     splits: Any = (task.train, task.validation, task.test)
-    assert [len(split) for split in splits] == [48, 6, 6]
+    assert [len(split) for split in splits] == [48, 6, 6] and tuple(task.classes) == CLASSES
     assert sorted(file for split in splits for file in split.files) == sorted(map(str, folder.rglob("*.png")))
     config = timm.data.resolve_model_data_config(task.model) | {"input_size": (3, SIDE, SIDE)}
     transform = timm.data.create_transform(**config, is_training=False)

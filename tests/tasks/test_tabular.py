@@ -43,6 +43,7 @@ def test_a_task_of_either_kind(tmp_path: Path) -> None:
     assert correct is None and torch.isclose(loss, (regression.model(inputs)[:, 0] - targets).square().mean())
     kinds: Any = load_task("tabular/mlp", {"data": place, "target": "colour"})
     assert kinds.model[-1].out_features == 2 and kinds.score(kinds.train.batch(4, 0, 0))[1] is not None
+    assert len(kinds.classes) == 2 and list(kinds.classes) == sorted(kinds.classes) and not regression.classes
     assert sum(len(split) for split in (kinds.train, kinds.validation, kinds.test)) == 12
     assert not torch.equal(kinds.fresh_model(1)[0].weight, kinds.fresh_model(2)[0].weight)
 

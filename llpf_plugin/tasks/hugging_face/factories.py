@@ -53,7 +53,7 @@ def masked_lm(
 
 def text_classification(
     model: str | None = None, data: str | None = None, column: str = "text", label: str = "label",
-    length: int | None = None, checkpointing: bool = False,
+    length: int | None = None, checkpointing: bool = False, labels: str | Sequence[str] | None = None,
 ) -> Task:  # fmt: skip
     """Tell the class of a text.
 
@@ -65,11 +65,12 @@ def text_classification(
         label: of the labels, which are named as in ``config.json``, or numbers.
         length: tokens at most [128, or what the network takes].
         checkpointing: as of `causal_lm`.
+        labels: of the head, in order, where they are not those of ``config.json``.
 
     Raises:
         TaskError: the folder or the data cannot be used.
     """
-    folder = Folder(model, "hf/text-classification")
+    folder = Folder(model, "hf/text-classification", labels)
     build = folder.builder("AutoModelForSequenceClassification", flag(checkpointing))
     size = texts.length(folder, length)
     inputs, targets, kinds = texts.labelled(folder, data, column, label, size)
@@ -77,7 +78,8 @@ def text_classification(
 
 
 def image_classification(
-    model: str | None = None, images: str | None = None, checkpointing: bool = False
+    model: str | None = None, images: str | None = None, checkpointing: bool = False,
+    labels: str | Sequence[str] | None = None,
 ) -> Task:  # fmt: skip
     """Tell the class of an image.
 
@@ -85,11 +87,12 @@ def image_classification(
         model: the folder that network and image processor come from; the command line gives that of A.
         images: a folder with one folder of images for each class; a tenth each is held out for validation and test.
         checkpointing: as of `causal_lm`.
+        labels: as of `text_classification`.
 
     Raises:
         TaskError: the folder or the images cannot be used.
     """
-    folder = Folder(model, "hf/image-classification")
+    folder = Folder(model, "hf/image-classification", labels)
     build = folder.builder("AutoModelForImageClassification", flag(checkpointing))
     inputs, targets = pictures.classified(folder, images)
     return _task(folder, build, inputs, targets, ("pixel_values",), inputs[0].numel())
@@ -103,7 +106,7 @@ def _task(
     parts = splits(inputs, targets, max(1, ANSWERS // answers), f"{len(inputs)} examples", shuffled=single)
     return Task(
         build(), name=folder.task, build=build, defaults=DEFAULTS, objective=partial(objective, kinds=tuple(kinds)),
-        inputs=lambda batch: Inputs((), named(batch, kinds)), **parts,  # type: ignore[arg-type]
+        inputs=lambda batch: Inputs((), named(batch, kinds)), classes=folder.classes if single else (), **parts,  # type: ignore[arg-type]
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,14 @@ class Folder:
     Args:
         place: its path.
         task: how the task is called in errors.
+        labels: of the network's head, in place of those of the configuration: a list, or text with commas between.
 
     Raises:
         TaskError: it is not there, has no ``config.json``, or wants code of its own to be run and is not trusted (see
             `llpf_plugin.tasks.hugging_face.trusting`).
     """
 
-    def __init__(self, place: str | Path | None, task: str) -> None:
+    def __init__(self, place: str | Path | None, task: str, labels: str | Sequence[str] | None = None) -> None:
         if place is None:
             raise TaskError(f"{task} takes network and tokenizer from a folder: give -t model=FOLDER")
         self.place, self.task, self.trusted = Path(place), task, trusted()
@@ -59,6 +60,10 @@ class Folder:
             )
         with explained(f"reading {file}", TaskError):
             self.config = self.known.AutoConfig.from_pretrained(str(self.place), **self._given)
+        if labels is not None:
+            names = labels.split(",") if isinstance(labels, str) else list(labels)
+            self.config.id2label = dict(enumerate(map(str, names)))
+            self.config.label2id = {name: i for i, name in self.config.id2label.items()}
 
     def builder(self, kind: str, checkpointing: bool = False) -> Callable[[], nn.Module]:
         """What makes the network with fresh weights, in float32.
@@ -130,6 +135,12 @@ class Folder:
             return int(word)
         listed = ", ".join(map(repr, list(names)[:8])) + (" …" if len(names) > 8 else "")
         raise TaskError(f"{at}: the head of {self.place} has no label {word!r}; it has {listed}")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in order; empty where the configuration names none."""
+        named = sorted((int(number), str(name)) for number, name in self.config.id2label.items())
+        return () if self.unnamed else tuple(name for _, name in named)
 
     @property
     def unnamed(self) -> bool:

@@ -75,7 +75,10 @@ def classifier(
     if side is not None:
         prepared = replace(prepared, side=int(side), resized=math.floor(int(side) * prepared.resized / prepared.side))
     splits = _splits(folders, classes, prepared, flag(augment))
-    return Task(model, name=f"images/{network}", build=build, defaults=Defaults(batch_size=64), **splits)  # type: ignore[arg-type]
+    return Task(
+        model, name=f"images/{network}", build=build, defaults=Defaults(batch_size=64), classes=classes,
+        **splits,  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def _folders(network: str, data: str | None) -> dict[str, Path]:

@@ -39,7 +39,7 @@ def mlp(
     objective = classification if table.classes else _squared
     return Task(
         build(), name="tabular/mlp", build=build, objective=objective, recipe=RECIPE,
-        defaults=Defaults(batch_size=64), **table.splits(),  # type: ignore[arg-type]
+        defaults=Defaults(batch_size=64), classes=tuple(table.classes), **table.splits(),  # type: ignore[arg-type]
     )  # fmt: skip
 
 
