@@ -1,6 +1,5 @@
 """One pair of a merge: what its run depends on, and what it is made of."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -43,7 +42,7 @@ def test_a_run_depends_on_all_that_was_asked() -> None:
         "llpf",
         "auto",
     )
-    assert asked.method_settings == LLPF(phases="all").settings() and asked.compute == asdict(Compute("cpu"))
+    assert asked.method_settings == LLPF(phases="all").settings() and asked.compute == Compute("cpu").asked()
     assert SearchOptions.from_json(asked.search) == SearchOptions(max_loss=0.3)
     assert pair().asked.task == "tiny/mlp"
 
