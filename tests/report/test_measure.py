@@ -101,7 +101,7 @@ def test_layers_stand_as_the_model_lists_them_where_their_order_cannot_be_had(
         raise RuntimeError("it calls no model")
 
     task = replace(quality.workspace.task, objective=objective)
-    monkeypatch.setattr(quality.workspace, "task", task)
+    monkeypatch.setattr(quality.workspace, "traceable", task)
     monkeypatch.setattr(Quality, "pick", lambda *_: None)
     found = measure_stored(run, quality, line=[0.0, 0.0])
     (note,) = found.notes
