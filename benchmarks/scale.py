@@ -94,7 +94,7 @@ def measuring(task: Task, knots: int = 10) -> Row:
 
 def ordering(task: Task) -> Row:
     """Seconds of the layer order."""
-    return {"layer order, s": seconds(lambda: layer_order(task.model, task.example_inputs()), 1)}
+    return {"layer order, s": seconds(lambda: layer_order(task.model, task.example_inputs()), 5)}
 
 
 def row_of(axis: str, size: int) -> Row:
