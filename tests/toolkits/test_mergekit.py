@@ -191,7 +191,7 @@ ALIGNED = recipe("llpf_aligned", "gpt2-b", base_model="models/gpt2-a")
         (recipe("llpf_aligned_linea", "gpt2-a"), "'llpf_aligned_linea': did you mean llpf_aligned_linear"),
         ({**ALIGNED, "base_model": None}, "recipe.yml: llpf_aligned needs base_model"),
         ({**ALIGNED, "base_model": "models/gpt2-b"}, "recipe.yml: models names none but the base"),
-        ({**ALIGNED, "base_model": "models/llama-a"}, "in models/gpt2-b"),
+        ({**ALIGNED, "base_model": "models/llama-a"}, "the configurations differ: "),
         ({**ALIGNED, "models": [{"model": "models/gpt2-b+models/lora"}]}, "models/gpt2-b+models/lora is an adapter"),
         (
             {**ALIGNED, "models": None, "slices": [{"sources": [{"model": "models/gpt2-b", "layer_range": [0, 1]}]}]},
