@@ -85,7 +85,7 @@ class Search:
         self._other = {k: t / 2 if t.is_floating_point() else t for k, t in a.items()} if a is b else self.end
         if together():
             check_task(self.workspace, self.start, self.end, self.unreached)
-            assert self.findings is not None  # found now, by all ranks
+            _ = self.findings  # found now, by all ranks
 
     def lead_to(self, b: Weights) -> None:
         """Let the path end at ``b``, B re-ordered, before it is run; whether B was trained apart is asked of B."""
