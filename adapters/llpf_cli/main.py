@@ -13,7 +13,7 @@ from llpf_cli.config import with_config
 from llpf_cli.earlier import rewritten
 from llpf_cli.hub import fetched
 from llpf_cli.parsing import Options
-from llpf_cli.streams import be_quiet, fall_back
+from llpf_cli.streams import be_quiet, fall_back, shorten_ignored
 from llpf_cli.texts import EXIT_CODES, HELP, SYNOPSIS, epilogue, said
 from llpf_plugin.documents import visible
 from llpf_plugin.errors import InterruptedRun, LLPFError, RunError, UsageError
@@ -77,6 +77,7 @@ def run() -> None:
     tokens = [script, *sys.argv[1:]] if script in HELP else sys.argv[1:]
     code, message = DONE, ""
     fall_back()
+    shorten_ignored()
     ranks = joined()
     try:
         with ranks as group:

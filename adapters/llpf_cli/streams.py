@@ -5,6 +5,9 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
+
+from llpf_plugin.tasks.foreign import told
 
 NEAR = str.maketrans(
     {
@@ -24,6 +27,21 @@ def fall_back() -> None:
         encoding = getattr(stream, "encoding", None) or "utf-8"
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace" if encoding.lower().startswith("utf") else _NAME)
+
+
+def shorten_ignored() -> None:
+    """Let Python say in one line what went wrong in a finalizer, not in twenty: nothing depends on it.
+
+    A dead worker makes PyTorch raise in whatever the process does by then, a finalizer of the loader's too.
+    """
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _ignored
+
+
+def _ignored(what: Any) -> None:
+    """One line about an exception that nobody can catch."""
+    where = getattr(what.object, "__qualname__", None) or type(what.object).__name__
+    print(f"llpf: passed over in {where}: {told(what.exc_value or what.exc_type())}", file=sys.stderr)
 
 
 def be_quiet() -> None:

@@ -7,7 +7,7 @@ import pytest
 from helpers.commands import llpf
 from rich.table import Table
 
-from llpf_cli.streams import fall_back
+from llpf_cli.streams import fall_back, shorten_ignored
 from llpf_cli.terminal import terminal
 
 OURS = "A → B: ✓ loss ≤ 0.1 – and so on …"
@@ -59,3 +59,16 @@ def test_control_characters_are_shown_and_not_obeyed() -> None:
 def test_a_word_that_is_no_text_is_refused(words: list[str]) -> None:
     result = llpf(*words)
     assert result.code == 1 and "is not UTF-8" in result.err and len(result.err.splitlines()) == 1
+
+
+class Stubborn:
+    def __del__(self) -> None:
+        raise RuntimeError("DataLoader worker (pid 7)\nexited")
+
+
+def test_what_fails_in_a_finalizer_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    shorten_ignored()
+    Stubborn()
+    said = "llpf: passed over in Stubborn.__del__: RuntimeError: DataLoader worker (pid 7) exited\n"
+    assert capsys.readouterr().err == said
