@@ -65,10 +65,18 @@ CHANGEABLE = ("search.budget", "search.max_loss", "search.tolerance")
 """What a run may be asked for anew: it goes on with another budget, or towards another goal."""
 
 
+_COMPLETE = ("method_settings.", "search.", "compute.")
+"""Where every setting of a version is kept, defaults included."""
+
+
 def differences(before: Asked, now: Asked) -> dict[str, str]:
-    """What two runs ask differently: by name, both values in a few words."""
+    """What two runs ask differently: by name, both values in a few words.
+
+    A setting that the version of ``before`` did not have, and that is off now, is no difference.
+    """
     one, other = (_flat(asked.to_json()) for asked in (before, now))
-    differ = [name for name in sorted(one | other) if one.get(name) != other.get(name)]
+    new = {name for name in other if name.startswith(_COMPLETE) and name not in one and other[name] in (None, False)}
+    differ = [name for name in sorted((one | other).keys() - new) if one.get(name) != other.get(name)]
     return {name: f"{name} was {quoted(one.get(name), 60)}, is {quoted(other.get(name), 60)}" for name in differ}
 
 

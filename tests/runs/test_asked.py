@@ -56,6 +56,23 @@ def test_what_differs_is_named_with_both_values(now: Asked, words: list[str]) ->
     assert list(differences(ASKED, now).values()) == words
 
 
+def without(setting: str) -> Asked:
+    """What a version that did not have this setting of the computation would have kept."""
+    return replace(ASKED, compute={name: value for name, value in ASKED.compute.items() if name != setting})
+
+
+def test_a_setting_that_came_later_and_is_off_is_no_difference() -> None:
+    assert "shard" in ASKED.compute
+    assert not differences(without("shard"), ASKED)
+    on = replace(ASKED, compute={**ASKED.compute, "shard": True})
+    assert list(differences(without("shard"), on).values()) == ["compute.shard was None, is True"]
+
+
+def test_an_argument_of_a_task_that_is_off_is_a_difference() -> None:
+    now = replace(ASKED, task_arguments={**ASKED.task_arguments, "augment": False})
+    assert list(differences(ASKED, now).values()) == ["task_arguments.augment was None, is False"]
+
+
 def test_another_method_differs_in_its_settings_too() -> None:
     found = list(
         differences(
