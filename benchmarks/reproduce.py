@@ -1,7 +1,8 @@
 """Reproduce a row of the paper, with one command: train the ends, connect every pair, measure.
 
 One line a pair is appended to a file of JSON lines. Whatever stops the command, the same command goes on from there,
-within a pair too; what a file has is not done again. Five ends make ten pairs.
+within a pair too; what a file has is not done again. Five ends make ten pairs. Several such commands at once share the
+pairs: each takes those that no other one has begun.
 
     python benchmarks/reproduce.py mnist/lenet5 --pairs 10 --schedule paper
     python benchmarks/reproduce.py mnist/lenet5 --pairs 10 --schedule adaptive --max-loss 0.1
@@ -22,7 +23,8 @@ from reproduction_report import draw, report
 from shared import add_cache
 
 from llpf_plugin import LLPF, Compute
-from llpf_plugin.errors import InterruptedRun, LLPFError
+from llpf_plugin.errors import InterruptedRun, InUseError, LLPFError
+from llpf_plugin.runs import held_file
 from llpf_plugin.search import SearchOptions
 from llpf_plugin.tasks.specification import parse_arguments
 
@@ -44,16 +46,20 @@ def reproduce(asked: argparse.Namespace) -> None:
     deadline = Deadline(asked.minutes)
     row.configured()  # a schedule that does not exist is told of before anything is trained
     for number, pair in enumerate(pairs_of(asked.pairs)):
-        if any(row.has(line) and line.pair == pair for line in read_lines(asked.lines)):
-            continue
-        print(f"{row.task}, {row.way}, pair {pair[0]}-{pair[1]}", flush=True)
         try:
-            line = one_pair(row, pair, asked.cache, compute, deadline, dense=number == 0)
+            with held_file(row.folder(asked.cache, pair)):
+                if any(row.has(line) and line.pair == pair for line in read_lines(asked.lines)):
+                    continue
+                print(f"{row.task}, {row.way}, pair {pair[0]}-{pair[1]}", flush=True)
+                line = one_pair(row, pair, asked.cache, compute, deadline, dense=number == 0)
+                append(asked.lines, line)
+        except InUseError as error:
+            print(f"  left to another process: {error}", flush=True)
         except InterruptedRun:
             print(f"{asked.minutes:g} minutes are over; run the same command again to continue")
             return
-        append(asked.lines, line)
-        print(f"  maximum {line.maximum:.4g} after {line.steps} steps, connected: {line.connected}", flush=True)
+        else:
+            print(f"  maximum {line.maximum:.4g} after {line.steps} steps, connected: {line.connected}", flush=True)
 
 
 def append(place: Path, line: Line) -> None:

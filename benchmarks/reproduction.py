@@ -70,6 +70,10 @@ class Row:
             words.append(f"batch={self.options.batch_size}")
         return "-".join(words).replace("/", "-")
 
+    def folder(self, cache: Path, pair: tuple[int, int]) -> Path:
+        """Where the run of a pair is kept."""
+        return cache / self.stem / f"{self.way.replace(', ', '-')}-{pair[0]}-{pair[1]}"
+
     def load(self) -> Task:
         """The task, its ends trained on batches as large as the search's where that was told."""
         task = load_task(self.task, self.arguments)
@@ -290,7 +294,7 @@ def search(
     deadline: Deadline,
 ) -> LossPath:  # fmt: skip
     """The path of one pair, kept in a run's folder as it grows."""
-    run = RunFolder(folder / row.stem / f"{row.way.replace(', ', '-')}-{pair[0]}-{pair[1]}")
+    run = RunFolder(row.folder(folder, pair))
     method, names = row.configured(), buffers(task.model)
     asked = Asked(
         f"{pair[0]}.pt", f"{pair[1]}.pt", row.task, row.arguments, method.name, method.settings(),

@@ -14,6 +14,7 @@ from scipy.stats import t as student
 
 from llpf_plugin import Compute, Defaults, Recipe, Task, TensorData, crop_and_flip
 from llpf_plugin.geometry import Weights
+from llpf_plugin.runs import held_file
 from llpf_plugin.tasks.models import SmallResNet
 from llpf_plugin.training import train
 
@@ -55,13 +56,16 @@ def trained(task: Task, place: Path, seed: int, compute: Compute, **recipe: Any)
         seed: of the initial weights and the batches.
         compute: device and precision.
         **recipe: of `llpf_plugin.training.train`, where it is not the task's own.
+
+    Raises:
+        InUseError: another process is training it.
     """
     if not place.is_file():
-        print(f"training {place.name}", flush=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_suffix(".partial")
-        torch.save(train(task, seed, compute, **recipe), partial)
-        partial.replace(place)
+        with held_file(place):
+            print(f"training {place.name}", flush=True)
+            partial = place.with_suffix(".partial")
+            torch.save(train(task, seed, compute, **recipe), partial)
+            partial.replace(place)
     return torch.load(place, weights_only=True)
 
 

@@ -55,6 +55,10 @@ class RunError(LLPFError):
     """A run's folder is taken, incomplete, of another version, or cannot be written."""
 
 
+class InUseError(RunError):
+    """Another process is writing to the place."""
+
+
 class RankError(LLPFError):
     """A rank of a distributed search is missing or has ended, or ranks are not given the same.
 

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from llpf_plugin.tasks.foreign import told
+from llpf_plugin.documents import visible
 
 NEAR = str.maketrans(
     {
@@ -41,7 +41,8 @@ def shorten_ignored() -> None:
 def _ignored(what: Any) -> None:
     """One line about an exception that nobody can catch."""
     where = getattr(what.object, "__qualname__", None) or type(what.object).__name__
-    print(f"llpf: passed over in {where}: {told(what.exc_value or what.exc_type())}", file=sys.stderr)
+    said = " ".join(str(what.exc_value).split())
+    print(visible(f"llpf: passed over in {where}: {what.exc_type.__name__}: {said}"), file=sys.stderr)
 
 
 def be_quiet() -> None:

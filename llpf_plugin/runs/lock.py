@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from llpf_plugin.errors import RankError, RunError
+from llpf_plugin.errors import InUseError, RankError
 from llpf_plugin.files import LOCK, refusal, remove_leftovers
 from llpf_plugin.ranks.group import gathered, is_first, together, wait_for_all
 
@@ -60,7 +60,8 @@ def held(folder: Path | None) -> Iterator[None]:
         folder: the folder, None for nothing.
 
     Raises:
-        RunError: another process has it, which is named, or it cannot be written.
+        InUseError: another process has it, which is named.
+        RunError: it cannot be written.
         RankError: a rank does not see it.
     """
     with ExitStack() as stack:
@@ -95,7 +96,8 @@ def held_file(file: Path) -> Iterator[None]:
         file: which is to be made or replaced.
 
     Raises:
-        RunError: another process writes it, which is named, or it cannot be written.
+        InUseError: another process writes it, which is named.
+        RunError: it cannot be written.
     """
     if not is_first():
         yield
@@ -143,7 +145,7 @@ def _take_lock(lock: Path, place: Path) -> int:
             _take(handle)
         except (BlockingIOError, PermissionError) as error:
             os.close(handle)
-            raise RunError(
+            raise InUseError(
                 f"{place} is being written by {_holder(lock)}: wait until it has ended, or name another place with -o"
             ) from error
         except OSError:  # this file system has no locks

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from helpers import tiny
 
+from llpf_plugin.runs import held_file
+from llpf_plugin.search import SearchOptions
+
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -125,3 +128,14 @@ def test_a_damaged_line_is_named_and_nothing_is_lost(run: Any, tmp_path: Path, d
     with pytest.raises(SystemExit, match="line 2 is damaged"):
         run("table")
     assert place.read_text() == good + damaged + "\n"
+
+
+def test_commands_at_once_share_the_pairs(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import reproduction
+
+    row = reproduction.Row("digits/mlp", {}, "adaptive", None, SearchOptions(), 4, 100)
+    with held_file(row.folder(tmp_path / "one", (0, 2))):
+        lines = run(*WORDS, "--pairs", "3")
+    assert [line["pair"] for line in lines] == [[0, 1], [1, 2]]
+    assert "left to another process" in capsys.readouterr().out
+    assert [line["pair"] for line in run(*WORDS, "--pairs", "3")] == [[0, 1], [1, 2], [0, 2]]

@@ -83,6 +83,11 @@ def _like(random: Random, value: Any) -> Any:
     return value
 
 
+def whole_numbers(value: Any) -> list[tuple[Any, Any]]:
+    """Where a document has whole numbers: what holds each, and its key there."""
+    return [(holder, key) for holder, key in _places(value) if type(holder[key]) is int]
+
+
 def _places(value: Any) -> list[tuple[Any, Any]]:
     found = []
     if isinstance(value, dict | list):

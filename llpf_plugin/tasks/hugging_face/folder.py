@@ -11,6 +11,7 @@ from torch import nn
 from llpf_plugin.documents import quoted, read_json
 from llpf_plugin.errors import TaskError
 from llpf_plugin.tasks.foreign import explained
+from llpf_plugin.tasks.hugging_face.described import Described
 from llpf_plugin.tasks.hugging_face.remote import foreign, trusted
 from llpf_plugin.tasks.optional import transformers
 
@@ -83,7 +84,7 @@ class Folder:
         self.config.dtype = "float32"
 
         def build() -> nn.Module:
-            with explained(f"building the network of {self.place}", TaskError):
+            with explained(f"building the network of {self.place}", TaskError), Described(self.place):
                 network: nn.Module = auto.from_config(self.config, trust_remote_code=self.trusted).float()
                 if checkpointing:
                     with warnings.catch_warnings(action="ignore"):  # version 5 renames it, and has both names

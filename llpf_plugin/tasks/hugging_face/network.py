@@ -1,5 +1,6 @@
 """The network that a configuration describes, and what it is called with."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from llpf_plugin.documents import read_json
 from llpf_plugin.errors import TaskError
+from llpf_plugin.tasks.hugging_face.described import Described
 from llpf_plugin.tasks.hugging_face.remote import foreign, own_class, trusted
 from llpf_plugin.tasks.optional import transformers
 
@@ -34,12 +36,16 @@ def build_network(config: Any) -> nn.Module:
     """The network with fresh weights: of the class that the configuration names, else the one without a head.
 
     It returns no keys and values for later calls: results keep their order, and so would the units of all heads.
+
+    Raises:
+        TaskError: the network is larger than the files of the configuration's folder can be.
     """
     known = transformers()
     config.use_cache = False
     kind, trust = getattr(known, (config.architectures or [""])[0], None), trusted()
     auto = getattr(known, (trust and own_class(config)) or "AutoModel")
-    network: nn.Module = kind(config) if kind else auto.from_config(config, trust_remote_code=trust)
+    with Described(Path(config.name_or_path)) if config.name_or_path else nullcontext():
+        network: nn.Module = kind(config) if kind else auto.from_config(config, trust_remote_code=trust)
     return network
 
 
