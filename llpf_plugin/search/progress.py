@@ -11,7 +11,7 @@ from llpf_plugin.documents import quoted, validated
 from llpf_plugin.evaluation.goal import Ends, Goal
 from llpf_plugin.geometry.path import Path
 from llpf_plugin.methods.base import Stretch
-from llpf_plugin.records import Knot, LegCost, Rate, Record, Row, Spent, Tick
+from llpf_plugin.records import Knot, LegCost, Outcome, Rate, Record, Row, Spent, Tick
 from llpf_plugin.workspace import Workspace
 
 
@@ -144,7 +144,7 @@ class Progress:
         return validated(cls, values)
 
     def check(self) -> None:
-        """Refuse knots that are named and not described, or that are there twice.
+        """Refuse knots that are named and not described, or that are there twice, and outcomes that no search has.
 
         Raises:
             TypeError: names the first of them.
@@ -161,6 +161,9 @@ class Progress:
             raise TypeError(f"Progress: the knots {quoted(odd or self.chain)} are not those of a path")
         if not all(knot.isdecimal() and int(knot) < self.next_knot for knot in self.labels):
             raise TypeError(f"Progress: labels: the next knot is {self.next_knot}, and these are there already")
+        outcomes = [self.ended, self.outcome, *(leg.outcome for leg in self.legs.values())]
+        if unknown := [name for name in outcomes if name is not None and name not in Outcome.__members__]:
+            raise TypeError(f"Progress: no search ends in {quoted(unknown[0], 40)}")
 
 
 class Searching(Protocol):

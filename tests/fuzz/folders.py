@@ -20,7 +20,7 @@ DOCUMENTS = ("run.json", "state.json", "path.json", "path.before.json", "quality
 
 def edited(random: Random, folder: Path) -> None:
     """A document with other values; a state's digest is made anew, so that it is believed."""
-    place = folder / random.choice([name for name in DOCUMENTS if (folder / name).is_file()])
+    place = random.choice([file for file in sorted(folder.rglob("*.json")) if file.name in DOCUMENTS])
     document = mutate.document_of(random, json.loads(place.read_text()))
     place.write_text(mutate.text_of(document))
     if place.name == "state.json" and isinstance(document, dict) and random.random() < 0.8:

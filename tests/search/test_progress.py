@@ -175,3 +175,20 @@ def test_what_is_no_progress_is_refused(damage: dict[str, object]) -> None:
     del missing["record"]
     with pytest.raises(TypeError, match="record is missing"):
         Progress.from_json(missing)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (Progress(chain=[0, 7, 1]), "knots"),
+        (Progress(chain=[0, 0]), "knots"),
+        (Progress(next_knot=1), "next knot"),
+        (Progress(outcome="A"), "no search ends in 'A'"),
+        (Progress(ended="arrived"), "no search ends in 'arrived'"),
+        (Progress(legs={"down": LegCost("", 3)}), "no search ends in ''"),
+    ],
+)
+def test_progress_that_is_none_of_a_search_is_refused(wrong: Progress, said: str) -> None:
+    Progress(outcome="BUDGET", legs={"down": LegCost("ARRIVED", 3)}).check()
+    with pytest.raises(TypeError, match=said):
+        wrong.check()
