@@ -10,8 +10,8 @@ from helpers.commands import llpf, merge
 from helpers.refusals import USAGE, refused
 from helpers.run_folders import bits, read
 
+from llpf_cli.app import app, options_of
 from llpf_cli.config import with_config
-from llpf_cli.main import app, options_of
 from llpf_cli.texts import HELP
 
 TASK = f"{tiny.__file__}:mlp"

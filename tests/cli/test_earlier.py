@@ -9,8 +9,8 @@ from helpers.refusals import USAGE, refused
 from helpers.run_folders import bits, read
 
 from llpf_cli import demo
+from llpf_cli.app import options_of
 from llpf_cli.earlier import rewritten
-from llpf_cli.main import options_of
 
 TASK = f"{tiny.__file__}:mlp"
 

@@ -5,13 +5,14 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import tiny
+from helpers import scripts, tiny
 from helpers.commands import Result, ended, llpf, merge, report, started
 from helpers.refusals import refused
 from helpers.run_folders import bits, contents
@@ -142,6 +143,32 @@ def test_ctrl_c_before_the_models_are_read_is_one_word(
     stopped = llpf(*command, "-o", tmp_path / "run")
     assert stopped.code == INTERRUPTED and stopped.err.startswith(f"llpf {command[0]}: stopped"), stopped.text
     assert not (tmp_path / "run").exists()
+
+
+class StopsImport:
+    """Ctrl-C while this module is imported."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == self.name:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("script", "module", "name"),
+    [("llpf", "llpf_cli.app", "llpf"), ("llpf-mergekit-yaml", "llpf_mergekit.app", "llpf-mergekit-yaml")],
+)
+def test_ctrl_c_while_the_command_is_imported_is_one_word(
+    script: str, module: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [StopsImport(module), *sys.meta_path])
+    monkeypatch.setattr(sys, "argv", [script, "--help"])
+    with pytest.raises(SystemExit, match=str(INTERRUPTED)):
+        scripts.run(script)
+    assert capsys.readouterr() == ("", f"{name}: stopped\n")
 
 
 # ---- the demo and the report

@@ -120,7 +120,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
 
 
 IMPORTED = (
-    "torch", "pydantic", "rich.progress", "llpf_cli.main", "llpf_cli.merge", "llpf_cli.compare", "llpf_cli.order",
+    "torch", "pydantic", "rich.progress", "llpf_cli.app", "llpf_cli.merge", "llpf_cli.compare", "llpf_cli.order",
     "llpf_cli.report", "llpf_cli.results", "llpf_cli.watch", "llpf_cli.preview", "llpf_plugin.checkpoint",
     "llpf_plugin.merging", "llpf_plugin.order", "llpf_plugin.report", "llpf_plugin.preflight", "helpers.tiny",
     "helpers.scripts", "networkx", "scipy.optimize", "matplotlib.pyplot", "torch._dynamo",

@@ -19,7 +19,7 @@ from mergekit.merge_methods import merge_state_dicts
 from torch import Tensor
 
 from llpf_mergekit import VERSIONS, register
-from llpf_mergekit.command import run
+from llpf_mergekit.app import run
 from llpf_plugin import version
 from llpf_plugin.errors import LLPFError
 from llpf_plugin.geometry import variance
