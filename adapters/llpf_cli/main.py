@@ -3,14 +3,13 @@
 import signal
 import sys
 from contextlib import suppress
-from typing import Any
 
 
 def run() -> None:
     """``llpf`` and its like; however it is stopped while modules are imported, it says so as it does later."""
     pressed: list[int] = []
 
-    def stop(number: int, _: Any) -> None:
+    def stop(number: int, _: object) -> None:
         pressed.append(number)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends the process, whatever it does
         raise KeyboardInterrupt
