@@ -20,6 +20,7 @@ from llpf_cli.options import (
     option,
     search_options,
 )
+from llpf_cli.places import folder_of
 from llpf_plugin.errors import UsageError
 from llpf_plugin.methods import Method, known, make_method
 
@@ -57,7 +58,7 @@ def compare(
     from llpf_plugin.ranks import on_first
     from llpf_plugin.runs import check_folders, held
 
-    out, console, search = output.out or RUN, terminal(), search_options(goal, measure)
+    out, console, search = folder_of(output.out, RUN), terminal(), search_options(goal, measure)
     with checked():
         check_pick(pick)
     said = config_text(

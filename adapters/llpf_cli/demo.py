@@ -9,6 +9,7 @@ from llpf_cli.compare import compare as compare_models
 from llpf_cli.config import words_of
 from llpf_cli.merge import merge
 from llpf_cli.options import GOAL, OUTPUT, PATH, ComputeOptions, GoalOptions, OutputOptions, TaskOptions, option
+from llpf_cli.places import folder_of
 
 TASK = "digits/resnet"
 GOAL_LOSS = 0.1
@@ -37,7 +38,7 @@ def demo(
     from llpf_plugin.runs import RunFolder, held
     from llpf_plugin.training import train
 
-    console, folder = terminal(), out or _free(FOLDER)
+    console, folder = terminal(), folder_of(out, _free(FOLDER))
     places, made = [folder / "a.pt", folder / "b.pt"], RunFolder(folder)
     with held(folder):
         made.check_free()

@@ -24,6 +24,7 @@ from llpf_cli.options import (
     option,
     search_options,
 )
+from llpf_cli.places import folder_of
 from llpf_cli.union import HeadOptions, union
 from llpf_plugin.errors import UsageError
 
@@ -69,7 +70,9 @@ def merge(
         from llpf_cli.average import average
 
         needless = [goal, measure, compute, replace(output, out=None, report=True)]
-        return average(models, state, task, model, inputs, method, align, pick, output.out or RUN, needless, flags)
+        return average(
+            models, state, task, model, inputs, method, align, pick, folder_of(output.out, RUN), needless, flags
+        )
     began = time.monotonic()
     (task_name, task_args), made = task.named(models[0]), method.made()
     from llpf_cli import preview, results
@@ -80,7 +83,7 @@ def merge(
     from llpf_plugin.quality import check_pick
     from llpf_plugin.ranks import on_first
 
-    out, console = output.out or RUN, terminal()
+    out, console = folder_of(output.out, RUN), terminal()
     options = {"align": align, "compute": compute.made(), **search_options(goal, measure)}
     with checked():
         check_pick(pick)

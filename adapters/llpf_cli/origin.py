@@ -22,6 +22,7 @@ from llpf_cli.options import (
     option,
     search_options,
 )
+from llpf_cli.places import folder_of
 from llpf_plugin.errors import UsageError
 
 
@@ -63,7 +64,7 @@ def origin(
     from llpf_plugin.search import SearchOptions, descend
 
     assert isinstance(walk, LLPF)
-    out, console, search = output.out or RUN, terminal(), SearchOptions(**search_options(goal, measure))
+    out, console, search = folder_of(output.out, RUN), terminal(), SearchOptions(**search_options(goal, measure))
     with checked():
         check_pick(pick)
         Descent(walk)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter
 
 from llpf_cli.options import ComputeOptions, TaskOptions, option
+from llpf_cli.places import folder_of
 from llpf_plugin.errors import RunError, UsageError
 from llpf_plugin.tasks.hugging_face import trusting
 
@@ -44,6 +45,7 @@ def report(
     extras, formats = _listed("--metrics", metrics, EXTRAS), _listed("--figures", figures, FORMATS)
     if not runs:
         raise UsageError("name the folder of a run: llpf report run")
+    target = folder_of(out, runs[0] if len(runs) == 1 else Path("llpf-report"))
     for name, number in (("--points", points), ("--sample", sample)):
         if number is not None and number < 1:
             raise UsageError(f"{name} {number}: it must be at least 1")
@@ -55,7 +57,6 @@ def report(
     folders = [folder for given in runs for folder in _expand(given)]
     opened = [open_run(f, name) for f, name in zip(folders, name_runs(folders), strict=True)]
     check_comparable(opened)
-    target = out or (runs[0] if len(runs) == 1 else Path("llpf-report"))
     check_place(target, [*runs, *folders])
     console = terminal(stderr=as_json)
     with held(target):

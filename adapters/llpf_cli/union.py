@@ -22,6 +22,7 @@ from llpf_cli.options import (
     option,
     search_options,
 )
+from llpf_cli.places import folder_of
 from llpf_plugin.errors import UsageError
 from llpf_plugin.tasks.hugging_face import trusting
 
@@ -89,7 +90,7 @@ def union(
         LLPFError: labels, heads and data do not meet, or the folder is in use.
     """
     given = _checked(models, heads.labels, [flag for flag, said in needless.items() if said])
-    search, out = search_options(goal, measure), output.out or RUN
+    search, out = search_options(goal, measure), folder_of(output.out, RUN)
     (name, arguments), made = task.named(models[0]), method.made()
     from llpf_cli.results import show_notes, show_place
     from llpf_cli.terminal import terminal

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from llpf_plugin.documents import shortened
 from llpf_plugin.quality import Quality
 from llpf_plugin.report.path_figures import ALONG, FLOOR
 from llpf_plugin.report.style import CARD, GREEN, INK, MUTED, PAPER, RED, SERIES, WIDE, new_figure, plain_log
@@ -32,6 +33,9 @@ class Dot:
     steps: float | None
     maximum: float
 
+
+NAME, ACROSS = 30, 45
+"""Characters of a run's name at most, and of the names side by side above a card."""
 
 LABEL = (60, 10)
 """Width and height of a dot's name, in points."""
@@ -82,7 +86,7 @@ def _name(axes: "Axes", dots: Sequence[Dot]) -> None:
             if abs(left - x) < LABEL[0] and abs(low - up) < LABEL[1]:
                 up = low + LABEL[1]
         placed.append((x, up))
-        axes.annotate(dot.name, there, (7, up - y), textcoords="offset points", fontsize=8, color=INK)
+        axes.annotate(shortened(dot.name, NAME), there, (7, up - y), textcoords="offset points", fontsize=8, color=INK)
 
 
 def overlay_figure(measured: Mapping[str, Quality], methods: Mapping[str, str], goal: float | None) -> "Figure":
@@ -102,7 +106,7 @@ def overlay_figure(measured: Mapping[str, Quality], methods: Mapping[str, str], 
         style = ("-", "--", "-.", ":")[styles.setdefault(method, 0) % 4]
         styles[method] += 1
         loss = np.maximum(quality.column("train"), FLOOR)
-        axes.plot(quality.column("t"), loss, style, color=colors[method], lw=1.4, label=name)
+        axes.plot(quality.column("t"), loss, style, color=colors[method], lw=1.4, label=shortened(name, NAME))
     if goal is not None:
         axes.axhline(goal, color=INK, ls=(0, (5, 3)), lw=0.9)
     axes.set_xlim(-0.01, 1.01)
@@ -110,7 +114,9 @@ def overlay_figure(measured: Mapping[str, Quality], methods: Mapping[str, str], 
     axes.set_xlabel(ALONG)
     axes.set_ylabel("training loss")
     if len(measured) <= 8:
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.01), ncols=3, borderaxespad=0, handlelength=1.6)
+        longest = max(len(shortened(name, NAME)) for name in measured)
+        beside = {"ncols": max(1, min(3, ACROSS // longest)), "borderaxespad": 0, "handlelength": 1.6}
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.01), **beside)
     return figure
 
 
@@ -141,7 +147,7 @@ def _draw(axes: "Axes", node: Node, join: Join, names: Sequence[str]) -> None:
         solid = join.goes_on in ("merged", side)
         axes.plot([_middle(half), _middle(half), x], [half.height, y, y], "-" if solid else ":", color=color, lw=1.5)
         if half.leaf:
-            _label(axes, half, f"{names[half.first]}\n{join.scores[side]}", MUTED)
+            _label(axes, half, f"{shortened(names[half.first], NAME)}\n{join.scores[side]}", MUTED)
     words = f"max {join.maximum:.3g}, {join.steps} steps"
     _label(axes, node, f"{join.scores['merged' if join.goes_on == 'merged' else join.goes_on]}\n{words}", color)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import tiny
 from helpers.commands import Result, llpf, merge
-from helpers.refusals import refused
+from helpers.refusals import USAGE, refused
 from safetensors.torch import save_file
 
 from llpf_plugin.geometry.weights import Weights
@@ -116,3 +116,20 @@ def test_a_task_that_raises_names_its_line(convs: list[Path], tmp_path: Path, co
 def test_an_unknown_task_lists_the_known_ones(convs: list[Path], tmp_path: Path, command: str) -> None:
     result = with_task(command, convs, tmp_path / "run", "digits/resent")
     refused(result, command, "did you mean digits/resnet")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["merge", "a.pt", "b.pt", "--task", "digits/mlp"],
+        ["merge", "a.pt", "b.pt", "--model", "torchvision:resnet18"],
+        ["compare", "a.pt", "b.pt", "--task", "digits/mlp"],
+        ["origin", "a.pt", "--task", "digits/mlp"],
+        ["report", "run"],
+        ["demo"],
+    ],
+)
+@pytest.mark.parametrize("name", ["out.pt", "page.html", "model.SafeTensors"])
+def test_a_folder_that_is_called_like_a_file(words: list[str], name: str, tmp_path: Path) -> None:
+    refused(llpf(*words, "-o", tmp_path / name), words[0], f"such as {Path(name).stem}", code=USAGE)
+    assert not list(tmp_path.iterdir())

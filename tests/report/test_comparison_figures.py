@@ -87,6 +87,18 @@ def joined(count: int, advances: str = "merged", connected: bool = True) -> list
     return [Join(node, connected, 0.1, 5, 1.0, scores, advances) for node in balanced(count).pairs()]
 
 
+def test_long_names_leave_the_paths_their_room(quality: Quality) -> None:
+    names = [f"run-with-quite-a-long-name-for-a-folder-number-{i}" for i in range(4)]
+    widths = []
+    for some in (names, ["one", "two", "three", "four"]):
+        figure = overlay_figure(dict.fromkeys(some, quality), dict.fromkeys(some, "llpf"), 0.2)
+        figure.canvas.draw()
+        legend, box = figure.axes[0].get_legend().get_window_extent(), figure.bbox
+        assert box.x0 <= legend.x0 and legend.x1 <= box.x1
+        widths.append(figure.axes[0].get_window_extent().width)
+    assert widths[0] > 0.95 * widths[1]
+
+
 @pytest.mark.parametrize("count", [2, 3, 5, 8])
 def test_every_model_and_every_pair_has_its_place(count: int) -> None:
     names = [f"model {i}" for i in range(count)]
