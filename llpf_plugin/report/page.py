@@ -49,7 +49,8 @@ def write_report(
         text = template.render(
             title=_title(examined, tree), lead=lead, runs=[_run_context(one, drawn) for one, drawn in parts],
             compared=compared, table=tables.comparison_table(examined) if len(examined) > 1 else None,
-            methods=tables.method_table(examined), task=_task(examined[0]), extras=EXTRAS,
+            by_steps=tables.ranked_by_steps(examined), methods=tables.method_table(examined),
+            task=_task(examined[0]), extras=EXTRAS,
             style=resources.files("llpf_plugin.report").joinpath("page.css").read_text(encoding="utf-8"),
         )  # fmt: skip
         files = []

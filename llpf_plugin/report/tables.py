@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from llpf_plugin.quality import DEFINITIONS, GEOMETRY, Metric
+from llpf_plugin.records import Outcome
 from llpf_plugin.report.format import duration, number, percent, plain
 from llpf_plugin.report.measured import Measured
 
@@ -17,11 +18,13 @@ SPLIT_NAMES = {"train": "training", "validation": "validation", "test": "test"}
 def comparison_table(examined: Sequence[Measured]) -> list[dict[str, Any]]:
     """One row per run, the best path first: those that reach the goal by their cost, then others by their maximum.
 
+    Where one was trained for all the steps that it was given, costs say nothing, and all are ordered by their maximum.
     What does not lead to B comes last.
     """
+    costs = ranked_by_steps(examined)
 
     def rank(one: Measured) -> tuple[bool, bool, float, float]:
-        cost = one.steps if one.reached and one.steps is not None else np.inf
+        cost = one.steps if costs and one.reached and one.steps is not None else np.inf
         return (one.quality.path.open, not one.reached, cost, one.quality.maximum)
 
     rows = []
@@ -38,6 +41,11 @@ def comparison_table(examined: Sequence[Measured]) -> list[dict[str, Any]]:
             }
         )  # fmt: skip
     return rows
+
+
+def ranked_by_steps(examined: Sequence[Measured]) -> bool:
+    """Whether all runs that reached the goal ended by themselves, so that their steps can be compared."""
+    return not any(one.reached and one.quality.path.outcome is Outcome.TRAINED for one in examined)
 
 
 def method_table(examined: Sequence[Measured]) -> list[dict[str, Any]]:

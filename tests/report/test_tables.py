@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from llpf_plugin.quality import DEFINITIONS, GEOMETRY, Metric
-from llpf_plugin.records import Cost, Knot, LegCost
+from llpf_plugin.records import Cost, Knot, LegCost, Outcome
 from llpf_plugin.report import Measured
 from llpf_plugin.report.page_figures import comparison_figures
 from llpf_plugin.report.style import drawing
@@ -41,6 +41,17 @@ def test_runs_that_reach_their_goal_come_first_by_their_cost(variant: Variant) -
     assert names[3:] == ["without a goal", "failed", "failed, higher"]
     assert [row["best"] for row in rows] == [True, False, False, False, False, False]
     assert rows[0]["merged_split"] == "test" and rows[0]["merged"].accuracy is not None
+
+
+def test_where_one_was_trained_for_all_its_steps_maxima_count(variant: Variant) -> None:
+    cheap, curve, failed = (
+        variant("cheap", steps=5),
+        variant("curve", steps=90, raised=-0.01),
+        variant("no", raised=2.0),
+    )
+    assert [row["name"] for row in comparison_table([cheap, curve, failed])] == ["cheap", "curve", "no"]
+    curve.quality.path.outcome = Outcome.TRAINED
+    assert [row["name"] for row in comparison_table([cheap, curve, failed])] == ["curve", "cheap", "no"]
 
 
 def test_what_does_not_lead_to_b_comes_last_and_reaches_no_goal(variant: Variant) -> None:
