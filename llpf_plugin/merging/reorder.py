@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import nn
 
 from llpf_plugin.alignment.matching import Matching, align
 from llpf_plugin.checkpoint import fingerprint
 from llpf_plugin.errors import MismatchError, OrderError, RunError
 from llpf_plugin.evaluation.along_path import LINE_SAMPLE, losses_on_line
 from llpf_plugin.evaluation.outputs import difference_of_outputs
-from llpf_plugin.geometry.weights import Weights, coordinates, norm, select
+from llpf_plugin.geometry.weights import Weights, coordinates, norm, select, state
 from llpf_plugin.llpf.method import LLPF
 from llpf_plugin.methods.base import Method
 from llpf_plugin.runs.alignment import SAME_FUNCTION, Alignment, recorded
@@ -123,6 +124,7 @@ def propose(
     if known is not None and not known.kept:
         return Proposal(known=known)
     task = task.to("cpu")
+    start, end = (_computed(weights, task.model) for weights in (start, end))
     try:
         matching = align(start, end, task)
     except OrderError as error:
@@ -139,6 +141,12 @@ def propose(
         return Proposal(why=IN_ORDER)
     gap = difference_of_outputs(task.model, task.example_inputs(), end, matching.weights)
     return Proposal(matching, "", known, wish == "always", gap)
+
+
+def _computed(weights: Weights, model: nn.Module) -> Weights:
+    """Weights in the dtypes in which a model computes: rescaled units of coarser ones are another function."""
+    own = state(model)
+    return {name: t.to(own[name].dtype) if name in own and t.is_floating_point() else t for name, t in weights.items()}
 
 
 def line_between(workspace: Workspace, start: Weights, end: Weights, sample: int | None) -> list[float]:

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from llpf_plugin.geometry.weights import state
-from llpf_plugin.preflight.checks import Finding
+from llpf_plugin.preflight.checks import EACH, Finding, of_both
 from llpf_plugin.preflight.folders import compare_folders
 from llpf_plugin.preflight.kinship import Compared, Kinship, compared, kinship, likeness
 from llpf_plugin.preflight.pair import compare, complete, fits
@@ -91,7 +91,7 @@ def check(
         model: that both should fit, if it is known: it tells parameters from buffers, and what files leave out.
         folders: where they lie, whose configurations and tokenizers are compared.
     """
-    each = [found for w, name in zip((a, b), names, strict=True) for found in (fits(w, model, name) if model else ())]
+    each = of_both(fits(a, model, EACH), fits(b, model, EACH), names) if model else []
     if model is not None:
         own = state(model)
         a, b = complete(a, own), complete(b, own)

@@ -14,6 +14,9 @@ Level = Literal["error", "warning", "note"]
 Named = Mapping[str, Tensor]
 """Tensors by plain name."""
 
+EACH = "\0"
+"""What findings of one of two models call it, until `of_both` names it."""
+
 _LISTED = 3
 _DIMENSIONS = 64
 _COMPUTED = {
@@ -44,10 +47,30 @@ class Finding:
 
 def finding(level: Level, what: str, where: Sequence[str], remedy: str) -> list[Finding]:
     """One finding if ``where`` lists anything, with a count if it lists more than `_LISTED` things."""
-    if not where:
-        return []
+    return [Finding(level, what, _first(where), remedy)] if where else []
+
+
+def _first(where: Sequence[str]) -> str:
+    """The first `_LISTED` things, and how many there are."""
     more = f" and {len(where) - _LISTED} more ({len(where)} in all)" if len(where) > _LISTED else ""
-    return [Finding(level, what, ", ".join(where[:_LISTED]) + more, remedy)]
+    return ", ".join(where[:_LISTED]) + more
+
+
+def of_both(a: Sequence[Finding], b: Sequence[Finding], names: tuple[str, str]) -> list[Finding]:
+    """What was found of each of two models, one after the other; what is true of both is told once.
+
+    Args:
+        a: found of the first one, which these findings call `EACH`.
+        b: of the second one, likewise.
+        names: what to call the two.
+    """
+
+    def called(found: Finding, name: str) -> Finding:
+        return Finding(found.level, *(text.replace(EACH, name) for text in (found.what, found.where, found.remedy)))
+
+    both = f"{names[0]} and {names[1]}"
+    first = [called(found, both if found in b else names[0]) for found in a]
+    return first + [called(found, names[1]) for found in b if found not in a]
 
 
 def raise_errors(findings: Iterable[Finding]) -> None:
@@ -67,6 +90,9 @@ def names_of_one(a: Named, b: Named, names: tuple[str, str], remedy: str) -> lis
     """Names that only one of the two has."""
     only_a, only_b = [k for k in a if k not in b], [k for k in b if k not in a]
     hint = _prefix_hint(only_a, only_b, *names) or _prefix_hint(only_b, only_a, *reversed(names))
+    if only_a and only_b:
+        what = f"{len(only_a)} tensors of {names[0]} are missing in {names[1]}, and {len(only_b)} the other way round"
+        return [Finding("error", what, f"{_first(only_a)}; {_first(only_b)}", hint or remedy)]
     return [
         *finding("error", f"{len(only_a)} tensors of {names[0]} are missing in {names[1]}", only_a, hint or remedy),
         *finding("error", f"{len(only_b)} tensors of {names[1]} are missing in {names[0]}", only_b, hint or remedy),
@@ -96,27 +122,39 @@ def shapes(a: Named, b: Named, names: tuple[str, str]) -> list[Finding]:
 
 
 def dtypes(a: Named, b: Named, names: tuple[str, str]) -> list[Finding]:
-    """Tensors of one name and two dtypes."""
-    differ = [k for k in a if a[k].dtype != b[k].dtype]
-    mixed = [k for k in differ if a[k].is_floating_point() != b[k].is_floating_point()]
-    rounded = [k for k in differ if k not in mixed]
-
-    def told(keys: Sequence[str]) -> list[str]:
-        return [f"{k} ({names[0]} {_short(a[k].dtype)}, {names[1]} {_short(b[k].dtype)})" for k in keys]
-
+    """Tensors of one name and two dtypes, of two models."""
+    rounded = _of_two_dtypes(a, b, names, mixed=False)
+    remedy = f"The coarser one has lost digits; results are written in the dtypes of {names[0]}."
     return [
-        *finding(
-            "error",
-            f"{len(mixed)} tensors are floating point in only one of {names[0]} and {names[1]}",
-            told(mixed),
-            "Save both unquantized.",
-        ),
-        *finding(
-            "warning",
-            f"{len(rounded)} tensors differ in dtype",
-            told(rounded),
-            f"The coarser one has lost digits; results are written in the dtypes of {names[0]}.",
-        ),
+        *_mixed(a, b, names),
+        *finding("warning", f"{len(rounded)} tensors differ in dtype", rounded, remedy),
+    ]
+
+
+def stored(weights: Named, own: Named, name: str) -> list[Finding]:
+    """Tensors of one name and two dtypes, of a model as it is stored and as it computes."""
+    names = (name, "the model")
+    other = _of_two_dtypes(weights, own, names, mixed=False)
+    remedy = "The model's is computed in; what is merged is written as the first model is stored."
+    return [
+        *_mixed(weights, own, names),
+        *finding("note", f"{len(other)} tensors of {name} are stored in another dtype than the model's", other, remedy),
+    ]
+
+
+def _mixed(a: Named, b: Named, names: tuple[str, str]) -> list[Finding]:
+    mixed = _of_two_dtypes(a, b, names, mixed=True)
+    what = f"{len(mixed)} tensors are floating point in only one of {names[0]} and {names[1]}"
+    return finding("error", what, mixed, "Save both unquantized.")
+
+
+def _of_two_dtypes(a: Named, b: Named, names: tuple[str, str], mixed: bool) -> list[str]:
+    """Tensors of two dtypes with both of them, either floating point in one only (``mixed``) or alike in that."""
+    differ = [k for k in a if a[k].dtype != b[k].dtype]
+    return [
+        f"{k} ({names[0]} {_short(a[k].dtype)}, {names[1]} {_short(b[k].dtype)})"
+        for k in differ
+        if mixed == (a[k].is_floating_point() != b[k].is_floating_point())
     ]
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from llpf_plugin.checkpoint import tied_names
 from llpf_plugin.geometry.weights import Weights, distance, norm, state
 from llpf_plugin.preflight.checks import (
+    EACH,
     Finding,
     Named,
     computable,
@@ -17,8 +18,10 @@ from llpf_plugin.preflight.checks import (
     finite,
     integers,
     names_of_one,
+    of_both,
     raise_errors,
     shapes,
+    stored,
     ties,
     untied,
 )
@@ -51,7 +54,7 @@ def look(a: Named, b: Named, model: nn.Module, names: tuple[str, str] = ("A", "B
     if odd := [found for weights, name in zip((a, b), names, strict=True) for found in computable(weights, name)]:
         return odd
     own = state(model)
-    each = [found for weights, name in zip((a, b), names, strict=True) for found in fits(weights, model, name)]
+    each = of_both(fits(a, model, EACH), fits(b, model, EACH), names)
     if any(found.level == "error" for found in each):  # the same mismatch would be told once more of the two files
         return each
     return each + compare(complete(a, own), complete(b, own), names, model)
@@ -73,7 +76,7 @@ def fits(weights: Named, model: nn.Module, name: str) -> list[Finding]:
         *finding("note", f"{name} lacks names that the model ties or counts by itself", added, "They are added."),
         *names_of_one(full, own, whose, "Check the file and the task's arguments."),
         *shapes(weights, own, whose),
-        *dtypes({k: weights[k] for k in common}, {k: own[k] for k in common}, whose),
+        *stored({k: weights[k] for k in common}, {k: own[k] for k in common}, name),
         *untied(weights, tied_names(own), f"the model ties weights that differ in {name}"),
     ]
 

@@ -41,8 +41,11 @@ class Alignment(Record):
         """What was done, for the verdict."""
         if self.why:
             return f"B's units stay as they are: {self.why}"
-        measured = self.line is not None and self.aligned is not None
-        lines = f"line {self.line:.3g}, aligned {self.aligned:.3g}" if measured else ""
+        lines, lower = "", False
+        if self.line is not None and self.aligned is not None:
+            lines, lower = f"line {self.line:.3g}, aligned {self.aligned:.3g}", self.aligned < self.line
+        if not self.kept and lower and self.difference is not None:
+            return f"B's units stay as they are: {self.how}, it is {computes_the_same(self.difference)}; {lines}"
         if not self.kept:
             return f"B's units stay as they are: re-ordering them did not lower the straight line ({lines})"
         same = "the same function" if self.difference is None else computes_the_same(self.difference)

@@ -46,6 +46,15 @@ def test_it_is_kept_where_it_lowers_the_line_and_the_path_ends_there() -> None:
     assert found.line == max(opened(a, b, align="never").line())
 
 
+def test_a_model_in_half_precision_is_re_ordered_in_that_of_the_model() -> None:
+    """Its units are rescaled as well, which in bfloat16 would be another function."""
+    a, b = ({k: t.bfloat16() for k, t in weights.items()} for weights in tiny.pair("mlp"))
+    pair = opened(a, b)
+    assert pair.alignment is not None and pair.alignment.kept, pair.alignment
+    assert pair.alignment.difference is not None and pair.alignment.difference < 1e-5
+    assert {t.dtype for t in pair.search.end.values()} == {torch.float32}
+
+
 def test_it_is_counted_as_measuring_and_the_line_that_is_left_is_not_measured_again() -> None:
     pair = opened(*tiny.pair("mlp"))
     pair.line()

@@ -7,7 +7,7 @@ from helpers.findings import of_level, the_error
 from torch import Tensor
 
 from llpf_plugin.errors import MismatchError
-from llpf_plugin.preflight import compare, fits, raise_errors
+from llpf_plugin.preflight import compare, fits, look, raise_errors
 
 
 def weights(seed: int = 0) -> dict[str, Tensor]:
@@ -20,8 +20,32 @@ def test_names_of_one_side_are_listed() -> None:
     with pytest.raises(MismatchError) as caught:
         raise_errors(compare(a, b, ("a.pt", "b.pt")))
     message = str(caught.value)
-    assert message.startswith("2 errors:\n- 1 tensors of a.pt are missing in b.pt: 0.bias. Both must have one arch")
-    assert "- 1 tensors of b.pt are missing in a.pt: extra.weight." in message
+    assert message.startswith(
+        "1 tensors of a.pt are missing in b.pt, and 1 the other way round: 0.bias; extra.weight. Both must have one arch"
+    )
+    del b["extra.weight"]
+    assert the_error(compare(a, b)).startswith("1 tensors of A are missing in B: 0.bias.")
+
+
+def test_one_mismatch_of_both_files_is_told_once() -> None:
+    a, b = ({f"x.{k}.y": t for k, t in weights(seed).items()} for seed in range(2))
+    (error,) = of_level(look(a, b, network(), ("a.pt", "b.pt")), "error")
+    assert error.startswith(
+        f"{len(a)} tensors of a.pt and b.pt are missing in the model, and {len(a)} the other way round"
+    )
+    b["more"] = torch.ones(1)
+    errors = of_level(look(a, b, network(), ("a.pt", "b.pt")), "error")
+    assert [error.split(" are ")[0] for error in errors] == [f"{len(a)} tensors of a.pt", f"{len(b)} tensors of b.pt"]
+
+
+def test_models_stored_in_half_precision_are_no_warning() -> None:
+    a, b = ({k: t.bfloat16() if t.is_floating_point() else t for k, t in weights(s).items()} for s in range(2))
+    found = look(a, b, network(), ("a.pt", "b.pt"))
+    assert not of_level(found, "warning") + of_level(found, "error")
+    (note,) = [note for note in of_level(found, "note") if "dtype" in note]
+    assert note.startswith(
+        "8 tensors of a.pt and b.pt are stored in another dtype than the model's: 0.weight (a.pt and b.pt"
+    )
 
 
 def test_many_names_are_counted() -> None:

@@ -23,6 +23,11 @@ from llpf_plugin.runs.alignment import at_most, recorded
             Alignment(False, 2.16, 2.654, 1e-6),
             "B's units stay as they are: re-ordering them did not lower the straight line (line 2.16, aligned 2.65)",
         ),
+        (
+            Alignment(False, 2.654, 2.16, 0.01, how="re-ordered and scaled"),
+            "B's units stay as they are: re-ordered and scaled, it is not quite the same function in this precision "
+            "(difference ≤ 0.01); line 2.65, aligned 2.16",
+        ),
         (Alignment(why="the model cannot be traced"), "B's units stay as they are: the model cannot be traced"),
     ],
 )
