@@ -21,7 +21,7 @@ def test_names_of_one_side_are_listed() -> None:
         raise_errors(compare(a, b, ("a.pt", "b.pt")))
     message = str(caught.value)
     assert message.startswith(
-        "1 tensors of a.pt are missing in b.pt, and 1 the other way round: 0.bias; extra.weight. Both must have one arch"
+        "1 tensors of a.pt are missing in b.pt, and 1 the other way round: 0.bias; extra.weight. Both must have one"
     )
     del b["extra.weight"]
     assert the_error(compare(a, b)).startswith("1 tensors of A are missing in B: 0.bias.")
