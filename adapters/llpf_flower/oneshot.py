@@ -14,7 +14,7 @@ from torch import Tensor
 from llpf_flower import history
 from llpf_flower.arrays import to_arrays, to_weights
 from llpf_flower.replies import Reply
-from llpf_flower.strategy import LLPFStrategy
+from llpf_flower.strategy import FIRST_MODEL, LLPFStrategy
 from llpf_plugin import merge
 from llpf_plugin.checkpoint import fingerprint
 from llpf_plugin.errors import LLPFError
@@ -190,7 +190,8 @@ class OneShotLLPF(LLPFStrategy):
         self.joined: Joined | None = None
 
     def _settings(self) -> dict[str, Any]:
-        return {**super()._settings(), "Gradient steps on the server's set": self.budget}
+        shared = {name: value for name, value in super()._settings().items() if name != FIRST_MODEL}  # they are joined
+        return {**shared, "Gradient steps on the server's set": self.budget}
 
     def combine(self, row: history.Row, replies: Sequence[Reply]) -> ArrayRecord:
         """The models joined pairwise, those with the most examples first."""

@@ -27,6 +27,9 @@ from llpf_plugin.geometry import Correct
 from llpf_plugin.tasks import Task
 from llpf_plugin.workspace import Compute
 
+FIRST_MODEL = "First model of clients that start apart"
+"""What the log calls that setting."""
+
 
 class LLPFStrategy(Memory, Opening):
     """FedAvg with a mean that keeps the clients' variance, layer by layer.
@@ -117,7 +120,7 @@ class LLPFStrategy(Memory, Opening):
             "Tensors on spheres": self.rule.correct,
             "Buffers": self.rule.buffers,
             "Momentum": self.momentum.beta,
-            "First model of clients that start apart": self.beginning.first,
+            FIRST_MODEL: self.beginning.first,
             "Clients are served": "their own model until the mean is as good" if self.serve_own else "the mean",
             "Phases": len(self.phases) or "all layers at once",
             "Rounds before this run": self.first_round,

@@ -150,7 +150,9 @@ class Quality:
 
     def _low(self) -> Criterion:
         accuracy = self.worst("train")[1]
-        words = f"training loss is at most {self.maximum:.4g} on the whole path"
+        between = any(0 < row.u < 1 for row in self.rows)
+        where = "on the whole path" if between else "at its knots, with nothing measured between them"
+        words = f"training loss is at most {self.maximum:.4g} {where}"
         if accuracy is not None:
             words += f", accuracy at least {accuracy:.2%}"
         if self.goal is None:

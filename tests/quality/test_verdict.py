@@ -64,6 +64,11 @@ def test_the_goal(goal: float | None, holds: bool | None) -> None:
     assert "at most 9 on the whole path" in quality.criteria[0].sentence
 
 
+def test_what_was_measured_at_knots_alone_says_no_more() -> None:
+    sentence = measure(corner(), plane(), points=1).criteria[0].sentence
+    assert "at its knots, with nothing measured between them" in sentence and "whole path" not in sentence
+
+
 def test_the_goal_that_the_path_was_searched_for_is_the_default() -> None:
     path = corner()
     path.cost = Cost(goal=8.0)
