@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from logging import WARNING
 
 from flwr.app import ArrayRecord, ConfigRecord
+from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
@@ -14,6 +16,9 @@ from llpf_flower.mean import Average
 from llpf_flower.poll import Poll
 from llpf_flower.replies import Reply
 from llpf_flower.rule import Rule
+
+ALONE = "first='spheres', 'aligned' or 'fresh' sends none"
+"""What keeps a client's own model from the others."""
 
 
 class Opening(FedAvg):
@@ -69,7 +74,11 @@ class Opening(FedAvg):
 
         def ask(models: Mapping[str, ArrayRecord]) -> Mapping[str, float]:
             poll = self._poll(row["round"], before, largest(replies).node)
-            return {} if poll is None else poll.losses(models)
+            if poll is None:
+                return {}
+            if "largest" in models:
+                log(WARNING, "\t> Clients are to judge first models, one of which is a client's own: %s", ALONE)
+            return poll.losses(models)
 
         return self.beginning.model(row, replies, before, self.rule, mean, ask)
 

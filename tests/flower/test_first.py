@@ -96,9 +96,12 @@ def test_a_common_start_changes_nothing_and_asks_nobody() -> None:
     assert found[0] == found[1] == found[2] and set(clients.asked.values()) == {3 * 2}
 
 
-def test_clients_choose_the_model_of_the_lowest_loss_which_its_owner_does_not_judge() -> None:
+def test_clients_choose_the_model_of_the_lowest_loss_which_its_owner_does_not_judge(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     clients = Clients(near(MODELS[1]))
     made, result = clients.run()
+    assert "one of which is a client's own" in caplog.text
     assert values(result.arrays) == values(MODELS[1]) and made.rows[0]["first"] == "largest"
     metrics = result.train_metrics_clientapp[1]
     assert metrics["llpf-first/largest"] == 1 and metrics["llpf-first-loss/largest"] == 0.0
