@@ -67,6 +67,10 @@ class LLPF(Method):
     thin: float | None = setting(
         None, "loss increase allowed when dropping a knot [5 % of goal minus endpoint loss]", within="[0, inf)"
     )
+    keep_knots: int | None = setting(
+        None, "knots of a walk at most, each as large as the weights; further ones take the place of others, whatever "
+        "that costs [as many as the loss needs]", within="[2, inf)",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -23,7 +23,7 @@ def plan(method: Descent, problem: Problem) -> Plan:
     mend = partial(Repair, problem, method.llpf.correct)
     return Plan(
         lambda stretch: descent(method.llpf, problem, found, problem.start, phases), found.chain, found.stretches,
-        mend, method.llpf.rounds, slack_of(method.llpf, problem),
+        mend, method.llpf.rounds, slack_of(method.llpf, problem), method.llpf.keep_knots,
     )  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def plan(method: LLPF, problem: Problem) -> Plan:
         return walk(method, problem, slices)
 
     mend = partial(Repair, problem, method.correct)
-    return Plan(solver, found.chain, found.stretches, mend, method.rounds, slack_of(method, problem))
+    return Plan(solver, found.chain, found.stretches, mend, method.rounds, slack_of(method, problem), method.keep_knots)
 
 
 def terms(method: LLPF, task: Task) -> Terms:

@@ -159,6 +159,7 @@ class Plan:
             as it was found.
         repairs: rounds of repair at most.
         slack: loss that dropping a knot may cost.
+        most: knots of a stretch that are kept at most, whatever that costs; None for no limit.
     """
 
     solver: Callable[[Stretch], Solver]
@@ -167,6 +168,7 @@ class Plan:
     mend: Callable[[Stretch, Sequence[Weights]], Solver] | None = None
     repairs: int = 0
     slack: float = 0.0
+    most: int | None = None
 
 
 @dataclass(frozen=True)

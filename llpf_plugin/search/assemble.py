@@ -65,6 +65,16 @@ class PathAssembler:
                 if fresh.looked - fresh.again >= BLOCK:
                     self._thin(fresh, stretch.start, fresh.again)
                     fresh.again = fresh.looked
+        while self.plan.most is not None and len(fresh.knots) > self.plan.most:
+            self._drop_one(fresh)
+
+    def _drop_one(self, fresh: Fresh) -> None:
+        """Drop the knot between the two that lie next to each other, by the settled points that were kept till then."""
+        spans = [after - before for before, after in zip(fresh.knots[:-2], fresh.knots[2:], strict=True)]
+        place = 1 + spans.index(min(spans))
+        self.discard([fresh.knots.pop(place)])
+        fresh.looked, fresh.again = fresh.looked - (place < fresh.looked), fresh.again - (place < fresh.again)
+        self.progress.dropped += 1
 
     def _thin(self, fresh: Fresh, start: int, since: int) -> None:
         """Drop what the last block can do without, the knots from place ``since`` on."""

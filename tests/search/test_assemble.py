@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path as FilePath
 
 import pytest
@@ -10,6 +11,7 @@ from helpers.searches import coarse, found, schedule
 
 from llpf_plugin import LLPF, Path
 from llpf_plugin.geometry.knots import MemoryKnots
+from llpf_plugin.geometry.weights import Weights
 
 
 def test_labels_tell_how_each_knot_came() -> None:
@@ -57,6 +59,32 @@ def test_looking_again_keeps_the_loss(name: str, tmp_path: FilePath, monkeypatch
     path = found(name, LLPF(schedule=schedule(tmp_path, 80, steps=1), thin=0.01))
     assert 5 < len(path.knots) < 80 and path.last_settled == len(path.knots) - 3
     keeps_loss(path, 0.01)
+
+
+class Counting(MemoryKnots):
+    """Counts the knots that there are at once."""
+
+    most = 0
+
+    def put(self, knot: int, weights: Weights) -> None:
+        super().put(knot, weights)
+        self.most = max(self.most, len(self._knots))
+
+
+@pytest.mark.parametrize("block", [4, 32])
+@pytest.mark.parametrize("most", [2, 5])
+def test_no_more_knots_are_kept_than_there_may_be(
+    most: int, block: int, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llpf_plugin.search.assemble.BLOCK", block)
+    store, method = Counting(), LLPF(schedule=schedule(tmp_path, 80, steps=1), repairs=0, thin=0.0, keep_knots=most)
+    path = found("mlp", method, knots=store)
+    assert store.most == most + 3 and len(path.knots) == len(store._knots) == most + 3  # A, B, and one more at a time
+    assert path.cost.dropped == 80 - most and path.labels[path.last_settled].tick == 79
+    ticks = [label.tick for label in path.labels[1:-2]]
+    gaps = [after - before for before, after in pairwise(ticks)]
+    assert max(gaps[:-1], default=0) <= 2 * min(gaps[:-1], default=1)  # the last one may be short
+    assert len(path.quality.rows) == 4 * (len(path.knots) - 1) + 1
 
 
 def test_knots_are_dropped_by_one_example_where_the_user_asks_for_one(tmp_path: FilePath) -> None:
