@@ -58,6 +58,11 @@ def clone(weights: Mapping[str, Tensor], device: torch.device | str | None = Non
     return {k: whole(t.detach()).to(device, copy=not is_sharded(t)) for k, t in weights.items()}
 
 
+def on_cpu(weights: Mapping[str, Tensor]) -> Weights:
+    """Every tensor detached, whole and on the CPU; those that are so already are not copied."""
+    return {k: whole(t.detach()).cpu() for k, t in weights.items()}
+
+
 def select(weights: Mapping[str, Tensor], names: Iterable[str]) -> Weights:
     """The named tensors, in the order of ``names``."""
     return {name: weights[name] for name in names}

@@ -12,7 +12,7 @@ from llpf_plugin import checkpoint, preflight
 from llpf_plugin.alignment.matching import Matching
 from llpf_plugin.errors import InterruptedRun, LLPFError, RunError
 from llpf_plugin.geometry.knots import Knots
-from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.geometry.weights import Weights, clone
 from llpf_plugin.merging.agreement import check_asked
 from llpf_plugin.merging.card import write_card
 from llpf_plugin.merging.reorder import Align, Proposal, line_between, propose, resolved
@@ -244,7 +244,8 @@ def open_pair(
         LLPFError: the models do not fit, or the folder is in use or holds another run.
     """
     a, b = ends
-    start, end = preflight.check_pair(a.weights, b.weights, request.task.model, (a.name, b.name))
+    full = preflight.check_pair(a.weights, b.weights, request.task.model, (a.name, b.name))
+    start, end = (own if one.like is not None else clone(own) for one, own in zip(ends, full, strict=True))
     asked = request.asked(a, b)
     check_asked(asked)
     run, saved = opened(folder, asked, resume, check_folder)

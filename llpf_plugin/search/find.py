@@ -18,7 +18,7 @@ from llpf_plugin.evaluation.goal import Ends, Goal, goal_of
 from llpf_plugin.evaluation.survey import Along, Effort, Survey, ends_of_path, places
 from llpf_plugin.geometry.knots import Chain, Knots, MemoryKnots
 from llpf_plugin.geometry.path import Path
-from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, select, tied, ties
+from llpf_plugin.geometry.weights import Weights, assign, clone, coordinates, on_cpu, select, tied, ties
 from llpf_plugin.methods.base import Method, MovesEnd, Plan, Problem, Solver, Stretch
 from llpf_plugin.methods.registry import make_method
 from llpf_plugin.quality.measuring import judge
@@ -44,7 +44,7 @@ class Search:
     """A running search: what callbacks see. `find_path` makes one and runs it.
 
     Args:
-        a, b: complete state dicts.
+        a, b: complete state dicts, which must not change while it runs.
         task: model and data.
         method: how the path is found.
         options: what is asked of it.
@@ -70,7 +70,7 @@ class Search:
         self.workspace = Workspace(task, compute, options.seed, options.batch_size)
         self.workspace.budget = options.budget
         self.effort = Effort(options.points, options.sample, options.measure == "exact")
-        self.start, self.end = clone(a, "cpu"), clone(b, "cpu")
+        self.start, self.end = on_cpu(a), on_cpu(b)
         self.knots: Knots = MemoryKnots() if knots is None else knots
         self.progress = Progress() if resume is None else Progress.from_json(resume[0])
         self.workspace.steps = self.progress.steps
@@ -89,7 +89,7 @@ class Search:
 
     def lead_to(self, b: Weights) -> None:
         """Let the path end at ``b``, B re-ordered, before it is run; whether B was trained apart is asked of B."""
-        self.end = self._other = clone(b, "cpu")
+        self.end = self._other = on_cpu(b)
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """All that a resumed search needs: JSON values, and the tensors of the solver."""
@@ -415,6 +415,9 @@ def find_path(
     task = load_task(task)
     pair = [w if isinstance(w, dict) else preflight.fitted(checkpoint.read(w), task.model).weights for w in (a, b)]
     full = preflight.check_pair(pair[0], pair[1], task.model)
-    search = Search(*full, task, make_method(method), options, compute, knots, callbacks, resume)
+    start, end = (
+        clone(weights) if isinstance(given, dict) else weights for given, weights in zip((a, b), full, strict=True)
+    )
+    search = Search(start, end, task, make_method(method), options, compute, knots, callbacks, resume)
     search.warn()
     return search.run().path

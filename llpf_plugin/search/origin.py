@@ -6,7 +6,7 @@ from pathlib import Path as FilePath
 from llpf_plugin import checkpoint, preflight
 from llpf_plugin.geometry.knots import Knots
 from llpf_plugin.geometry.path import Path
-from llpf_plugin.geometry.weights import Weights, state
+from llpf_plugin.geometry.weights import Weights, clone, state
 from llpf_plugin.llpf.method import LLPF, Descent
 from llpf_plugin.quality.origin import OriginQuality
 from llpf_plugin.search.find import Search, Snapshot
@@ -82,4 +82,5 @@ def _fitted(model: Weights | str | FilePath, task: Task, name: str) -> Weights:
         dict(model) if isinstance(model, Mapping) else preflight.fitted(checkpoint.read(model), task.model).weights
     )
     preflight.raise_errors(preflight.fits(weights, task.model, name))
-    return preflight.complete(weights, state(task.model))
+    full = preflight.complete(weights, state(task.model))
+    return clone(full) if isinstance(model, Mapping) else full
