@@ -13,13 +13,13 @@ from rich.table import Table
 from llpf_cli.results import show_notes
 from llpf_plugin.alignment import Matching
 from llpf_plugin.evaluation import measure_point
-from llpf_plugin.geometry import coordinates, scale_groups, select
+from llpf_plugin.geometry import Weights, coordinates, scale_groups, select
 from llpf_plugin.llpf import LLPF, Descent, Phase, cut_order, read_order, schedule_of
 from llpf_plugin.merging import Pair, Request, Source, open_pair
 from llpf_plugin.methods import Method
 from llpf_plugin.order import naming, render
 from llpf_plugin.preflight import Finding, LayerStatistics, layer_statistics, look, off_sphere
-from llpf_plugin.report import duration
+from llpf_plugin.report import duration, size
 from llpf_plugin.search import SearchOptions
 from llpf_plugin.tasks import Task
 from llpf_plugin.workspace import Compute, Workspace
@@ -177,6 +177,7 @@ def estimate(console: Console, pair: Pair) -> None:
         costs = [f"  the schedule takes at least {least:,} gradient steps: {_time(least * step)}, plus measuring"]
     most = pair.search.options.budget or 0
     costs.append(f"  the budget of {most:,} gradient steps is at most {_time(most * step)}, plus measuring")
+    costs.append(_on_disk(pair.search.names, coordinates(workspace.model), llpf.keep_knots))
     for line in [f"a gradient step takes {_time(step)}, measuring a point {_time(point)}", *costs]:
         console.print(line, highlight=False)
 
@@ -194,6 +195,13 @@ def walk_costs(step: float, point: float, points: int) -> list[str]:
         + _time(steps * step + segments * points * point)
         for steps, segments in ((100, 15), (2000, 60))
     ]
+
+
+def _on_disk(names: Sequence[str], weights: Weights, most: int | None) -> str:
+    """What the knots of a walk take, of which some wait until redundant ones are dropped."""
+    one = sum(weights[name].numel() * weights[name].element_size() for name in names)
+    kept = "some 70 at most at once; -m keep_knots=N keeps fewer" if most is None else f"{most} at most"
+    return f"  every knot of a walk takes {size(one)} on the disk: {kept}"
 
 
 def _schedule_table(phases: Sequence[Phase], names: Sequence[str]) -> Table:

@@ -1,7 +1,7 @@
 """Pictures and tables of measured paths."""
 
 from llpf_plugin.report.document import check_place, document
-from llpf_plugin.report.format import duration, number, percent
+from llpf_plugin.report.format import duration, number, percent, size
 from llpf_plugin.report.measure import measure_run, measure_stored, same_measurement
 from llpf_plugin.report.measured import EXTRAS, Measured
 from llpf_plugin.report.page import write_report
@@ -26,5 +26,6 @@ __all__ = [
     "number",
     "percent",
     "same_measurement",
+    "size",
     "write_report",
 ]

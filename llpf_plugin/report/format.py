@@ -30,6 +30,11 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def size(count: float) -> str:
+    """Bytes, as MiB or GiB."""
+    return f"{count / 2**20:.3g} MiB" if count < 2**30 else f"{count / 2**30:.3g} GiB"
+
+
 def plain(value: Any) -> str:
     """A setting's value."""
     return "default" if value is None else number(value) if isinstance(value, float) else str(value)

@@ -197,7 +197,9 @@ def test_a_merge_goes_via_shared_spheres_where_the_ends_lie_on_different_ones(tm
 def test_a_dry_run_shows_the_order_and_changes_nothing(asked_conv: list[object], tmp_path: Path) -> None:
     result = merge(*asked_conv, "--dry-run", "-o", tmp_path / "run")
     assert result.code == 0 and "conv1" in result.out and "a gradient step takes" in result.out, result.text
+    assert "every knot of a walk takes 0.0" in result.out and "MiB on the disk: some 70 at most" in result.out
     assert not (tmp_path / "run").exists()
+    assert "on the disk: 4 at most" in merge(*asked_conv, "--dry-run", "-m", "keep_knots=4").out
 
 
 def test_a_dry_run_shows_the_phases_and_the_order_that_are_asked_for(asked_conv: list[object], tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llpf_plugin.report.format import duration, number, percent, plain
+from llpf_plugin.report.format import duration, number, percent, plain, size
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,10 @@ def test_numbers(value: float | None, words: str) -> None:
 )  # fmt: skip
 def test_durations(seconds: float | None, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_sizes() -> None:
+    assert [size(x) for x in (2**19, 120 * 2**20, 3.5 * 2**30)] == ["0.5 MiB", "120 MiB", "3.5 GiB"]
 
 
 def test_shares() -> None:
