@@ -13,7 +13,7 @@ from llpf_cli.config import with_config
 from llpf_cli.earlier import rewritten
 from llpf_cli.hub import fetched
 from llpf_cli.parsing import Options
-from llpf_cli.streams import be_quiet, fall_back, shorten_ignored
+from llpf_cli.streams import be_quiet, fall_back, noticed, shorten_ignored
 from llpf_cli.texts import EXIT_CODES, HELP, SYNOPSIS, epilogue, said
 from llpf_plugin.documents import visible
 from llpf_plugin.errors import InterruptedRun, LLPFError, RunError, UsageError
@@ -75,12 +75,12 @@ def run() -> None:
     """The console scripts."""
     script = Path(sys.argv[0]).stem.removeprefix("llpf-")
     tokens = [script, *sys.argv[1:]] if script in HELP else sys.argv[1:]
-    code, message = DONE, ""
+    code, message, pressed = DONE, "", list[int]()
     fall_back()
     shorten_ignored()
     ranks = joined()
     try:
-        with ranks as group:
+        with noticed() as pressed, ranks as group:
             if group.rank > 0:
                 be_quiet()
             _check_text(sys.argv[1:])
@@ -97,6 +97,10 @@ def run() -> None:
         code, message = USAGE, str(error)
     except LLPFError as error:
         code, message = ERROR, str(error)
+    except Exception:
+        if not pressed:
+            raise
+        code, message = INTERRUPTED, "stopped"  # imports that Ctrl-C strikes in C raise something else
     if message and not ranks.silent:
         name = f"llpf {tokens[0]}" if tokens and tokens[0] in HELP else "llpf"
         print(visible(f"{name}: {message}"), file=sys.stderr)

@@ -1,13 +1,11 @@
-"""Where ``llpf-mergekit-yaml`` begins: nothing is imported here, so that Ctrl-C is met from the first moment on."""
+"""Where ``llpf-mergekit-yaml`` begins; stopped while it is imported, it says so as it does later."""
 
 import sys
 
+try:
+    from llpf_mergekit.app import run
+except KeyboardInterrupt:
+    print("llpf-mergekit-yaml: stopped", file=sys.stderr)
+    sys.exit(130)
 
-def run() -> None:
-    """The console script; stopped while it is imported, it says so as it does later."""
-    try:
-        from llpf_mergekit.app import run as command
-    except KeyboardInterrupt:
-        print("llpf-mergekit-yaml: stopped", file=sys.stderr)
-        sys.exit(130)
-    command()
+__all__ = ["run"]

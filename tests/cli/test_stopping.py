@@ -17,7 +17,7 @@ from helpers.commands import Result, ended, llpf, merge, report, started
 from helpers.refusals import refused
 from helpers.run_folders import bits, contents
 
-from llpf_cli import demo, progress_bar, watch
+from llpf_cli import app, demo, progress_bar, watch
 
 TASK = f"{tiny.__file__}:mlp"
 INTERRUPTED = 130
@@ -163,12 +163,34 @@ class StopsImport:
 def test_ctrl_c_while_the_command_is_imported_is_one_word(
     script: str, module: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, module, raising=False)
+    for name_of in (module, module.replace("app", "main"), module.replace("app", "command")):
+        monkeypatch.delitem(sys.modules, name_of, raising=False)
     monkeypatch.setattr(sys, "meta_path", [StopsImport(module), *sys.meta_path])
     monkeypatch.setattr(sys, "argv", [script, "--help"])
     with pytest.raises(SystemExit, match=str(INTERRUPTED)):
         scripts.run(script)
     assert capsys.readouterr() == ("", f"{name}: stopped\n")
+
+
+def test_what_an_import_makes_of_ctrl_c_is_no_other_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy and torch import things in C, where it becomes whatever comes next."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RecursionError("maximum recursion depth exceeded") from None
+
+    monkeypatch.setattr(app, "app", interrupted)
+    stopped = llpf("check", "a.pt", "b.pt")
+    assert (stopped.code, stopped.err) == (INTERRUPTED, "llpf check: stopped\n")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def broken(*_: object, **__: object) -> None:
+        raise RecursionError("of its own")
+
+    monkeypatch.setattr(app, "app", broken)
+    assert "RecursionError: of its own" in llpf("check", "a.pt", "b.pt").err
 
 
 # ---- the demo and the report
