@@ -20,7 +20,9 @@ DOCUMENTS = ("run.json", "state.json", "path.json", "path.before.json", "quality
 
 def edited(random: Random, folder: Path) -> None:
     """A document with other values; a state's digest is made anew, so that it is believed."""
-    place = random.choice([file for file in sorted(folder.rglob("*.json")) if file.name in DOCUMENTS])
+    place = random.choice(
+        [file for file in sorted(folder.rglob("*.json")) if file.name in DOCUMENTS and file.is_file()]
+    )
     document = mutate.document_of(random, json.loads(place.read_text()))
     place.write_text(mutate.text_of(document))
     if place.name == "state.json" and isinstance(document, dict) and random.random() < 0.8:
