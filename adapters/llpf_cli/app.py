@@ -10,10 +10,11 @@ from pathlib import Path
 from cyclopts import App, CycloptsError
 
 from llpf_cli.config import with_config
+from llpf_cli.ctrl_c import noticed
 from llpf_cli.earlier import rewritten
 from llpf_cli.hub import fetched
 from llpf_cli.parsing import Options
-from llpf_cli.streams import be_quiet, fall_back, noticed, shorten_ignored
+from llpf_cli.streams import be_quiet, fall_back, shorten_ignored
 from llpf_cli.texts import EXIT_CODES, HELP, SYNOPSIS, epilogue, said
 from llpf_plugin.documents import visible
 from llpf_plugin.errors import InterruptedRun, LLPFError, RunError, UsageError

@@ -2,11 +2,8 @@
 
 import codecs
 import os
-import signal
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,26 +43,6 @@ def _ignored(what: Any) -> None:
     where = getattr(what.object, "__qualname__", None) or type(what.object).__name__
     said = " ".join(str(what.exc_value).split())
     print(visible(f"llpf: passed over in {where}: {what.exc_type.__name__}: {said}"), file=sys.stderr)
-
-
-@contextmanager
-def noticed() -> Iterator[list[int]]:
-    """What Ctrl-C is noted in while the block runs, besides being an exception; a second one ends the process."""
-    pressed: list[int] = []
-
-    def stop(number: int, _: object) -> None:
-        pressed.append(number)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGINT)
-    with suppress(ValueError):  # not the main thread, where no signal arrives
-        signal.signal(signal.SIGINT, stop)
-    try:
-        yield pressed
-    finally:
-        with suppress(ValueError):
-            signal.signal(signal.SIGINT, before)
 
 
 def be_quiet() -> None:

@@ -69,10 +69,14 @@ class PathAssembler:
             self._drop_one(fresh)
 
     def _drop_one(self, fresh: Fresh) -> None:
-        """Drop the knot between the two that lie next to each other, by the settled points that were kept till then."""
-        spans = [after - before for before, after in zip(fresh.knots[:-2], fresh.knots[2:], strict=True)]
-        place = 1 + spans.index(min(spans))
-        self.discard([fresh.knots.pop(place)])
+        """Drop the knot between the two that lie next to each other, by the settled points that were kept till then.
+
+        The last one stays, and so does the one that the search went on from: a resumed search begins there.
+        """
+        knots = fresh.knots
+        between = [i for i in range(1, len(knots) - 1) if knots[i] != fresh.start]
+        place = min(between, key=lambda i: knots[i + 1] - knots[i - 1], default=0)
+        self.discard([knots.pop(place)])
         fresh.looked, fresh.again = fresh.looked - (place < fresh.looked), fresh.again - (place < fresh.again)
         self.progress.dropped += 1
 

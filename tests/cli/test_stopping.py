@@ -18,6 +18,7 @@ from helpers.refusals import refused
 from helpers.run_folders import bits, contents
 
 from llpf_cli import app, demo, progress_bar, watch
+from llpf_cli.ctrl_c import noticed
 
 TASK = f"{tiny.__file__}:mlp"
 INTERRUPTED = 130
@@ -185,6 +186,11 @@ def test_what_an_import_makes_of_ctrl_c_is_no_other_error(monkeypatch: pytest.Mo
     stopped = llpf("check", "a.pt", "b.pt")
     assert (stopped.code, stopped.err) == (INTERRUPTED, "llpf check: stopped\n")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)  # a background job of a script
+    with noticed():
+        monkeypatch.undo()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
     def broken(*_: object, **__: object) -> None:
         raise RecursionError("of its own")

@@ -12,6 +12,10 @@ from helpers.searches import coarse, found, schedule
 from llpf_plugin import LLPF, Path
 from llpf_plugin.geometry.knots import MemoryKnots
 from llpf_plugin.geometry.weights import Weights
+from llpf_plugin.methods import Plan
+from llpf_plugin.records import Knot
+from llpf_plugin.search.assemble import PathAssembler
+from llpf_plugin.search.progress import Fresh, Progress
 
 
 def test_labels_tell_how_each_knot_came() -> None:
@@ -85,6 +89,24 @@ def test_no_more_knots_are_kept_than_there_may_be(
     gaps = [after - before for before, after in pairwise(ticks)]
     assert max(gaps[:-1], default=0) <= 2 * min(gaps[:-1], default=1)  # the last one may be short
     assert len(path.quality.rows) == 4 * (len(path.knots) - 1) + 1
+
+
+@pytest.mark.parametrize(
+    ("knots", "start", "left"),
+    [
+        ([2, 5, 6, 8], None, [2, 5, 8]), ([2, 5, 6, 8], 6, [2, 6, 8]), ([2, 5, 9], 5, [5, 9]), ([2, 5, 9], 2, [2, 9]),
+    ],
+)  # fmt: skip
+def test_the_knot_that_a_resumed_search_begins_at_is_not_dropped(
+    knots: list[int], start: int | None, left: list[int]
+) -> None:
+    fresh, store = Fresh(knots, looked=len(knots), start=start, again=len(knots)), MemoryKnots()
+    progress = Progress(fresh=fresh, labels={str(i): Knot("settled") for i in knots})
+    for knot in knots:
+        store.put(knot, {})
+    PathAssembler(progress, store, tiny.mlp(), Plan(lambda _: None, most=2), None, ())._drop_one(fresh)  # type: ignore[arg-type, return-value]
+    assert fresh.knots == left and (fresh.looked, fresh.again, progress.dropped) == (len(left), len(left), 1)
+    assert list(progress.labels) == [str(i) for i in left] == [str(i) for i in store._knots]
 
 
 def test_knots_are_dropped_by_one_example_where_the_user_asks_for_one(tmp_path: FilePath) -> None:

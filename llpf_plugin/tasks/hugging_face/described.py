@@ -25,6 +25,9 @@ _PER_BYTE = 16
 _HEADER = 50
 """Bytes at least that a tensor takes in a file, for its name, shape and place."""
 
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+"""Files that hold a network's weights; other ``.bin`` files are of its training."""
+
 _MAKES: frozenset[Callable[..., Any]] = frozenset(
     getattr(torch, name) for name in ("empty", "zeros", "ones", "full", "rand", "randn", "arange", "linspace", "eye")
 )
@@ -44,9 +47,10 @@ class Described(TorchFunctionMode):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.folder, self.elements, self.tensors = folder, 0, 0
-        held = sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) if folder.is_dir() else 0
-        weights = any(file.suffix in (".safetensors", ".bin") for file in folder.iterdir()) if held else False
-        self.most = (_SPARE + _PER_BYTE * held, min(TENSORS, 1000 + held // _HEADER)) if weights else (None, TENSORS)
+        files = [file for pattern in _WEIGHTS for file in folder.glob(pattern) if not file.name.startswith("adapter")]
+        self.held = sum(file.stat().st_size for file in files if file.is_file())
+        most = (_SPARE + _PER_BYTE * self.held, min(TENSORS, 1000 + self.held // _HEADER))
+        self.most = most if self.held else (None, TENSORS)
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -62,7 +66,8 @@ class Described(TorchFunctionMode):
         self.elements, self.tensors = self.elements + elements, self.tensors + 1
         for number, most, what in zip((self.elements, self.tensors), self.most, ("numbers", "tensors"), strict=True):
             if most is not None and number > most:
+                why = "which the files beside it cannot be the weights of: one of them was changed"
                 raise TaskError(
-                    f"{self.folder / 'config.json'} describes a network of {number:,} {what} or more, which the files "
-                    "beside it cannot be the weights of: one of them was changed"
+                    f"{self.folder / 'config.json'} describes a network of {number:,} {what} or more, "
+                    + (why if self.held else "which is more than any that we know has: look at its sizes")
                 )
